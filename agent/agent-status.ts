@@ -1,0 +1,222 @@
+/** Gathers what the agent's parts know into one Status, read at the moment it is asked for. */
+import type { Reconciler } from '../backends/reconciler.ts';
+import type { Clock } from '../config/clock.ts';
+import type { ErrorCode } from '../config/errors.ts';
+import type { NetworkConfig } from '../config/network-config.ts';
+import type { Options } from '../config/options.ts';
+import { coverage } from '../leases/coverage.ts';
+import type { Holder } from '../leases/holder.ts';
+import type { LeaseOwner, StoredLease } from '../leases/lease.ts';
+import type { Cluster } from './cluster.ts';
+import type { Joined } from './joining.ts';
+import type { Counters } from './metrics.ts';
+import type { Status, StatusLease, StatusPeer } from './status.ts';
+import type { Systemd } from './systemd.ts';
+
+/** Refused leases and missing objects that one status lists at most; the counts are whole. */
+const LISTED = 1_000;
+
+interface StatusSources {
+  readonly options: Options;
+  readonly version: string;
+  readonly clock: Clock;
+  readonly owner: LeaseOwner;
+  readonly cluster: Cluster;
+  /** Told one line whenever what is said here changes. */
+  readonly systemd: Systemd;
+}
+
+const EXPIRED = 'the lease has run out and could not be renewed';
+
+const iso = (ms: number): string => new Date(ms).toISOString();
+
+function peerOf({ subnet, subnet6, publicIp, publicIp6, owner }: StoredLease): StatusPeer {
+  return {
+    ...{ subnet, publicIp },
+    ...(subnet6 && { subnet6 }),
+    ...(publicIp6 && { publicIp6 }),
+    ...(owner && { name: owner.name, node: owner.node }),
+  };
+}
+
+function withCode(text: string, code: ErrorCode | undefined): string {
+  return code === undefined ? text : `${text} [${code}]`;
+}
+
+export class AgentStatus {
+  readonly #sources: StatusSources;
+  readonly #startedAt: number;
+  readonly #problems = new Map<string, string>();
+  readonly #looks: (() => string | undefined)[] = [];
+  #phase = 'starting';
+  #ready = false;
+  #joined: Joined | undefined;
+  #config: NetworkConfig | undefined;
+  #holder: Holder | undefined;
+  #reconciler: Reconciler | undefined;
+
+  constructor(sources: StatusSources) {
+    this.#sources = sources;
+    this.#startedAt = sources.clock.now();
+  }
+
+  setPhase(phase: string, problem?: string, code?: ErrorCode): void {
+    this.#phase = phase;
+    this.setProblem('phase', problem, code);
+  }
+
+  /**
+   * @param text for the operator, with what to do about it; undefined: mended.
+   * @param code where the runbook knows it by one.
+   */
+  setProblem(about: string, text: string | undefined, code?: ErrorCode): void {
+    if (text === undefined) this.#problems.delete(about);
+    else this.#problems.set(about, withCode(text, code));
+    this.announce();
+  }
+
+  /** Tells systemd what has changed, if anything has. */
+  announce(): void {
+    this.#sources.systemd.status(this.#summary());
+  }
+
+  /** Something that may mend without our doing: looked at whenever problems are read. */
+  watch(look: () => string | undefined): void {
+    this.#looks.push(look);
+  }
+
+  join(joined: Joined): void {
+    this.#joined = joined;
+    this.#config = joined.config;
+    this.setPhase('programming the device');
+  }
+
+  setConfig(config: NetworkConfig): void {
+    this.#config = config;
+  }
+
+  hold(holder: Holder): void {
+    this.#holder = holder;
+  }
+
+  reconcile(reconciler: Reconciler): void {
+    this.#reconciler = reconciler;
+  }
+
+  setReady(): void {
+    this.#ready = true;
+    this.setPhase('holding the lease');
+    this.#sources.systemd.ready();
+  }
+
+  /** Why the agent is not ready, undefined where it is: what /readyz says. */
+  notReady(): string | undefined {
+    if (!this.#ready) return [this.#phase, this.#problems.get('phase')].filter(Boolean).join(': ');
+    const left = (this.#holder?.held.expiresAt ?? 0) - this.#sources.clock.now();
+    return left > 0 ? undefined : EXPIRED;
+  }
+
+  read(): Status {
+    const { options, version, owner, cluster } = this.#sources;
+    const { state, directory } = cluster;
+    const step = this.#reconciler?.step();
+    const joined = this.#joined;
+    const problem = this.notReady();
+    return {
+      ...{ version, pid: process.pid, node: owner.node, name: owner.name, startedAt: iso(this.#startedAt) },
+      ...{ ready: problem === undefined, phase: this.#ready && problem ? problem : this.#phase },
+      problems: this.#allProblems(),
+      etcd: {
+        ...{ endpoints: options.etcdEndpoints, prefix: options.etcdPrefix, connected: state.connected },
+        since: iso(state.since),
+        ...(state.connected || !state.reason ? {} : { reason: state.reason }),
+      },
+      ...(this.#config && { network: { ranges: this.#ranges(this.#config), backend: this.#config.backendType } }),
+      ...(this.#holder && { lease: this.#lease(this.#holder) }),
+      ...(joined && { underlay: this.#underlay(joined), mtu: joined.backend.mtuBytes }),
+      devices: (this.#reconciler?.devices() ?? []).map(({ name, found }) => ({
+        name,
+        ...(found && { mac: found.mac, mtu: found.mtuBytes }),
+      })),
+      inStep: step?.inStep ?? false,
+      ...(step?.since === undefined ? {} : { inStepSince: iso(step.since) }),
+      missing: (step?.missing ?? []).slice(0, LISTED).map((one) => ({ ...one, since: iso(one.since) })),
+      missingCount: step?.missing.length ?? 0,
+      peers: joined ? Array.from(directory.peers.values(), peerOf) : [],
+      refused: this.#refused(),
+      refusedCount: joined ? directory.refusedCount : 0,
+    };
+  }
+
+  /** One line. */
+  #summary(): string {
+    const joined = this.#ready ? this.#joined : undefined;
+    const head =
+      joined && `lease ${coverage(joined.held).join(', ')}, backend ${joined.backend.type} on ${joined.underlay.dev}`;
+    return [head ?? this.#phase, ...this.#allProblems()].join('; ');
+  }
+
+  #allProblems(): string[] {
+    const looks = this.#looks.flatMap((look) => look() ?? []);
+    return [...this.#told(), ...looks, ...this.#leaseProblems()];
+  }
+
+  #leaseProblems(): string[] {
+    if (!this.#holder) return [];
+    const { held, failing } = this.#holder;
+    const expired = held.expiresAt <= this.#sources.clock.now() ? [`${EXPIRED}: another host may take the subnet`] : [];
+    const trouble = failing ? [`renewals of the lease have failed since ${iso(failing.since)}: ${failing.error}`] : [];
+    return [...expired, ...trouble];
+  }
+
+  /** An etcd that is away is one, unless that is what is waited for anyway. */
+  #told(): string[] {
+    const { connected, reason, error } = this.#sources.cluster.state;
+    const told = [...this.#problems.values()];
+    if (connected || reason === '' || told.some((one) => one.includes(reason))) return told;
+    const text = `etcd is away, the network stays as it is: ${reason}`;
+    return [...told, withCode(text, error?.code ?? 'ETCD_UNAVAILABLE')];
+  }
+
+  counters(): Counters {
+    const done = this.#reconciler?.counters;
+    return {
+      leaseEvents: this.#sources.cluster.events,
+      kernelOperations: done?.operations ?? 0,
+      kernelRefusals: done?.refusals ?? 0,
+      repairs: done?.repairs ?? 0,
+      claimTransactions: this.#joined?.transactions ?? 0,
+    };
+  }
+
+  #refused(): Status['refused'] {
+    if (!this.#joined) return [];
+    const listed = [...this.#sources.cluster.directory.refused].slice(0, LISTED);
+    return listed.map(([key, { reason }]) => ({ key, reason }));
+  }
+
+  #ranges({ ranges }: NetworkConfig): string[] {
+    return [ranges[4], ranges[6]].flatMap((range) => (range ? [`${range.network} in /${range.length}s`] : []));
+  }
+
+  #underlay({ underlay: { dev, ip, ip6 } }: Joined): {
+    readonly dev: string;
+    readonly ip?: string;
+    readonly ip6?: string;
+  } {
+    return { dev, ...(ip && { ip }), ...(ip6 && { ip6 }) };
+  }
+
+  #lease({ held, failing }: Holder): StatusLease {
+    const { key, subnet, subnet6, expiresAt, attributes } = held;
+    const forever = expiresAt === Number.POSITIVE_INFINITY;
+    const left = Math.floor((expiresAt - this.#sources.clock.now()) / 1000);
+    return {
+      ...{ key, subnet, publicIp: attributes.publicIp },
+      ...(subnet6 && { subnet6 }),
+      ...(attributes.publicIp6 && { publicIp6: attributes.publicIp6 }),
+      ...{ secondsLeft: forever ? null : left, expiresAt: forever ? null : iso(expiresAt) },
+      ...(failing && { renewalFailing: { ...failing, since: iso(failing.since) } }),
+    };
+  }
+}

@@ -1,0 +1,53 @@
+import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { TartanError, toError } from '../config/errors.ts';
+
+/** The file's text; undefined where it does not exist. Rejects with PERMISSION where it can't be read. */
+export async function readTextFile(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    const error = toError(cause);
+    if ('code' in error && error.code === 'ENOENT') return undefined;
+    throw new TartanError('PERMISSION', `cannot read ${path}: ${error.message}`, { cause });
+  }
+}
+
+async function modeOf(path: string, otherwise: number): Promise<number> {
+  const found = await stat(path).catch(() => undefined);
+  return found ? found.mode & 0o777 : otherwise;
+}
+
+async function writeWhole(path: string, text: string, mode: number): Promise<void> {
+  // What a crash left of an earlier attempt: the name is fixed so that such never pile up.
+  await rm(path, { force: true });
+  const file = await open(path, 'wx', mode);
+  try {
+    await file.writeFile(text);
+    await file.chmod(mode);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * Puts `text` there so that a reader sees the old file or the new one, whole, also after a power cut: temporary file in
+ * the same directory, fsync, rename. An existing file keeps its permission bits, as with flannel; the umask is ignored.
+ * Rejects with PERMISSION.
+ * @returns whether it was written; an unchanged file is left alone.
+ */
+export async function writeFileAtomically(path: string, text: string, mode = 0o644): Promise<boolean> {
+  const temporary = join(dirname(path), `.${basename(path)}.tartan-new`);
+  try {
+    if ((await readTextFile(path)) === text) return false;
+    await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+    await writeWhole(temporary, text, await modeOf(path, mode));
+    await rename(temporary, path);
+    return true;
+  } catch (cause) {
+    await rm(temporary, { force: true }).catch(() => undefined);
+    if (cause instanceof TartanError) throw cause;
+    throw new TartanError('PERMISSION', `cannot write ${path}: ${toError(cause).message}`, { cause });
+  }
+}

@@ -1,0 +1,224 @@
+/** What etcd says, as this agent has it: the network config, the peers, and the own key; all from one list and watch. */
+import type { Clock } from '../config/clock.ts';
+import type { Log } from '../config/log.ts';
+import { Wakeup } from '../config/wakeup.ts';
+import type { Changes, PeerChange } from '../leases/directory.ts';
+import { Directory } from '../leases/directory.ts';
+import type { DirectoryPolicy } from '../leases/directory-entry.ts';
+import { addressIdentities } from '../leases/network-checks.ts';
+import type { ClusterView, Keys } from '../leases/registry.ts';
+import { keysUnder, viewOf } from '../leases/registry.ts';
+import type { KeyValue, Store, StoreEvent, StoreVersion } from '../leases/store.ts';
+import { type StoreTrust, trustAfter } from '../leases/store-trust.ts';
+import type { FollowState, RangeSnapshot } from '../leases/watch.ts';
+import { followRange } from '../leases/watch.ts';
+
+/** How long leftovers in the kernel are kept where the store is not the one that made them. */
+const UNKNOWN_STORE_GRACE_MS = 60_000;
+
+/** Before it is known which lease is ours and which network counts, nothing is refused and nothing is programmed. */
+const NO_POLICY: DirectoryPolicy = { ownKey: undefined, refuse: () => undefined, identities: addressIdentities };
+
+/** Whoever must act on what changed. */
+export interface ClusterListener {
+  /** `complete`: what is no peer now may be removed from the kernel. */
+  onPeers(changes: readonly PeerChange[], complete: boolean): void;
+  onOwnKey(kv: KeyValue | undefined): void;
+  onConfig(kv: KeyValue | undefined): void;
+}
+
+export interface ClusterOptions {
+  readonly store: Store;
+  readonly prefix: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** The store as this host last saw it. */
+  readonly known: StoreVersion | undefined;
+}
+
+export class Cluster {
+  readonly #options: ClusterOptions;
+  readonly #keys: Keys;
+  readonly #changed = new Wakeup();
+  readonly directory: Directory;
+  state: FollowState;
+  version: StoreVersion | undefined;
+  /** Whether what is free in the store may be taken. */
+  trust: StoreTrust | undefined;
+  config: KeyValue | undefined;
+  events = 0;
+  /** Why etcd is away, each told once an outage: two that take turns must not fill the log. */
+  readonly #reasons = new Set<string>();
+  #ownKey: string | undefined;
+  #listener: ClusterListener | undefined;
+  /** The first list, for the first claim to start from; outdated by the first event. */
+  #fresh: ClusterView | undefined;
+  /** Monotonic clock, ms: from when on absence is believed. */
+  #completeAt = Number.POSITIVE_INFINITY;
+
+  constructor(options: ClusterOptions) {
+    this.#options = options;
+    this.#keys = keysUnder(options.prefix);
+    this.directory = new Directory(options.prefix, NO_POLICY);
+    this.trust = options.known && { version: options.known, settledAt: 0 };
+    this.state = { connected: false, since: options.clock.now(), reason: '', error: undefined };
+  }
+
+  /** Follows etcd until the signal is aborted. */
+  async follow(signal: AbortSignal): Promise<void> {
+    const { store, clock, log, known } = this.#options;
+    await followRange({
+      ...{ store, clock, log, signal, range: this.#keys.watched, ...(known ? { known } : {}) },
+      onSnapshot: (snapshot) => this.#onSnapshot(snapshot),
+      onEvents: (events, revision) => this.#onEvents(events, revision),
+      onState: (state) => this.#onState(state),
+    });
+  }
+
+  /** Sweeps what was waited for: leases that a restored store lost, and leftovers in the kernel of a store unknown. */
+  async sweep(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    for (;;) {
+      await clock.sleep(1_000, signal);
+      const now = clock.monotonic();
+      if ((this.directory.nextSweepAt() ?? Number.POSITIVE_INFINITY) <= now) this.#tell(this.directory.sweep(now));
+      if (this.#completeAt === Number.POSITIVE_INFINITY || clock.monotonic() < this.#completeAt) continue;
+      this.#completeAt = Number.POSITIVE_INFINITY;
+      this.#listener?.onPeers([], true);
+    }
+  }
+
+  /** Resolves at the next change of anything here, or after `ms`. */
+  async change(ms: number, signal: AbortSignal): Promise<void> {
+    await this.#changed.wait(ms, this.#options.clock, signal);
+  }
+
+  /** How many leases there are, ours and refused ones included. */
+  get leaseCount(): number {
+    return this.directory.all().length;
+  }
+
+  /**
+   * The store's version, once it has what it should have: what an agent writes down of it earlier lets the next one
+   * believe at once what was only restored a moment ago. Where no store was known there is no better one to keep.
+   */
+  get settledVersion(): StoreVersion | undefined {
+    const now = this.#options.clock.monotonic();
+    const isTrusted = this.trust !== undefined && now >= this.trust.settledAt;
+    const isSwept = this.directory.nextSweepAt() === undefined;
+    const isWaiting = this.#completeAt !== Number.POSITIVE_INFINITY && now < this.#completeAt;
+    const settled = isTrusted && isSwept && (!isWaiting || this.#options.known === undefined);
+    return settled ? this.version : undefined;
+  }
+
+  /** The first list where nothing happened since; given out once. */
+  takeFreshView(): ClusterView | undefined {
+    const view = this.#fresh;
+    this.#fresh = undefined;
+    return view;
+  }
+
+  /** From now on peers are judged by `policy` and told to `listener`, first all that there is. */
+  serve(policy: DirectoryPolicy, listener: ClusterListener): void {
+    this.#fresh = undefined;
+    this.#ownKey = policy.ownKey;
+    const { refused } = this.directory.setPolicy(policy);
+    this.#listener = listener;
+    const peers = [...this.directory.peers].map(([key, after]) => ({ key, before: undefined, after }));
+    this.#logRefused({ peers: [], refused });
+    listener.onPeers(peers, this.#isComplete());
+    // What was changed since the claim, before anybody listened.
+    listener.onConfig(this.config);
+    const own = this.directory.all().find(({ key }) => key === policy.ownKey);
+    listener.onOwnKey(own && { ...own, lease: own.etcdLease });
+  }
+
+  /** Judges everything again: the networks have changed. */
+  judge(policy: DirectoryPolicy): void {
+    this.#ownKey = policy.ownKey;
+    this.#tell(this.directory.setPolicy(policy));
+  }
+
+  #isComplete(): boolean {
+    return this.#options.clock.monotonic() >= this.#completeAt;
+  }
+
+  #onSnapshot(snapshot: RangeSnapshot): void {
+    const { clock, prefix, known } = this.#options;
+    const { kvs, revision, clusterId, continuous } = snapshot;
+    const isFirst = this.version === undefined;
+    this.version = { revision, clusterId };
+    this.trust = trustAfter(this.trust, this.version, clock.monotonic());
+    if (!continuous && !(isFirst && known === undefined)) {
+      this.#options.log.warn('etcd is not the store that we knew: absent leases are kept for a while', {
+        clusterId,
+        revision,
+      });
+    }
+    this.#completeAt = this.#completeAfter(continuous, isFirst);
+    if (this.#listener === undefined) this.#fresh = viewOf(prefix, snapshot);
+    this.config = kvs.find(({ key }) => key === this.#keys.config);
+    const leases = kvs.filter(({ key }) => key.startsWith(this.#keys.subnets.key));
+    this.#tell(this.directory.applySnapshot(leases, { continuous, now: clock.monotonic() }));
+    this.#listener?.onConfig(this.config);
+    if (this.#ownKey !== undefined) this.#listener?.onOwnKey(kvs.find(({ key }) => key === this.#ownKey));
+    this.#changed.ring();
+  }
+
+  /** A grace under way may begin anew; a list that merely goes on from the one before it does not shorten it. */
+  #completeAfter(continuous: boolean, isFirst: boolean): number {
+    const now = this.#options.clock.monotonic();
+    if (isFirst) return continuous ? now : now + UNKNOWN_STORE_GRACE_MS;
+    const isPending = this.#completeAt !== Number.POSITIVE_INFINITY;
+    return isPending && !continuous ? now + UNKNOWN_STORE_GRACE_MS : this.#completeAt;
+  }
+
+  #onEvents(events: readonly StoreEvent[], revision: number): void {
+    this.#fresh = undefined;
+    this.events += events.length;
+    if (this.version) this.version = { ...this.version, revision };
+    if (this.trust && this.version) this.trust = { ...this.trust, version: this.version };
+    const leases: StoreEvent[] = [];
+    for (const event of events) {
+      const key = event.type === 'put' ? event.kv.key : event.key;
+      const kv = event.type === 'put' ? event.kv : undefined;
+      if (key === this.#keys.config) this.#onConfig(kv);
+      else if (key.startsWith(this.#keys.subnets.key)) leases.push(event);
+      if (key === this.#ownKey) this.#listener?.onOwnKey(kv);
+    }
+    this.#tell(this.directory.applyEvents(leases));
+    this.#changed.ring();
+  }
+
+  #onConfig(kv: KeyValue | undefined): void {
+    this.config = kv;
+    this.#listener?.onConfig(kv);
+  }
+
+  #onState(state: FollowState): void {
+    const { log } = this.#options;
+    if (state.connected) {
+      log.info('connected to etcd');
+      this.#reasons.clear();
+    } else if (!this.#reasons.has(state.reason)) {
+      const code = state.error?.code ?? 'ETCD_UNAVAILABLE';
+      log.warn('etcd is away: the network stays as it is', { code, reason: state.reason });
+      this.#reasons.add(state.reason);
+    }
+    this.state = state;
+    this.#changed.ring();
+  }
+
+  #tell(changes: Changes): void {
+    if (!this.#listener) return;
+    this.#logRefused(changes);
+    if (changes.peers.length > 0) this.#listener.onPeers(changes.peers, false);
+  }
+
+  #logRefused({ refused }: Changes): void {
+    for (const { key, reason } of refused.slice(0, 10)) {
+      this.#options.log.warn('a lease is refused and kept out of the kernel', { key, reason });
+    }
+    if (refused.length > 10) this.#options.log.warn('more leases are refused', { count: refused.length });
+  }
+}

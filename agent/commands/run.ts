@@ -1,0 +1,38 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import { TartanError, toError } from '../../config/errors.ts';
+import type { Invocation } from '../../config/invocation.ts';
+import { effectiveOptions } from '../../config/invocation.ts';
+import { runAgent } from '../agent.ts';
+import { createLog, resolveLogFormat } from '../logger.ts';
+import { systemClock } from '../system-clock.ts';
+
+/** The first signal stops in order; a second one ends the process at once, as it does with flanneld. */
+function stopOn(signals: readonly NodeJS.Signals[], stop: AbortController): void {
+  const onSignal = (signal: NodeJS.Signals): void => {
+    for (const each of signals) process.off(each, onSignal);
+    stop.abort(signal);
+  };
+  for (const each of signals) process.on(each, onSignal);
+}
+
+/** `tartan run`. @returns the exit status: 0 after SIGTERM or SIGINT. */
+export async function run(invocation: Invocation, version: string): Promise<number> {
+  const { options, warnings } = invocation;
+  const where = { isTerminal: process.stderr.isTTY === true, journalStream: process.env['JOURNAL_STREAM'] };
+  const log = createLog({ level: options.logLevel, format: resolveLogFormat(options.logFormat, where) });
+  const stop = new AbortController();
+  stopOn(['SIGTERM', 'SIGINT'], stop);
+  const given = Object.entries(effectiveOptions(invocation)).filter(([key]) => invocation.origins[key] !== 'default');
+  log.info('tartan starts', { version, pid: process.pid, node: process.version, options: Object.fromEntries(given) });
+  for (const warning of warnings) log.warn('an option is not as you may think', { warning });
+  try {
+    await runAgent({ options, env: process.env, version, clock: systemClock, log }, stop.signal);
+    return 0;
+  } catch (error) {
+    const failure =
+      error instanceof TartanError ? error : new TartanError('INTERNAL', toError(error).stack ?? String(error));
+    log.error('tartan ends', { code: failure.code, exit: failure.exitStatus, reason: failure.message });
+    await turn();
+    return failure.exitStatus;
+  }
+}

@@ -1,0 +1,90 @@
+/** Prometheus metrics. prom-client is loaded when they are first asked for: start-up does not wait for it. */
+import type { Registry } from 'prom-client';
+import type { Status } from './status.ts';
+
+export interface Counters {
+  readonly leaseEvents: number;
+  readonly kernelOperations: number;
+  readonly kernelRefusals: number;
+  readonly repairs: number;
+  readonly claimTransactions: number;
+}
+
+/** All that one scrape is made from, so that its samples fit together. */
+export interface Snapshot {
+  readonly status: Status;
+  readonly counters: Counters;
+}
+
+interface Reading {
+  readonly name: string;
+  readonly help: string;
+  readonly read: (status: Status) => number;
+}
+
+const GAUGES: readonly Reading[] = [
+  { name: 'tartan_ready', help: '1 once device, lease and files are there.', read: (s) => Number(s.ready) },
+  { name: 'tartan_in_step', help: '1 while the kernel holds what the leases say.', read: (s) => Number(s.inStep) },
+  { name: 'tartan_etcd_connected', help: '1 while the watch on etcd is up.', read: (s) => Number(s.etcd.connected) },
+  { name: 'tartan_peers', help: 'Peer leases in use.', read: (s) => s.peers.length },
+  { name: 'tartan_refused_leases', help: 'Leases that are kept out of the kernel.', read: (s) => s.refusedCount },
+  {
+    name: 'tartan_missing_objects',
+    help: 'Kernel objects that could not be programmed.',
+    read: (s) => s.missingCount,
+  },
+  { name: 'tartan_problems', help: 'Problems that `tartan status` lists.', read: (s) => s.problems.length },
+  {
+    name: 'tartan_lease_seconds_left',
+    help: 'Seconds until the own lease runs out; -1 without one, +Inf for a reservation.',
+    read: (s) => (s.lease ? (s.lease.secondsLeft ?? Number.POSITIVE_INFINITY) : -1),
+  },
+];
+
+const COUNTERS: readonly { readonly name: string; readonly help: string; readonly field: keyof Counters }[] = [
+  { name: 'tartan_lease_events_total', help: 'Lease changes seen.', field: 'leaseEvents' },
+  { name: 'tartan_kernel_operations_total', help: 'Operations sent to the kernel.', field: 'kernelOperations' },
+  { name: 'tartan_kernel_refusals_total', help: 'Operations that the kernel refused.', field: 'kernelRefusals' },
+  { name: 'tartan_repairs_total', help: 'Objects put right that somebody else had changed.', field: 'repairs' },
+  { name: 'tartan_claim_transactions_total', help: 'Transactions that claims took.', field: 'claimTransactions' },
+];
+
+/** Every metric's name and help, for the documentation. */
+export const METRICS: readonly { readonly name: string; readonly help: string }[] = [...GAUGES, ...COUNTERS];
+
+export class Metrics {
+  readonly #read: () => Snapshot;
+  readonly #setters: ((snapshot: Snapshot) => void)[] = [];
+  #registry: Promise<Registry> | undefined;
+
+  constructor(read: () => Snapshot) {
+    this.#read = read;
+  }
+
+  /** The exposition text and its content type. */
+  async render(): Promise<{ readonly contentType: string; readonly body: string }> {
+    this.#registry ??= this.#load();
+    const registry = await this.#registry;
+    const snapshot = this.#read();
+    for (const set of this.#setters) set(snapshot);
+    return { contentType: registry.contentType, body: await registry.metrics() };
+  }
+
+  async #load(): Promise<Registry> {
+    const { Registry, Gauge, Counter, collectDefaultMetrics } = await import('prom-client');
+    const registry = new Registry();
+    collectDefaultMetrics({ register: registry });
+    for (const { name, help, read } of GAUGES) {
+      const gauge = new Gauge({ name, help, registers: [registry] });
+      this.#setters.push(({ status }) => gauge.set(read(status)));
+    }
+    for (const { name, help, field } of COUNTERS) {
+      const counter = new Counter({ name, help, registers: [registry] });
+      this.#setters.push(({ counters }) => {
+        counter.reset();
+        counter.inc(counters[field]);
+      });
+    }
+    return registry;
+  }
+}

@@ -1,0 +1,244 @@
+/**
+ * What a lease makes of a host, in the order that a reader of the files can trust, and what keeps it so:
+ *
+ *   lease ─▶ device and address in the kernel ─▶ subnet.env, docker options ─▶ ready ─▶ peers
+ *     ▲                   ▲                              ▲                                ▲
+ *   Holder            Reconciler              the config, followed live               Cluster
+ */
+import type { Kernel } from '../backends/kernel/kernel.ts';
+import { Reconciler } from '../backends/reconciler.ts';
+import type { Prefix } from '../config/address.ts';
+import { toError } from '../config/errors.ts';
+import type { NetworkConfig } from '../config/network-config.ts';
+import { answerChallenges } from '../leases/challenge.ts';
+import { Holder } from '../leases/holder.ts';
+import type { LeaseAttributes, LeaseOwner } from '../leases/lease.ts';
+import type { Store } from '../leases/store.ts';
+import type { AgentContext } from './agent-context.ts';
+import type { AgentStatus } from './agent-status.ts';
+import type { Cluster } from './cluster.ts';
+import { configProblem, configProblemCode, judgeConfig } from './config-change.ts';
+import { networksOf } from './config-families.ts';
+import { switchForwardingOn } from './forwarding.ts';
+import type { Joined } from './joining.ts';
+import type { Memory } from './memory.ts';
+import { logPeers } from './peer-log.ts';
+import { peerPolicy } from './peer-policy.ts';
+import { publish, publishedFiles } from './publisher.ts';
+import type { Tasks } from './tasks.ts';
+import { clearDevices, type Made } from './withdrawal.ts';
+
+const LOOK_AT_DEVICE_MS = 500;
+const LOOK_FOR_LEFTOVERS_MS = 2_000;
+const ANNOUNCE_MS = 60_000;
+/** A pass over the kernel under way is waited for: whoever clears the kernel afterwards must be the last to write. */
+const PASS_WITHIN_MS = 10_000;
+const LOOK_AT_EXPIRY_MS = 1_000;
+const REMEMBER_STORE_MS = 60_000;
+
+export interface NetworkParts {
+  readonly context: AgentContext;
+  readonly tasks: Tasks;
+  readonly store: Store;
+  readonly kernel: Kernel;
+  readonly cluster: Cluster;
+  readonly memory: Memory;
+  readonly status: AgentStatus;
+  readonly owner: LeaseOwner;
+  readonly joined: Joined;
+}
+
+export class Network {
+  readonly #parts: NetworkParts;
+  /** The config that this run works by: what needs a restart is not taken over. */
+  #running: NetworkConfig;
+  /** What earlier runs made for another config: theirs until it is swept. */
+  #leftovers: Made;
+  /** Whether all peers are known, so that the kernel holds nothing that may still be somebody's. */
+  #complete = false;
+  /** What was last said of the config. */
+  #configProblem: string | undefined;
+  #publishing: Promise<void> = Promise.resolve();
+
+  constructor(parts: NetworkParts) {
+    const { joined, memory } = parts;
+    this.#parts = parts;
+    this.#running = joined.config;
+    const { macs, networks } = memory.current;
+    this.#leftovers = { macs: new Map([...macs].filter(([name]) => !joined.macs.has(name))), networks };
+  }
+
+  /** Resolves when this host is ready; its tasks go on. */
+  async bringUp(): Promise<void> {
+    const { context, cluster, status, joined, memory } = this.#parts;
+    const { options, log } = context;
+    const { config, backend, held, macs } = joined;
+    status.join(joined);
+    const made = { macs: new Map([...this.#leftovers.macs, ...macs]), networks: this.#networks() };
+    memory.update({ ...made, files: publishedFiles(options) });
+    const holder = this.#hold();
+    const reconciler = await this.#program();
+    status.watch(switchForwardingOn(config, log));
+    await publish({ config, own: held, mtuBytes: backend.mtuBytes }, options, log);
+    status.setReady();
+    log.info('ready', { subnet: held.subnet, backend: backend.type, dev: joined.underlay.dev, mtu: backend.mtuBytes });
+    cluster.serve(peerPolicy(joined, networksOf(config), options.etcdEndpoints), {
+      onPeers: (changes, complete) => {
+        logPeers(changes, log);
+        reconciler.update(changes, complete);
+        this.#complete ||= complete;
+      },
+      onOwnKey: (kv) => holder.observe(kv),
+      onConfig: (kv) => this.#followConfig(kv?.value, reconciler),
+    });
+    this.#parts.tasks.start((signal) => cluster.sweep(signal));
+    this.#parts.tasks.start((signal) => this.#sweepLeftovers(reconciler, signal));
+    this.#parts.tasks.start((signal) => this.#announce(signal));
+    this.#parts.tasks.start((signal) => this.#rememberStore(signal));
+    this.#parts.tasks.start((signal) => this.#watchExpiry(holder, signal));
+  }
+
+  /** An agent whose lease has run out goes on; that this is no longer safe must not be overlooked. */
+  async #watchExpiry(holder: Holder, signal: AbortSignal): Promise<never> {
+    const { context, status } = this.#parts;
+    const { clock, log } = context;
+    for (let wasTold = false; ; ) {
+      const left = holder.held.expiresAt - clock.now();
+      if (left <= 0 && !wasTold) {
+        const { subnet, expiresAt } = holder.held;
+        log.error('the lease has run out unrenewed: another host may take the subnet', {
+          ...{ subnet, expiredAt: new Date(expiresAt).toISOString(), why: holder.failing?.error },
+        });
+        status.announce();
+      }
+      wasTold = left <= 0;
+      await clock.sleep(Math.min(Math.max(left, LOOK_AT_EXPIRY_MS), ANNOUNCE_MS), signal);
+    }
+  }
+
+  /** A store restored to what it was before the last renewal must be known again as one that went back. */
+  async #rememberStore(signal: AbortSignal): Promise<never> {
+    const { context, cluster, memory } = this.#parts;
+    for (;;) {
+      await context.clock.sleep(REMEMBER_STORE_MS, signal);
+      memory.see(cluster.settledVersion);
+    }
+  }
+
+  /** The connection to etcd comes and goes, and with it what systemd shows. */
+  async #announce(signal: AbortSignal): Promise<never> {
+    for (;;) {
+      await this.#parts.cluster.change(ANNOUNCE_MS, signal);
+      this.#parts.status.announce();
+    }
+  }
+
+  /** Networks whose routes are ours. */
+  #networks(): readonly Prefix[] {
+    return [...new Set([...networksOf(this.#parts.joined.config, this.#running), ...this.#leftovers.networks])];
+  }
+
+  /** Before anything else: our answer to a challenge must not wait for the kernel. */
+  #hold(): Holder {
+    const { context, tasks, store, cluster, status, joined, memory, owner } = this.#parts;
+    const { options, clock, log } = context;
+    const prefix = options.etcdPrefix;
+    const holder = new Holder({ store, prefix, clock, log, signal: tasks.signal }, joined.held, {
+      marginSeconds: options.subnetLeaseRenewMargin * 60,
+      isOurDevice: (attributes) => isOurDevice(joined, attributes),
+      flanneldsLive: () => cluster.directory.all().some((lease) => lease.owner === undefined),
+      onHeld: (held) => memory.hold(held, cluster.settledVersion),
+    });
+    memory.hold(joined.held, cluster.settledVersion);
+    status.hold(holder);
+    tasks.start((signal) => answerChallenges(store, prefix, joined.held, owner, { clock, log, signal }));
+    tasks.start(() => holder.run());
+    return holder;
+  }
+
+  /** Our device with its address; waits where the kernel refuses them. */
+  async #program(): Promise<Reconciler> {
+    const { context, tasks, kernel, status, joined } = this.#parts;
+    const { options, clock, log } = context;
+    const { backend, held, macs, underlay } = joined;
+    const reconciler = await Reconciler.start({
+      ...{ kernel, backend, clock, log, underlay: underlay.dev, networks: this.#networks() },
+      ...{ resyncSeconds: options.resync, nexthopObjects: options.nexthopObjects === 'auto' },
+    });
+    status.reconcile(reconciler);
+    const programmed = reconciler.setDevice(backend.device(held, macs));
+    tasks.start(() => programmed, PASS_WITHIN_MS);
+    await programmed;
+    tasks.start((signal) => reconciler.run(signal), PASS_WITHIN_MS);
+    for (;;) {
+      const [missing] = reconciler.step().missing;
+      if (!missing) return reconciler;
+      status.setPhase('waiting for the kernel', `the kernel refuses ${missing.object}: ${missing.error}`, 'KERNEL');
+      await clock.sleep(LOOK_AT_DEVICE_MS, tasks.signal);
+    }
+  }
+
+  /** The config key as it is now: what a running agent can follow is followed, the rest is said. */
+  #followConfig(text: string | undefined, reconciler: Reconciler): void {
+    const { context, cluster, status, joined, memory } = this.#parts;
+    const { options, log } = context;
+    const change = judgeConfig(this.#running, text);
+    const problem = configProblem(change);
+    const code = configProblemCode(change);
+    if (problem && this.#configProblem !== problem) log.error('the network config is not followed', { code, problem });
+    status.setProblem('config', problem, code);
+    this.#configProblem = problem;
+    if (change.kind !== 'follow') return;
+    log.info('following the new network config', { changes: change.changes });
+    this.#running = change.config;
+    status.setConfig(change.config);
+    memory.update({ networks: this.#networks() });
+    reconciler.setNetworks(this.#networks());
+    cluster.judge(peerPolicy(joined, networksOf(joined.config, change.config), options.etcdEndpoints));
+    this.#publishing = this.#publishing.then(() => this.#republish(change.config));
+  }
+
+  /**
+   * Devices and networks of an earlier config. Only when the kernel is in step with this one: until then the old routes
+   * carry what the new ones do not yet.
+   */
+  async #sweepLeftovers(reconciler: Reconciler, signal: AbortSignal): Promise<void> {
+    const { context, kernel, memory, joined } = this.#parts;
+    const { clock, log } = context;
+    do await clock.sleep(LOOK_FOR_LEFTOVERS_MS, signal);
+    while (!this.#complete || !reconciler.step().inStep);
+    const devices = [...this.#leftovers.macs.keys()];
+    try {
+      if (devices.length > 0) {
+        const done = await clearDevices(kernel, { macs: this.#leftovers.macs, networks: this.#networks() });
+        log.info('removed the devices of an earlier network config', { devices, kernelObjects: done.length });
+      }
+    } catch (error) {
+      log.warn('the devices of an earlier network config could not be removed; see tartan down', { devices, error });
+      return;
+    }
+    this.#leftovers = { macs: new Map(), networks: [] };
+    reconciler.setNetworks(this.#networks());
+    memory.update({ macs: joined.macs, networks: this.#networks() });
+  }
+
+  async #republish(config: NetworkConfig): Promise<void> {
+    const { context, status, joined } = this.#parts;
+    const { options, log } = context;
+    try {
+      await publish({ config, own: joined.held, mtuBytes: joined.backend.mtuBytes }, options, log);
+      status.setProblem('files', undefined);
+    } catch (error) {
+      log.error('the files could not be rewritten for the new network config', { error });
+      status.setProblem('files', `${toError(error).message}; mend it and restart the agent`);
+    }
+  }
+}
+
+/** Whether a lease value names our device: that is how a flanneld on this very host is told from another host. */
+function isOurDevice({ backend, macs }: Joined, attributes: LeaseAttributes): boolean {
+  return backend.devices.every((name) => {
+    const published = backend.publishedMac(attributes, name);
+    return published === undefined || published === macs.get(name);
+  });
+}

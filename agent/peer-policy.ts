@@ -1,0 +1,42 @@
+import type { Ip, Prefix } from '../config/address.ts';
+import { parseIp } from '../config/address.ts';
+import { coverage } from '../leases/coverage.ts';
+import type { DirectoryPolicy } from '../leases/directory-entry.ts';
+import type { StoredLease } from '../leases/lease.ts';
+import { addressIdentities, refuseByNetwork } from '../leases/network-checks.ts';
+import type { Joined } from './joining.ts';
+
+/**
+ * What this host takes as a peer.
+ * @param networks the cluster's, as configured now and as when this agent started.
+ * @param endpoints URLs of etcd; those with an address keep it out of every peer's subnet.
+ */
+export function peerPolicy(joined: Joined, networks: readonly Prefix[], endpoints: readonly string[]): DirectoryPolicy {
+  const { backend, held, underlay, underlayNetworks, gateways, macs } = joined;
+  const context = {
+    networks,
+    ownSubnets: coverage(held),
+    underlay: underlayNetworks,
+    guarded: [...gateways, ...addressesOf(endpoints)],
+    ownPublicIps: [underlay.publicIp, underlay.publicIp6, underlay.ip, underlay.ip6].filter((ip) => ip !== undefined),
+  };
+  const ownMacs = new Set([...macs.values()].map((mac) => `MAC ${mac}`));
+  const refuse = (lease: StoredLease): string | undefined => {
+    const state = backend.peer(lease, { isOnLink: () => false, nexthopId: undefined });
+    if ('foreign' in state) return state.foreign;
+    if ('refused' in state) return state.refused;
+    const ours = backend.identities(lease).find((identity) => ownMacs.has(identity));
+    return ours ? `it has our own ${ours}` : refuseByNetwork(lease, context);
+  };
+  const identities = (lease: StoredLease): readonly string[] => [
+    ...new Set([...addressIdentities(lease), ...backend.identities(lease)]),
+  ];
+  return { ownKey: held.key, refuse, identities };
+}
+
+function addressesOf(endpoints: readonly string[]): Ip[] {
+  return endpoints.flatMap((endpoint) => {
+    const host = URL.canParse(endpoint) ? new URL(endpoint).hostname : '';
+    return parseIp(host.replace(/^\[|\]$/g, '')) ?? [];
+  });
+}

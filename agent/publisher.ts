@@ -1,0 +1,33 @@
+/** The files that Docker and CNI plugins read. */
+import type { Log } from '../config/log.ts';
+import type { NetworkConfig } from '../config/network-config.ts';
+import type { Options } from '../config/options.ts';
+import type { LeaseSubnets } from '../leases/lease.ts';
+import { writeFileAtomically } from './atomic-file.ts';
+import { dockerNetworkOptions } from './docker-opts.ts';
+import { formatSubnetEnv } from './subnet-env.ts';
+
+export interface Publication {
+  readonly config: NetworkConfig;
+  readonly own: LeaseSubnets;
+  readonly mtuBytes: number;
+}
+
+type Where = Pick<Options, 'subnetFile' | 'dockerOptsFile' | 'dockerOptsKey' | 'ipMasq'>;
+
+/** Paths of what `publish` writes. */
+export function publishedFiles({ subnetFile, dockerOptsFile }: Where): readonly string[] {
+  return dockerOptsFile === '' ? [subnetFile] : [subnetFile, dockerOptsFile];
+}
+
+/** Writes subnet.env, then the docker options; unchanged files are left alone. Rejects with PERMISSION. */
+export async function publish({ config, own, mtuBytes }: Publication, where: Where, log: Log): Promise<void> {
+  const { subnetFile, dockerOptsFile, dockerOptsKey: key, ipMasq } = where;
+  if (await writeFileAtomically(subnetFile, formatSubnetEnv({ config, own, mtuBytes, ipMasq }))) {
+    log.info('wrote the subnet file', { file: subnetFile, subnet: own.subnet });
+  }
+  if (dockerOptsFile === '') return;
+  if (await writeFileAtomically(dockerOptsFile, dockerNetworkOptions({ own, mtuBytes, ipMasq, key }))) {
+    log.info('wrote the docker options', { file: dockerOptsFile });
+  }
+}

@@ -1,0 +1,167 @@
+/** What the agent knows of itself, as one value: `tartan status --json`, and the source of `status`, `wait` and metrics. */
+
+export interface StatusPeer {
+  readonly subnet: string;
+  readonly subnet6?: string;
+  readonly publicIp: string;
+  readonly publicIp6?: string;
+  /** Host name as the peer's tartan published it; absent for flanneld's. */
+  readonly name?: string;
+  readonly node?: string;
+}
+
+export interface StatusRefused {
+  /** The lease's key (cut where it is long). */
+  readonly key: string;
+  readonly reason: string;
+}
+
+export interface StatusMissing {
+  /** The kernel object, by its key: `route 10.5.3.0/24`. */
+  readonly object: string;
+  readonly since: string;
+  readonly attempts: number;
+  readonly error: string;
+}
+
+export interface StatusLease {
+  readonly key: string;
+  readonly subnet: string;
+  readonly subnet6?: string;
+  readonly publicIp: string;
+  readonly publicIp6?: string;
+  /** null: a reservation, which never expires. */
+  readonly secondsLeft: number | null;
+  readonly expiresAt: string | null;
+  /** Why renewals fail, where they do. */
+  readonly renewalFailing?: { readonly since: string; readonly attempts: number; readonly error: string };
+}
+
+export interface Status {
+  readonly version: string;
+  readonly pid: number;
+  readonly node: string;
+  readonly name: string;
+  readonly startedAt: string;
+  readonly ready: boolean;
+  /** What the agent does or waits for, in words. */
+  readonly phase: string;
+  /** Everything that an operator should know and that is not as it should be. */
+  readonly problems: readonly string[];
+  readonly etcd: {
+    readonly endpoints: readonly string[];
+    readonly prefix: string;
+    readonly connected: boolean;
+    readonly since: string;
+    readonly reason?: string;
+  };
+  readonly network?: { readonly ranges: readonly string[]; readonly backend: string };
+  readonly lease?: StatusLease;
+  readonly underlay?: { readonly dev: string; readonly ip?: string; readonly ip6?: string };
+  readonly devices: readonly { readonly name: string; readonly mac?: string; readonly mtu?: number }[];
+  readonly mtu?: number;
+  readonly inStep: boolean;
+  readonly inStepSince?: string;
+  /** Listed up to a limit; the count is whole. */
+  readonly missing: readonly StatusMissing[];
+  readonly missingCount: number;
+  readonly peers: readonly StatusPeer[];
+  readonly refused: readonly StatusRefused[];
+  readonly refusedCount: number;
+}
+
+function ago(iso: string, now: number): string {
+  const seconds = Math.max(0, Math.round((now - Date.parse(iso)) / 1000));
+  return duration(seconds);
+}
+
+/** 75 → `1m15s`; 86400 → `24h00m`. */
+export function duration(seconds: number): string {
+  const two = (n: number): string => String(n).padStart(2, '0');
+  if (seconds < 60) return `${seconds}s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)}m${two(seconds % 60)}s`;
+  return `${Math.floor(seconds / 3600)}h${two(Math.floor((seconds % 3600) / 60))}m`;
+}
+
+/** Text from outside (etcd) as one line in which nothing moves a terminal's cursor. */
+function harmless(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '?');
+}
+
+/** Columns as wide as their widest cell; the last one is not padded. Control characters come out as `?`. */
+export function table(raw: readonly (readonly string[])[]): string {
+  const rows = raw.map((row) => row.map(harmless));
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
+  const line = (row: readonly string[]): string =>
+    row.map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column] ?? 0))).join('  ');
+  return rows.map((row) => line(row).trimEnd()).join('\n');
+}
+
+/** IPv4 and IPv6 together; what a lease of one family has for the other one is left out. */
+export function dual(v4: string, v6: string | null | undefined): string {
+  if (!v6) return v4;
+  return v4 === '0.0.0.0' || v4 === '0.0.0.0/0' ? v6 : `${v4} ${v6}`;
+}
+
+function leaseLine(lease: StatusLease, now: number): string {
+  const left =
+    lease.secondsLeft === null ? 'a reservation, does not expire' : `${duration(Math.max(0, lease.secondsLeft))} left`;
+  const failing = lease.renewalFailing;
+  const trouble = failing ? `; renewals have failed for ${ago(failing.since, now)}: ${failing.error}` : '';
+  return `${dual(lease.subnet, lease.subnet6)} as ${dual(lease.publicIp, lease.publicIp6)} (${left}${trouble})`;
+}
+
+/** Why it is not connected stands among the problems. */
+function etcdLine({ connected, since, endpoints, prefix }: Status['etcd'], now: number): string {
+  const state = `${connected ? 'connected' : 'NOT connected'} for ${ago(since, now)}`;
+  return `${state}, ${endpoints.join(', ')}, prefix ${prefix}`;
+}
+
+function facts(status: Status, now: number): string[][] {
+  const { etcd, lease, network, underlay } = status;
+  const rows = [
+    [
+      'agent',
+      `${status.ready ? 'ready' : 'not ready'}: ${status.phase} (pid ${status.pid}, up ${ago(status.startedAt, now)})`,
+    ],
+    ['node', `${status.name} (${status.node})`],
+    ['etcd', etcdLine(etcd, now)],
+  ];
+  if (network) rows.push(['network', `${network.ranges.join(', ')}, backend ${network.backend}`]);
+  rows.push(['lease', lease ? leaseLine(lease, now) : 'none']);
+  if (underlay) rows.push(['underlay', [underlay.dev, underlay.ip, underlay.ip6].filter(Boolean).join(' ')]);
+  for (const { name, mac, mtu } of status.devices) {
+    rows.push(['device', [name, mac ?? 'missing', mtu === undefined ? '' : `mtu ${mtu}`].filter(Boolean).join(' ')]);
+  }
+  if (status.mtu !== undefined) rows.push(['MTU', `${status.mtu} for containers`]);
+  const step = status.inStep && status.inStepSince ? `in step for ${ago(status.inStepSince, now)}` : 'not in step';
+  rows.push(['kernel', step]);
+  return rows;
+}
+
+function missingBlock({ missing, missingCount }: Status, now: number): string {
+  const rows = missing.map(({ object, since, attempts, error }) => [
+    ...[`  ${object}`, `for ${ago(since, now)}`, `${attempts} tries`, error],
+  ]);
+  return `missing in the kernel (${missingCount}):\n${table(rows)}`;
+}
+
+function peersBlock(peers: Status['peers']): string {
+  if (peers.length === 0) return 'no peers';
+  const rows = peers.map(({ subnet, subnet6, publicIp, publicIp6, name }) => [
+    ...[dual(subnet, subnet6), dual(publicIp, publicIp6), name ?? '(flanneld)'],
+  ]);
+  return table([['PEER', 'PUBLIC IP', 'NODE'], ...rows]);
+}
+
+/** The status for people. `now`: wall clock, ms. */
+export function renderStatus(status: Status, now: number): string {
+  const { problems, missingCount, peers, refused, refusedCount } = status;
+  const blocks = [table(facts(status, now))];
+  if (problems.length > 0) blocks.push(['problems:', ...problems.map((one) => `  ${harmless(one)}`)].join('\n'));
+  if (missingCount > 0) blocks.push(missingBlock(status, now));
+  blocks.push(peersBlock(peers));
+  const rows = refused.map(({ key, reason }) => [`  ${key}`, reason]);
+  if (refusedCount > 0) blocks.push(`refused leases (${refusedCount}):\n${table(rows)}`);
+  return `${blocks.join('\n\n')}\n`;
+}

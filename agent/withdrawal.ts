@@ -1,0 +1,77 @@
+/** Leaving: what `tartan down` does, an agent whose lease another host has taken, and one that a flanneld replaced. */
+import { rm } from 'node:fs/promises';
+import { handOver } from '../backends/hand-over.ts';
+import type { Kernel } from '../backends/kernel/kernel.ts';
+import { KernelView, KINDS } from '../backends/kernel-view.ts';
+import { formatOperation } from '../backends/operation-text.ts';
+import type { Ownership } from '../backends/ownership.ts';
+import type { Actual } from '../backends/plan.ts';
+import { plan } from '../backends/plan.ts';
+import type { KernelObject, Operation } from '../backends/state.ts';
+import { TartanError, toError } from '../config/errors.ts';
+import { readTextFile } from './atomic-file.ts';
+import type { AgentMemory } from './state-file.ts';
+
+/** Gone already, with its device or its nexthop object. */
+const GONE = new Set(['ENOENT', 'ESRCH', 'ENODEV', 'EADDRNOTAVAIL']);
+
+/** What an agent made, as its state file has it. */
+export type Made = Pick<AgentMemory, 'macs' | 'networks'>;
+
+/**
+ * Takes our objects out of the kernel, in the reverse of the order in which they are made. Rejects with KERNEL, naming
+ * every one that stays.
+ * @returns what was done.
+ */
+export function clearKernel(kernel: Kernel, { macs, networks }: Made): Promise<readonly Operation[]> {
+  return clear(kernel, { macs, networks }, () => true);
+}
+
+/** As clearKernel, but only these devices and what is on them. */
+export function clearDevices(kernel: Kernel, { macs, networks }: Made): Promise<readonly Operation[]> {
+  return clear(kernel, { macs, networks }, (object) => macs.has(object.kind === 'link' ? object.name : object.dev));
+}
+
+/** Makes our routes plain, so that a flanneld can delete them; no packet notices. Rejects with KERNEL. */
+export function leaveToFlanneld(kernel: Kernel, made: Made): Promise<readonly Operation[]> {
+  return change(kernel, made, handOver);
+}
+
+function clear(kernel: Kernel, made: Made, concerns: (object: KernelObject) => boolean): Promise<readonly Operation[]> {
+  return change(kernel, made, (actual, policy) =>
+    plan(new Map(), actual, policy).filter(({ object }) => concerns(object)),
+  );
+}
+
+async function change(
+  kernel: Kernel,
+  { macs, networks }: Made,
+  decide: (actual: Actual, policy: Ownership) => readonly Operation[],
+): Promise<readonly Operation[]> {
+  const devices = [...macs.keys()];
+  const view = new KernelView(kernel, devices, [4, 6], networks);
+  await view.read(new Set(KINDS));
+  const operations = decide(view.objects, { networks, devices: new Set(devices) });
+  const results = await kernel.apply(operations);
+  const refused = operations.flatMap((operation, i) => {
+    const refusal = results[i];
+    return refusal && !GONE.has(refusal.errno)
+      ? [`${formatOperation(operation)}: ${refusal.errno} ${refusal.detail}`.trimEnd()]
+      : [];
+  });
+  if (refused.length > 0) throw new TartanError('KERNEL', `the kernel refused:\n  ${refused.join('\n  ')}`);
+  return operations;
+}
+
+/** Removes published files. Rejects with PERMISSION. @returns those that were there */
+export async function removeFiles(files: readonly string[]): Promise<readonly string[]> {
+  const removed: string[] = [];
+  for (const file of files) {
+    if ((await readTextFile(file)) === undefined) continue;
+    await rm(file, { force: true }).catch((cause: unknown) => {
+      throw new TartanError('PERMISSION', `cannot remove ${file}: ${toError(cause).message}`, { cause });
+    });
+    removed.push(file);
+  }
+  return removed;
+}

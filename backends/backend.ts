@@ -1,0 +1,56 @@
+import type { Ip, Mac } from '../config/address.ts';
+import type { Lease, LeaseAttributes, LeaseSubnets } from '../leases/lease.ts';
+import type { Address, KernelObject, Link } from './state.ts';
+
+/** The interface that the hosts reach each other by, as selected at start. */
+export interface Underlay {
+  readonly dev: string;
+  readonly mtuBytes: number;
+  /** The interface's own addresses that were chosen, per family. */
+  readonly ip: Ip | undefined;
+  readonly ip6: Ip | undefined;
+  /** What the lease advertises: --public-ip, else the interface's address. Behind NAT this host does not have it. */
+  readonly publicIp: Ip | undefined;
+  readonly publicIp6: Ip | undefined;
+  /** Every address of this host, of any interface. */
+  readonly hostAddresses: ReadonlySet<Ip>;
+}
+
+/** What a peer needs in the kernel, or why its lease is none of ours (`foreign`) or can't be used (`refused`). */
+export type PeerState =
+  | { readonly objects: readonly KernelObject[] }
+  | { readonly foreign: string }
+  | { readonly refused: string };
+
+export interface PeerContext {
+  /** Whether the peer's public IP is a neighbour on the underlay (DirectRouting). */
+  readonly isOnLink: (ip: Ip) => boolean;
+  /** The nexthop object to use for a gateway, undefined: plain routes. */
+  readonly nexthopId: ((gateway: Ip, dev: string) => number) | undefined;
+}
+
+/** MAC addresses of our devices by device name. */
+export type DeviceMacs = ReadonlyMap<string, Mac>;
+
+/**
+ * How packets reach a peer. Pure: configured once with the network config and the underlay, every method maps plain
+ * data to plain data.
+ */
+export interface Backend {
+  readonly type: string;
+  /** MTU for containers (FLANNEL_MTU). */
+  readonly mtuBytes: number;
+  /** Names of the devices that the backend makes. Empty: it uses the underlay as it is. */
+  readonly devices: readonly string[];
+  /** Whether `peer` asks which public IPs are neighbours on the underlay. */
+  readonly directRouting: boolean;
+  /** The MAC that a lease publishes for one of our devices, where it is valid. */
+  publishedMac(lease: LeaseAttributes, device: string): Mac | undefined;
+  /** The value that this host's lease has; the owner is added by the caller. */
+  advertise(macs: DeviceMacs): Omit<LeaseAttributes, 'owner'>;
+  /** Devices and their addresses for the lease held; devices alone where it is not held yet. */
+  device(own: LeaseSubnets | undefined, macs: DeviceMacs): readonly (Link | Address)[];
+  /** What makes two leases of this backend incompatible if they share it: `MAC 02:…`. */
+  identities(lease: Lease): readonly string[];
+  peer(lease: Lease, context: PeerContext): PeerState;
+}

@@ -1,0 +1,156 @@
+/**
+ * What has to be looked at again. Events never say more than that: IPv4 routes vanish without one when their device
+ * goes down or their nexthop goes, and our own changes are reported like everybody's.
+ *
+ *   event about                        puts in doubt
+ *   our device, its addresses          everything
+ *   the underlay, its addresses        our devices, routes, who is a neighbour there
+ *   one of our objects, unexpectedly   its table, and what it hangs on
+ *   others' routes                     who is a neighbour; the same as ours, if at a key of ours
+ *   lost events                        everything
+ */
+import { containsPrefix, parsePrefix } from '../config/address.ts';
+import type { DesiredState } from './desired-state.ts';
+import type { KernelEvent } from './kernel/kernel.ts';
+import { type KernelView, KINDS } from './kernel-view.ts';
+import { isOurs, type Ownership } from './ownership.ts';
+import { markFault, sameObject } from './same-object.ts';
+import { keyOf, type ObjectKind, type Observed } from './state.ts';
+
+/** What events are judged by. */
+export interface Judgement {
+  readonly view: KernelView;
+  readonly desired: DesiredState;
+  readonly underlay: string;
+  /** Whether it matters which peers are neighbours on the underlay. */
+  readonly directRouting: boolean;
+  /** Called whenever something new is in doubt. */
+  readonly onDoubt: () => void;
+}
+
+export interface InDoubt {
+  readonly kinds: ReadonlySet<ObjectKind>;
+  /** Which peers are neighbours on the underlay. */
+  readonly onLink: boolean;
+}
+
+export class Doubts {
+  readonly #by: Judgement;
+  #policy: Ownership;
+  #kinds = new Set<ObjectKind>();
+  #onLink = false;
+  /** Destinations in our networks, wanted by no peer, to which others have made routes since the last reading. */
+  readonly #strangers = new Set<string>();
+  /** Events that came while the view was changing: judged when it is at rest, and our own are recognised. */
+  #held: KernelEvent[] | undefined;
+
+  constructor(by: Judgement, policy: Ownership) {
+    this.#by = by;
+    this.#policy = policy;
+  }
+
+  set policy(policy: Ownership) {
+    this.#policy = policy;
+  }
+
+  get exist(): boolean {
+    return this.#onLink || this.#kinds.size > 0;
+  }
+
+  /** Hands over what is in doubt, to be looked at. */
+  take(): InDoubt {
+    if (this.#kinds.has('route')) this.#strangers.clear();
+    const taken = { kinds: this.#kinds, onLink: this.#onLink };
+    this.#kinds = new Set();
+    this.#onLink = false;
+    return taken;
+  }
+
+  /** It could not be looked at. */
+  giveBack({ kinds, onLink }: InDoubt): void {
+    this.#onLink ||= onLink;
+    for (const kind of kinds) this.#kinds.add(kind);
+  }
+
+  addAll(): void {
+    this.#onLink = true;
+    this.add(...KINDS);
+  }
+
+  add(...kinds: readonly ObjectKind[]): void {
+    for (const kind of kinds) this.#kinds.add(kind);
+    this.#by.onDoubt();
+  }
+
+  /**
+   * An object of that kind is not as it was thought to be. What is on a device often goes because the device does, and
+   * that event comes last; a route hangs on its nexthop.
+   */
+  about(kind: ObjectKind): void {
+    if (kind === 'nexthop' || kind === 'route') this.add('link', 'nexthop', 'route');
+    else this.add('link', kind);
+  }
+
+  /** From now on the view changes. */
+  hold(): void {
+    this.#held ??= [];
+  }
+
+  /** The view is at rest again. */
+  release(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const event of held) this.hear(event);
+  }
+
+  hear(event: KernelEvent): void {
+    if (event.verb === 'lost') this.addAll();
+    else if (this.#held) this.#held.push(event);
+    else if ('link' in event) this.#onDevice(event.link);
+    else if ('address' in event) this.#onDevice(event.address.dev);
+    else if ('foreignRoute' in event) this.#onForeignRoute(event.foreignRoute, event.verb);
+    else if (this.#isNews(event.verb, event.observed)) this.about(event.observed.object.kind);
+  }
+
+  #onDevice(name: string): void {
+    if (this.#policy.devices.has(name)) this.addAll();
+    else if (name === this.#by.underlay) {
+      this.#onLink = true;
+      this.add('link', 'route');
+    }
+  }
+
+  /** `what`: a destination, or `nexthop 5`, one without a gateway. */
+  #onForeignRoute(what: string, verb: 'set' | 'delete'): void {
+    const { objects } = this.#by.desired;
+    if (objects.has(what)) this.about('nexthop');
+    else if (objects.has(`route ${what}`)) this.about('route');
+    else this.#noteStranger(what, verb);
+    if (!this.#by.directRouting) return;
+    this.#onLink = true;
+    this.#by.onDoubt();
+  }
+
+  #noteStranger(what: string, verb: 'set' | 'delete'): void {
+    const dst = parsePrefix(what);
+    if (dst === undefined || verb === 'delete') this.#strangers.delete(what);
+    else if (this.#policy.networks.some((network) => containsPrefix(network, dst))) this.#strangers.add(what);
+  }
+
+  /** Whether a route that is wanted now would take the place of one that has not been read: it is in doubt then. */
+  meetStrangers(): boolean {
+    const met = [...this.#strangers].filter((dst) => this.#by.desired.objects.has(`route ${dst}`));
+    // Once is enough: the doubt stays until the routes are read, and each telling rings for another pass.
+    for (const dst of met) this.#strangers.delete(dst);
+    if (met.length > 0) this.about('route');
+    return met.length > 0;
+  }
+
+  /** Whether the event tells of something that we did not do ourselves and that concerns us. */
+  #isNews(verb: 'set' | 'delete', observed: Observed): boolean {
+    const known = this.#by.view.objects.get(keyOf(observed.object));
+    if (verb === 'delete') return known !== undefined;
+    if (known && sameObject(known.object, observed.object) && markFault(known) === markFault(observed)) return false;
+    return this.#by.desired.objects.has(keyOf(observed.object)) || isOurs(observed, this.#policy);
+  }
+}

@@ -1,0 +1,188 @@
+/**
+ * What we believe the kernel holds: as last read, plus what we programmed since. Only objects that can be told apart by
+ * our keys are in it; everything else in the kernel's tables is other people's.
+ */
+import type { Family, Prefix } from '../config/address.ts';
+import type { Kernel } from './kernel/kernel.ts';
+import { formatBareRoute } from './operation-text.ts';
+import type { LinkInfo, Nexthop, ObjectKind, Observed, Operation, RouteInfo } from './state.ts';
+import { keyOf, RTN_UNICAST, TARTAN_PROTOCOL } from './state.ts';
+
+/** In the order of reading. Nexthops before routes: a route may name its gateway by nexthop only. */
+export const KINDS: ReadonlySet<ObjectKind> = new Set(['link', 'address', 'neighbour', 'fdb', 'nexthop', 'route']);
+/** The metric that a route has when none is asked for: 0, but IP6_RT_PRIO_USER for IPv6 (include/net/ip6_route.h). */
+const DEFAULT_METRIC = { 4: 0, 6: 1024 } as const;
+
+export class KernelView {
+  readonly #kernel: Kernel;
+  readonly #devices: readonly string[];
+  readonly #families: readonly Family[];
+  readonly #objects = new Map<string, Observed>();
+  readonly #routesOn = new Map<number, Set<string>>();
+  /** What stands at a route's key and can't be ours, in words. */
+  readonly #bareRoutes = new Map<string, string>();
+  #networks: readonly Prefix[] | undefined;
+  #hasNexthops = false;
+
+  /**
+   * @param devices whose tables are kept. @param families of the addresses, neighbours and routes that are kept.
+   * @param networks whose routes are kept, and any that are on a nexthop object of our range; all where left out
+   */
+  constructor(kernel: Kernel, devices: readonly string[], families: readonly Family[], networks?: readonly Prefix[]) {
+    this.#kernel = kernel;
+    this.#devices = devices;
+    this.#families = families;
+    this.#networks = networks;
+  }
+
+  /** From the next reading on. */
+  set networks(networks: readonly Prefix[]) {
+    this.#networks = networks;
+  }
+
+  /** By `keyOf` of the object. */
+  get objects(): ReadonlyMap<string, Observed> {
+    return this.#objects;
+  }
+
+  /** Keys of the routes on a nexthop object. */
+  routesOn(id: number): Iterable<string> {
+    return this.#routesOn.get(id) ?? [];
+  }
+
+  /** The route at that key that is none of ours by its form, in words: `blackhole, protocol 3`. */
+  bareRoute(key: string): string | undefined {
+    return this.#bareRoutes.get(key);
+  }
+
+  /** Whether the kernel has such objects at all, as last read. */
+  get hasNexthops(): boolean {
+    return this.#hasNexthops;
+  }
+
+  nexthops(): Observed<Nexthop>[] {
+    const found: Observed<Nexthop>[] = [];
+    for (const { object, ...marks } of this.#objects.values()) {
+      if (object.kind === 'nexthop') found.push({ object, ...marks });
+    }
+    return found;
+  }
+
+  /** Takes over what an operation that the kernel confirmed has changed. */
+  applied({ verb, object }: Operation): void {
+    if (verb === 'delete') this.#remove(keyOf(object));
+    else this.#put({ object, protocol: TARTAN_PROTOCOL, permanent: true });
+  }
+
+  /** Reads the tables again. */
+  async read(kinds: ReadonlySet<ObjectKind>): Promise<void> {
+    for (const kind of KINDS) {
+      if (!kinds.has(kind)) continue;
+      const found = await this.#observe(kind);
+      for (const [key, { object }] of this.#objects) if (object.kind === kind) this.#remove(key);
+      for (const observed of found) this.#put(observed);
+    }
+  }
+
+  #put(observed: Observed): void {
+    const { object } = observed;
+    const key = keyOf(object);
+    this.#remove(key);
+    this.#bareRoutes.delete(key);
+    this.#objects.set(key, observed);
+    if (object.kind !== 'route' || object.nexthopId === undefined) return;
+    const routes = this.#routesOn.get(object.nexthopId);
+    if (routes) routes.add(key);
+    else this.#routesOn.set(object.nexthopId, new Set([key]));
+  }
+
+  #remove(key: string): void {
+    const object = this.#objects.get(key)?.object;
+    this.#objects.delete(key);
+    if (object?.kind !== 'route' || object.nexthopId === undefined) return;
+    const routes = this.#routesOn.get(object.nexthopId);
+    routes?.delete(key);
+    if (routes?.size === 0) this.#routesOn.delete(object.nexthopId);
+  }
+
+  async #observe(kind: ObjectKind): Promise<readonly Observed[]> {
+    switch (kind) {
+      case 'link':
+        return (await this.#kernel.links()).flatMap((info) => this.#observeLink(info));
+      case 'address':
+        return this.#ofEach(this.#families, (family) => this.#observeAddresses(family));
+      case 'neighbour':
+        return this.#ofEach(this.#families, (family) => this.#observeNeighbours(family));
+      case 'fdb':
+        return this.#ofEach(this.#devices, (dev) => this.#kernel.fdb(dev));
+      case 'nexthop':
+        return this.#observeNexthops();
+      case 'route':
+        this.#bareRoutes.clear();
+        return this.#ofEach(this.#families, (family) => this.#observeRoutes(family));
+    }
+  }
+
+  /** One after the other: the kernel's dumps share a socket. */
+  async #ofEach<T>(all: readonly T[], read: (one: T) => Promise<readonly Observed[]>): Promise<Observed[]> {
+    const found: Observed[] = [];
+    for (const one of all) for (const observed of await read(one)) found.push(observed);
+    return found;
+  }
+
+  #observeLink({ name, mac, mtuBytes, up, vxlan }: LinkInfo): Observed[] {
+    if (!this.#devices.includes(name) || !mac || !vxlan) return [];
+    return [{ object: { kind: 'link', name, mac, mtuBytes, up, vxlan }, protocol: 0, permanent: true }];
+  }
+
+  async #observeAddresses(family: Family): Promise<Observed[]> {
+    const found = (await this.#kernel.addresses(family)).filter(({ dev }) => this.#devices.includes(dev));
+    return found.map(({ dev, ip, length }) => {
+      return { object: { kind: 'address', dev, ip, length } as const, protocol: 0, permanent: true };
+    });
+  }
+
+  /** Learnt neighbours come and go by themselves. */
+  async #observeNeighbours(family: Family): Promise<Observed[]> {
+    const found = await this.#ofEach(this.#devices, (dev) => this.#kernel.neighbours(dev, family));
+    return found.filter(({ permanent }) => permanent);
+  }
+
+  async #observeNexthops(): Promise<Observed[]> {
+    const found = await this.#kernel.nexthops();
+    this.#hasNexthops = found !== undefined;
+    return found ?? [];
+  }
+
+  /** IPv4 may have several routes of one key: the kernel uses the first one, and a REPLACE replaces that. */
+  async #observeRoutes(family: Family): Promise<Observed[]> {
+    const found = await this.#kernel.routes(family, this.#networks);
+    const firsts = new Map<string, RouteInfo>();
+    for (const info of found) {
+      if (info.metric === DEFAULT_METRIC[family] && !firsts.has(info.dst)) firsts.set(info.dst, info);
+    }
+    return Array.from(firsts.values()).flatMap((info) => this.#observeRoute(info));
+  }
+
+  /** What is no unicast route with a gateway can't be ours: its key is seen as empty, so that it is replaced if needed. */
+  #observeRoute(info: RouteInfo): Observed[] {
+    const observed = this.#gatewayRoute(info);
+    if (observed === undefined) this.#bareRoutes.set(`route ${info.dst}`, formatBareRoute(info));
+    return observed === undefined ? [] : [observed];
+  }
+
+  #gatewayRoute({ type, dst, nexthopId, protocol, ...hop }: RouteInfo): Observed | undefined {
+    if (type !== RTN_UNICAST) return undefined;
+    const via = nexthopId === undefined ? undefined : this.#nexthop(nexthopId);
+    const dev = hop.dev ?? via?.dev;
+    const gateway = hop.gateway ?? via?.gateway;
+    if (dev === undefined || gateway === undefined) return undefined;
+    const onlink = via?.onlink ?? hop.onlink;
+    return { object: { kind: 'route', dst, dev, gateway, onlink, nexthopId }, protocol, permanent: true };
+  }
+
+  #nexthop(id: number): Nexthop | undefined {
+    const object = this.#objects.get(`nexthop ${id}`)?.object;
+    return object?.kind === 'nexthop' ? object : undefined;
+  }
+}

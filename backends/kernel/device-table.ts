@@ -1,0 +1,66 @@
+import type { LinkInfo } from '../state.ts';
+import { decodeLink } from './link-message.ts';
+import type { Message } from './message.ts';
+
+/** Names and indexes of the devices, as last heard: the kernel's messages speak of indexes only. */
+export class DeviceTable {
+  readonly #names = new Map<number, string>();
+  readonly #indexes = new Map<string, number>();
+  readonly #vxlans = new Set<number>();
+  #missed = false;
+
+  /** A method bound to the table, to be handed to decoders. A miss is remembered. */
+  readonly nameOf = (index: number): string | undefined => {
+    const name = this.#names.get(index);
+    if (name === undefined && index > 0) this.#missed = true;
+    return name;
+  };
+
+  indexOf(name: string): number | undefined {
+    return this.#indexes.get(name);
+  }
+
+  isVxlan(index: number): boolean {
+    return this.#vxlans.has(index);
+  }
+
+  /** Whether `nameOf` has been asked in vain since this was last called. */
+  takeMissed(): boolean {
+    const missed = this.#missed;
+    this.#missed = false;
+    return missed;
+  }
+
+  /** The device exists under that name. Returns the name it had until now, where that was another. */
+  learn(index: number, name: string, type: string): string | undefined {
+    const before = this.#names.get(index);
+    if (before !== undefined && before !== name) this.forget(before);
+    this.forget(name);
+    this.#names.set(index, name);
+    this.#indexes.set(name, index);
+    if (type === 'vxlan') this.#vxlans.add(index);
+    return before === name ? undefined : before;
+  }
+
+  forget(name: string): void {
+    const index = this.#indexes.get(name);
+    if (index === undefined) return;
+    this.#indexes.delete(name);
+    this.#names.delete(index);
+    this.#vxlans.delete(index);
+  }
+
+  /** Takes the place of everything with the devices of a whole dump. */
+  replace(dump: readonly Message[]): LinkInfo[] {
+    this.#names.clear();
+    this.#indexes.clear();
+    this.#vxlans.clear();
+    // The first pass learns the names; a vxlan's lower device may come behind it.
+    for (const link of decodeAll(dump, () => undefined)) this.learn(link.index, link.name, link.type);
+    return decodeAll(dump, this.nameOf);
+  }
+}
+
+function decodeAll(dump: readonly Message[], nameOf: (index: number) => string | undefined): LinkInfo[] {
+  return dump.flatMap((message) => decodeLink(message, nameOf) ?? []);
+}

@@ -1,0 +1,184 @@
+import type { Link, LinkInfo, Operation } from '../state.ts';
+import type { DeviceTable } from './device-table.ts';
+import { errnoName } from './errno.ts';
+import type { KernelRefusal } from './kernel.ts';
+import { encodeLinkChange, encodeLinkDelete, encodeNewVxlan } from './link-message.ts';
+import { linkStep } from './link-step.ts';
+import { MessageWriter } from './message-writer.ts';
+import { type BatchReply, type NetlinkSocket, turnOfLoop } from './netlink-socket.ts';
+import { deviceNeeded, encodeOperation, isDoneAnyway } from './operation-message.ts';
+import { setSysctl } from './sysctl.ts';
+
+const MESSAGES_PER_SEND = 128;
+/** The longest message in a batch is an IPv6 route or address, below 80 bytes. A new link goes alone. */
+const BATCH_BYTES = MESSAGES_PER_SEND * 128;
+/**
+ * A turn of the loop reads 32 datagrams of a socket, and each of our messages comes back as an event: so many turns
+ * after each send keep the monitor in step.
+ */
+const TURNS_WHEN_WATCHED = MESSAGES_PER_SEND / 32;
+
+const NO_DEVICE: KernelRefusal = { errno: 'ENODEV', detail: '' };
+const NO_ANSWER: KernelRefusal = { errno: 'ETIMEDOUT', detail: '' };
+
+type Results = (KernelRefusal | undefined)[];
+
+/** What a list of operations is worked off with. */
+interface Tools {
+  readonly socket: NetlinkSocket;
+  readonly devices: DeviceTable;
+  /** Reads every device, into `devices` too. */
+  readonly readLinks: () => Promise<LinkInfo[]>;
+  /** Lets the event loop turn between two sends. */
+  readonly pause: () => Promise<void>;
+}
+
+/** Turns operations into batches of messages and the kernel's answers into results. */
+export class Programmer {
+  readonly #tools: Tools;
+  #turn: Promise<unknown> = Promise.resolve();
+  /** Whether somebody listens to the changes that we make. */
+  isWatched = false;
+
+  constructor(socket: NetlinkSocket, devices: DeviceTable, readLinks: () => Promise<LinkInfo[]>) {
+    this.#tools = { socket, devices, readLinks, pause: () => this.#pause() };
+  }
+
+  /** One list at a time: one that began earlier is done before the next begins. */
+  apply(operations: readonly Operation[]): Promise<Results> {
+    const results = this.#turn.then(() => new Run(this.#tools).all(operations));
+    this.#turn = results.catch(() => undefined);
+    return results;
+  }
+
+  async #pause(): Promise<void> {
+    for (let turns = this.isWatched ? TURNS_WHEN_WATCHED : 1; turns > 0; turns--) await turnOfLoop();
+  }
+}
+
+/** One list of operations on its way. */
+class Run {
+  readonly #tools: Tools;
+  readonly #writer = new MessageWriter(BATCH_BYTES);
+  readonly #results: Results = [];
+  /** What has been written since the last send, and where the results belong. */
+  #written: { readonly operation: Operation; readonly place: number }[] = [];
+  #linksAreFresh = false;
+
+  constructor(tools: Tools) {
+    this.#tools = tools;
+  }
+
+  async all(operations: readonly Operation[]): Promise<Results> {
+    this.#begin();
+    for (const [place, operation] of operations.entries()) {
+      const { verb, object } = operation;
+      this.#results.push(undefined);
+      if (object.kind === 'link' && verb !== 'delete') {
+        await this.#send();
+        this.#results[place] = await this.#applyLink(verb, object);
+        this.#linksAreFresh = false;
+        continue;
+      }
+      const index = this.#indexFor(operation) ?? (await this.#lookForDevice(operation));
+      if (index === undefined) this.#results[place] = verb === 'delete' ? undefined : NO_DEVICE;
+      else this.#write(operation, place, index);
+      if (this.#written.length === MESSAGES_PER_SEND) await this.#send();
+    }
+    await this.#send();
+    return this.#results;
+  }
+
+  #begin(): void {
+    this.#writer.reset(this.#tools.socket.reserve(MESSAGES_PER_SEND));
+    this.#written = [];
+  }
+
+  #write(operation: Operation, place: number, index: number): void {
+    encodeOperation(this.#writer, operation, index);
+    this.#written.push({ operation, place });
+  }
+
+  #indexFor(operation: Operation): number | undefined {
+    const dev = deviceNeeded(operation);
+    return dev === undefined ? 0 : this.#tools.devices.indexOf(dev);
+  }
+
+  /** Reads the devices again, once per run, and after what is written: that may make or remove the one looked for. */
+  async #lookForDevice(operation: Operation): Promise<number | undefined> {
+    if (this.#linksAreFresh) return undefined;
+    await this.#send();
+    await this.#tools.readLinks();
+    this.#linksAreFresh = true;
+    return this.#indexFor(operation);
+  }
+
+  async #send(): Promise<void> {
+    if (this.#written.length === 0) return;
+    const written = this.#written;
+    const reply = await this.#tools.socket.batch(this.#writer);
+    for (const [at, { operation, place }] of written.entries()) {
+      const refusal = refusalIn(reply, at);
+      if (refusal !== undefined) this.#results[place] = this.#judge(operation, refusal);
+      else if (operation.object.kind === 'link') this.#tools.devices.forget(operation.object.name);
+    }
+    this.#begin();
+    await this.#tools.pause();
+    // Late events of a device that was there before, under the same name, may have been heard just now.
+    this.#linksAreFresh = false;
+  }
+
+  /** An index that the kernel does not know any more is forgotten, so that the next run looks the name up again. */
+  #judge(operation: Operation, refusal: KernelRefusal): KernelRefusal | undefined {
+    const { verb, object } = operation;
+    const dev = deviceNeeded(operation);
+    const isStale = refusal.errno === 'ENODEV' || (object.kind === 'nexthop' && refusal.errno === 'EINVAL');
+    if (dev !== undefined && isStale) this.#tools.devices.forget(dev);
+    return isDoneAnyway(verb, object.kind, refusal.errno) ? undefined : refusal;
+  }
+
+  /** The devices are read anew: on an old name of the lower device a working one would be made anew for nothing. */
+  async #applyLink(verb: 'set' | 'create', link: Link): Promise<KernelRefusal | undefined> {
+    const links = await this.#tools.readLinks();
+    const found = verb === 'create' ? undefined : links.find(({ name }) => name === link.name);
+    const next = linkStep(link, found);
+    switch (next.step) {
+      case 'none':
+        return undefined;
+      case 'make':
+        return this.#makeLink(link);
+      case 'make anew':
+        return (await this.#deleteLink(link.name)) ?? this.#makeLink(link);
+      case 'change':
+        return found && this.#one((writer) => encodeLinkChange(writer, found.index, next.change));
+    }
+  }
+
+  async #makeLink(link: Link): Promise<KernelRefusal | undefined> {
+    const lower = this.#tools.devices.indexOf(link.vxlan.lower);
+    if (lower === undefined) return NO_DEVICE;
+    const refusal = await this.#one((writer) => encodeNewVxlan(writer, link, lower));
+    // As flannel does: whoever can send us VXLAN must not plant addresses and routes by router advertisements.
+    if (refusal === undefined) setSysctl(`net/ipv6/conf/${link.name}/accept_ra`, '0');
+    return refusal;
+  }
+
+  async #deleteLink(name: string): Promise<KernelRefusal | undefined> {
+    this.#tools.devices.forget(name);
+    const refusal = await this.#one((writer) => encodeLinkDelete(writer, name));
+    return refusal?.errno === 'ENODEV' ? undefined : refusal;
+  }
+
+  async #one(encode: (writer: MessageWriter) => void): Promise<KernelRefusal | undefined> {
+    encode(this.#writer);
+    const reply = await this.#tools.socket.batch(this.#writer);
+    this.#begin();
+    return refusalIn(reply, 0);
+  }
+}
+
+function refusalIn(reply: BatchReply, at: number): KernelRefusal | undefined {
+  const failure = reply.failures.get(at);
+  if (failure !== undefined) return { errno: errnoName(failure.errno), detail: failure.detail };
+  return reply.complete ? undefined : NO_ANSWER;
+}

@@ -1,0 +1,292 @@
+/**
+ * From the view to what is wanted: plans for the keys in question, holds back what is useless or harmful just now,
+ * applies the rest and learns from the answers.
+ *
+ *   in question:  changed keys · troubles that are due · the tables that were read
+ *   held back:    what waits after a refusal · what stands on a device that is refused · what others fight us over
+ *   answers:      confirmed: the view has it · refused: a trouble, and its table is in doubt
+ */
+import type { Clock } from '../config/clock.ts';
+import type { Log } from '../config/log.ts';
+import type { DesiredState } from './desired-state.ts';
+import type { Doubts } from './doubts.ts';
+import type { Kernel, KernelRefusal } from './kernel/kernel.ts';
+import { type KernelView, KINDS } from './kernel-view.ts';
+import type { NexthopIds } from './nexthop-ids.ts';
+import { formatOperation } from './operation-text.ts';
+import type { Ownership } from './ownership.ts';
+import { planKeys, withheldKeys } from './plan.ts';
+import { sameVxlan } from './same-object.ts';
+import { BOOT_PROTOCOL, type KernelObject, keyOf, type ObjectKind, type Operation, TARTAN_PROTOCOL } from './state.ts';
+import { Troubles } from './trouble.ts';
+
+/** Operations named one by one in the log; of more, the first ones and the count. */
+const LOGGED = 10;
+
+interface Tools {
+  readonly kernel: Kernel;
+  readonly view: KernelView;
+  readonly desired: DesiredState;
+  readonly doubts: Doubts;
+  /** undefined: plain routes. */
+  readonly ids: NexthopIds | undefined;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface ReconcilerCounters {
+  operations: number;
+  refusals: number;
+  repairs: number;
+}
+
+export class Programming {
+  readonly #tools: Tools;
+  readonly troubles: Troubles;
+  readonly counters: ReconcilerCounters = { operations: 0, refusals: 0, repairs: 0 };
+  policy: Ownership;
+  /** Whether all peers are known: nothing that is merely found is removed before. */
+  isComplete = false;
+  /** The last reading failed: until one succeeds only changes are programmed, and nothing is deleted. */
+  isBlind = false;
+  /** Keys of which something else is wanted than what was last programmed. */
+  #changed = new Set<string>();
+  /** Keys that the last plan put off: they are looked at again by the next one. */
+  #putOff = new Set<string>();
+  #isWithholding = false;
+  /** The next plan looks over all keys: a device was made anew, and what was on it went by nobody's hand. */
+  #isOverhaul = false;
+  /** … or something else is wanted now, or more is known: what is found amiss, an earlier run or we ourselves left. */
+  #isOurDoing = false;
+
+  constructor(tools: Tools, policy: Ownership) {
+    this.#tools = tools;
+    this.policy = policy;
+    this.troubles = new Troubles(tools.clock);
+  }
+
+  overhaul(): void {
+    this.#isOverhaul = true;
+    this.#isOurDoing = true;
+  }
+
+  /** Takes note of what is wanted otherwise now; there is no reason to wait with it. */
+  noteChanges(): void {
+    for (const key of this.#tools.desired.takeChanged()) {
+      this.#changed.add(key);
+      this.troubles.hurry(key);
+    }
+  }
+
+  /** What there is to do now. `read`: the tables that were just read. */
+  plan(read: ReadonlySet<ObjectKind>): readonly Operation[] {
+    const { desired, view } = this.#tools;
+    const isOverhaul = this.#isOverhaul;
+    const isOurDoing = this.#isOurDoing;
+    if (!this.isBlind) {
+      this.#isOverhaul = false;
+      this.#isOurDoing = false;
+    }
+    const keys = this.#keysInQuestion(isOverhaul && !this.isBlind ? KINDS : read);
+    const differences = planKeys(keys, desired.objects, view.objects, this.policy, (id) => view.routesOn(id));
+    const all = differences.map((operation) => this.#named(operation));
+    const planned = new Set(all.map(({ object }) => keyOf(object)));
+    for (const key of this.troubles.keys()) if (keys.has(key) && !planned.has(key)) this.troubles.settled(key);
+    this.#putOff = new Set(all.filter((one) => this.#isPutOff(one)).map(({ object }) => keyOf(object)));
+    for (const key of this.#putOff) this.troubles.putOff(key);
+    this.#withhold(withheldKeys(keys, desired.objects, view.objects, this.policy));
+    const ready = all.filter((one) => !this.#isPutOff(one) && !this.troubles.isWaiting(keyOf(one.object)));
+    const feasible = this.#onFooting(ready);
+    const repairs = isOurDoing ? [] : this.#repairsIn(feasible, isOverhaul);
+    this.#reportReplaced(feasible, new Set(repairs));
+    return this.#withoutFights(feasible, repairs);
+  }
+
+  /**
+   * Devices first and by themselves: where one is refused, so would be all that stands on it. Rejects where the kernel
+   * can't be spoken to, and with the signal's reason between the two steps.
+   */
+  async program(operations: readonly Operation[], signal: AbortSignal | undefined): Promise<void> {
+    const links = operations.filter(isDeviceSet);
+    if (links.length > 0) {
+      const isRefused = (await this.#apply(links)) > 0;
+      // A device that got another MAC, or was down, has lost what the view still shows on it.
+      this.#tools.doubts.addAll();
+      this.#isOverhaul = true;
+      if (isRefused) return;
+      signal?.throwIfAborted();
+    }
+    await this.#apply(operations.filter((operation) => !isDeviceSet(operation)));
+    this.#changed = this.#putOff;
+  }
+
+  /** Whether the last plan left out what waits for another nexthop id. */
+  get isWithholding(): boolean {
+    return this.#isWithholding;
+  }
+
+  /** Reading the nexthops is what gives them other ids. */
+  #withhold(keys: readonly string[]): void {
+    this.#isWithholding = keys.length > 0;
+    if (!this.#isWithholding) return;
+    for (const key of keys) this.#putOff.add(key);
+    // Else the doubt is there already, or there is another look after this one; a ring now would only wake the loop.
+    if (!this.#tools.doubts.exist) this.#tools.doubts.about('nexthop');
+  }
+
+  #isPutOff({ verb }: Operation): boolean {
+    return this.isBlind && verb === 'delete';
+  }
+
+  /** Before all peers are known, only what is wanted is looked at of the tables: nothing is removed. */
+  #keysInQuestion(kinds: ReadonlySet<ObjectKind>): Set<string> {
+    const { desired, view } = this.#tools;
+    const keys = new Set([...this.#changed, ...this.troubles.due()]);
+    if (kinds.size === 0) return keys;
+    for (const [key, object] of desired.objects) if (kinds.has(object.kind)) keys.add(key);
+    if (!this.isComplete) return keys;
+    for (const [key, { object }] of view.objects) if (kinds.has(object.kind)) keys.add(key);
+    return keys;
+  }
+
+  /** While the kernel refuses a device, what would stand on it is not even tried: the device is what is missing. */
+  #onFooting(operations: readonly Operation[]): readonly Operation[] {
+    const lacking = [...this.policy.devices].filter((name) => this.#isHeldUp(name));
+    if (lacking.length === 0) return operations;
+    const hasFooting = ({ object }: Operation): boolean => object.kind === 'link' || !lacking.includes(object.dev);
+    for (const { object } of operations.filter((one) => !hasFooting(one))) this.troubles.settled(keyOf(object));
+    return operations.filter(hasFooting);
+  }
+
+  #isHeldUp(name: string): boolean {
+    const key = `link ${name}`;
+    if (!this.troubles.isWaiting(key)) return false;
+    const wanted = this.#tools.desired.objects.get(key);
+    const found = this.#tools.view.objects.get(key)?.object;
+    if (wanted?.kind !== 'link' || found?.kind !== 'link') return true;
+    return !found.up || !sameVxlan(wanted.vxlan, found.vxlan);
+  }
+
+  /** What somebody else made necessary. */
+  #repairsIn(operations: readonly Operation[], isOverhaul: boolean): readonly Operation[] {
+    // What was on a device goes with it, by nobody's hand.
+    const onlyFooting = isOverhaul || operations.some(({ object }) => isFooting(object));
+    return operations.filter(({ object }) => {
+      const key = keyOf(object);
+      return !this.#changed.has(key) && !this.troubles.isRefused(key) && (!onlyFooting || isFooting(object));
+    });
+  }
+
+  /** Counts and names the repairs, and leaves out what is fought over too often. */
+  #withoutFights(operations: readonly Operation[], repairs: readonly Operation[]): readonly Operation[] {
+    const fought = new Set(repairs.filter(({ object, why }) => !this.troubles.mayRepair(keyOf(object), why)));
+    const made = repairs.filter((repair) => !fought.has(repair));
+    this.counters.repairs += made.length;
+    const isNew = ({ object }: Operation): boolean => !this.troubles.isFought(keyOf(object));
+    this.#report('somebody changed what is ours in the kernel: putting it right', made, isNew);
+    const begins = ({ object }: Operation): boolean => this.troubles.isNewFight(keyOf(object));
+    const waiting = 'somebody keeps changing what is ours in the kernel: waiting before putting it right';
+    this.#report(waiting, [...fought], begins);
+    return operations.filter((operation) => !fought.has(operation));
+  }
+
+  /** A route that can't be ours stands in no table of objects: what is replaced is named all the same. */
+  #named(operation: Operation): Operation {
+    const bare = operation.verb === 'delete' ? undefined : this.#tools.view.bareRoute(keyOf(operation.object));
+    return bare === undefined ? operation : { ...operation, why: `was ${bare}` };
+  }
+
+  /** Names others' routes that a peer's route takes the place of, where that is no repair and not tried before. */
+  #reportReplaced(operations: readonly Operation[], repairs: ReadonlySet<Operation>): void {
+    const isReplaced = (operation: Operation): boolean => {
+      const key = keyOf(operation.object);
+      if (operation.verb === 'delete' || operation.object.kind !== 'route') return false;
+      return !repairs.has(operation) && !this.troubles.isRefused(key) && this.#isOthersRoute(key);
+    };
+    this.#report(
+      "others' routes stand where peers' routes go: replacing them",
+      operations.filter(isReplaced),
+      () => true,
+    );
+  }
+
+  /** What flannel left is no stranger's. */
+  #isOthersRoute(key: string): boolean {
+    const { view } = this.#tools;
+    const protocol = view.objects.get(key)?.protocol ?? TARTAN_PROTOCOL;
+    return view.bareRoute(key) !== undefined || (protocol !== TARTAN_PROTOCOL && protocol !== BOOT_PROTOCOL);
+  }
+
+  /** Warns of what is new; of the rest the log of a quiet day should not speak. */
+  #report(message: string, repairs: readonly Operation[], isNew: (repair: Operation) => boolean): void {
+    const news = new Set(repairs.filter(isNew));
+    const rest = repairs.filter((repair) => !news.has(repair));
+    const { log } = this.#tools;
+    if (news.size > 0) log.warn(message, listed([...news]));
+    if (rest.length > 0) log.debug(message, listed(rest));
+  }
+
+  /** @returns how many were refused */
+  async #apply(operations: readonly Operation[]): Promise<number> {
+    if (operations.length === 0) return 0;
+    const results = await this.#ask(operations);
+    const refused = new Map<Operation, KernelRefusal>();
+    for (const [place, operation] of operations.entries()) {
+      const refusal = results[place];
+      if (refusal) refused.set(operation, refusal);
+      else this.#confirm(operation);
+    }
+    this.counters.operations += operations.length;
+    if (refused.size > 0) this.#refuse(refused);
+    return refused.size;
+  }
+
+  /**
+   * A route that stands behind somebody else's of the same key can't take its place (EEXIST). It carries nothing
+   * there, so it leaves first.
+   */
+  async #ask(operations: readonly Operation[]): Promise<readonly (KernelRefusal | undefined)[]> {
+    const { kernel } = this.#tools;
+    const results = await kernel.apply(operations);
+    const isHidden = ({ verb, object }: Operation, place: number): boolean =>
+      object.kind === 'route' && verb === 'set' && results[place]?.errno === 'EEXIST';
+    const hidden = operations.filter(isHidden);
+    if (hidden.length === 0) return results;
+    const answers = await kernel.apply(hidden.flatMap((one) => [{ ...one, verb: 'delete' }, one]));
+    const second = new Map(hidden.map((one, place) => [one, answers[place * 2 + 1]]));
+    return operations.map((one, place) => (second.has(one) ? second.get(one) : results[place]));
+  }
+
+  #confirm(operation: Operation): void {
+    const { verb, object } = operation;
+    this.#tools.view.applied(operation);
+    this.troubles.settled(keyOf(object));
+    if (verb === 'delete' && object.kind === 'nexthop') this.#tools.ids?.freed(object.id);
+  }
+
+  #refuse(refused: ReadonlyMap<Operation, KernelRefusal>): void {
+    this.counters.refusals += refused.size;
+    const known = new Set([...refused.keys()].filter(({ object }) => this.troubles.isRefused(keyOf(object))));
+    this.troubles.refused(new Map(Array.from(refused, ([{ object }, refusal]) => [keyOf(object), refusal])));
+    for (const { object } of refused.keys()) this.#tools.doubts.about(object.kind);
+    const all = [...refused];
+    const first = all.find(([operation]) => !known.has(operation)) ?? all[0];
+    if (!first) return;
+    const fields = { operation: formatOperation(first[0]), ...first[1], count: refused.size };
+    // One warning per object: `status` has what goes on.
+    const level = known.size < refused.size ? 'warn' : 'debug';
+    this.#tools.log[level]('the kernel refused operations: trying again', fields);
+  }
+}
+
+function listed(operations: readonly Operation[]): { readonly count: number; readonly operations: string[] } {
+  return { count: operations.length, operations: operations.slice(0, LOGGED).map(formatOperation) };
+}
+
+function isFooting({ kind }: KernelObject): boolean {
+  return kind === 'link' || kind === 'address';
+}
+
+function isDeviceSet({ verb, object }: Operation): boolean {
+  return object.kind === 'link' && verb !== 'delete';
+}

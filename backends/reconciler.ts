@@ -1,0 +1,316 @@
+/**
+ * Keeps the kernel as the leases say it should be, whatever happened meanwhile.
+ *
+ *   peers, device     ──▶ what is wanted ─┐
+ *   events, failures, ──▶ doubts: read ───┼──▶ plan, apply ──▶ refused: tried again later
+ *   resync                again           │    (programming.ts)      │
+ *                                         └──────────────────────────┘
+ *
+ * One such pass after the other. Each costs what it is about: one peer's change touches that peer's keys and reads
+ * nothing.
+ */
+import { familyOf, type Prefix } from '../config/address.ts';
+import { type Clock, jittered } from '../config/clock.ts';
+import { toError } from '../config/errors.ts';
+import type { Log } from '../config/log.ts';
+import { Wakeup } from '../config/wakeup.ts';
+import type { PeerChange } from '../leases/directory.ts';
+import type { Backend } from './backend.ts';
+import { DesiredState, publicIpsOf } from './desired-state.ts';
+import { Doubts, type InDoubt } from './doubts.ts';
+import type { Kernel } from './kernel/kernel.ts';
+import { KernelView, KINDS } from './kernel-view.ts';
+import { NexthopIds } from './nexthop-ids.ts';
+import { OnLink } from './on-link.ts';
+import { isOurs, type Ownership } from './ownership.ts';
+import { Programming, type ReconcilerCounters } from './programming.ts';
+import type { Address, Link, ObjectKind } from './state.ts';
+import { takenIds } from './taken-ids.ts';
+import type { Trouble } from './trouble.ts';
+
+/** Reading leaves the process most of its time: a storm of events costs few reads, not hundreds. */
+const READ_SPACING = { leastMs: 50, timesDuration: 4 } as const;
+const FAILURE_MS = { first: 1_000, most: 30_000 } as const;
+
+export interface ReconcilerOptions {
+  readonly kernel: Kernel;
+  readonly backend: Backend;
+  /** Name of the external interface: its events concern us too. */
+  readonly underlay: string;
+  readonly networks: readonly Prefix[];
+  readonly resyncSeconds: number;
+  readonly nexthopObjects: boolean;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface Step {
+  /** Whether, as far as is known, everything is in the kernel that the leases ask for, and nothing else of ours. */
+  readonly inStep: boolean;
+  /** Wall clock, ms. */
+  readonly since: number | undefined;
+  readonly missing: readonly (Trouble & { readonly object: string })[];
+}
+
+/** What came of looking again: the tables that were read; where reading failed, none. */
+interface Look {
+  readonly read: ReadonlySet<ObjectKind>;
+  readonly failure?: Error;
+}
+
+export class Reconciler {
+  readonly #options: ReconcilerOptions;
+  readonly #view: KernelView;
+  readonly #ids: NexthopIds | undefined;
+  readonly #onLink: OnLink;
+  readonly #desired: DesiredState;
+  readonly #doubts: Doubts;
+  readonly #programming: Programming;
+  readonly #doorbell = new Wakeup();
+  #changes: PeerChange[] = [];
+  #peersKnown = false;
+  #lastPass: Promise<void> = Promise.resolve();
+  /** Monotonic clock, ms. */
+  #nextReadAt = Number.NEGATIVE_INFINITY;
+  #inStepSince: number | undefined;
+  #failure: Trouble | undefined;
+  /** Why the last reading that failed did. */
+  #unread: Error | undefined;
+  /** Of `run`: no pass goes on once it is aborted. */
+  #signal: AbortSignal | undefined;
+
+  private constructor(options: ReconcilerOptions, view: KernelView, ids: NexthopIds | undefined, policy: Ownership) {
+    const { kernel, backend, underlay, clock, log } = options;
+    this.#options = options;
+    this.#view = view;
+    this.#ids = ids;
+    this.#onLink = new OnLink(kernel, underlay);
+    this.#desired = new DesiredState(backend, ids, this.#onLink.has, (id) => this.#isForeign(id));
+    const [desired, onDoubt] = [this.#desired, () => this.#doorbell.ring()];
+    this.#doubts = new Doubts({ view, desired, underlay, directRouting: backend.directRouting, onDoubt }, policy);
+    this.#programming = new Programming({ kernel, view, desired, ids, clock, log, doubts: this.#doubts }, policy);
+  }
+
+  /** Opens the monitor and reads everything once. Rejects with TartanError KERNEL where that fails. */
+  static async start(options: ReconcilerOptions): Promise<Reconciler> {
+    const { kernel, backend, networks, nexthopObjects } = options;
+    const policy: Ownership = { networks, devices: new Set(backend.devices) };
+    const view = new KernelView(kernel, backend.devices, [...new Set(networks.map(familyOf))], networks);
+    let reconciler: Reconciler | undefined;
+    let wasDisturbed = false;
+    await kernel.monitor((event) => {
+      if (reconciler) reconciler.#doubts.hear(event);
+      else wasDisturbed = true;
+    });
+    await view.read(KINDS);
+    const withIds = nexthopObjects && view.hasNexthops;
+    const ids = withIds ? new NexthopIds(view.nexthops(), await kernel.nexthopIds(), policy) : undefined;
+    reconciler = new Reconciler(options, view, ids, policy);
+    if (wasDisturbed) reconciler.#doubts.addAll();
+    return reconciler;
+  }
+
+  get counters(): Readonly<ReconcilerCounters> {
+    return this.#programming.counters;
+  }
+
+  /** Puts our device and its address in place; resolves when the kernel has them or has refused them. */
+  async setDevice(objects: readonly (Link | Address)[]): Promise<void> {
+    this.#desired.setDevice(objects);
+    await this.#pass();
+  }
+
+  /** The networks whose routes are ours, when the network config was widened. */
+  setNetworks(networks: readonly Prefix[]): void {
+    const policy = { ...this.#programming.policy, networks };
+    this.#doubts.policy = policy;
+    this.#programming.policy = policy;
+    this.#programming.overhaul();
+    this.#view.networks = networks;
+    // Of what lies in a new network, no event was of interest until now, and no route was kept.
+    this.#doubts.addAll();
+    this.#nextReadAt = this.#options.clock.monotonic();
+  }
+
+  /** `complete`: with these changes all peers are known, so that what is nobody's may be removed. */
+  update(changes: readonly PeerChange[], complete: boolean): void {
+    this.#peersKnown = true;
+    for (const change of changes) this.#changes.push(change);
+    if (complete && !this.#programming.isComplete) {
+      this.#programming.isComplete = true;
+      this.#programming.overhaul();
+    }
+    this.#doorbell.ring();
+  }
+
+  step(): Step {
+    const failure = this.#failure ? [{ object: 'the kernel', ...this.#failure }] : [];
+    const since = this.#changes.length === 0 ? this.#inStepSince : undefined;
+    return { inStep: since !== undefined, since, missing: [...failure, ...this.#programming.troubles.list()] };
+  }
+
+  /** The devices as they are in the kernel. */
+  devices(): { readonly name: string; readonly found: Link | undefined }[] {
+    return this.#options.backend.devices.map((name) => {
+      const object = this.#view.objects.get(`link ${name}`)?.object;
+      return { name, found: object?.kind === 'link' ? object : undefined };
+    });
+  }
+
+  /**
+   * Runs until the signal is aborted, then rejects with its reason: when the pass under way has ended, and with it all
+   * reading and writing. A batch that the kernel has been given is waited for; no other begins.
+   */
+  async run(signal: AbortSignal): Promise<never> {
+    this.#signal = signal;
+    try {
+      return await this.#passes(signal);
+    } finally {
+      await this.#lastPass;
+    }
+  }
+
+  async #passes(signal: AbortSignal): Promise<never> {
+    const { clock, resyncSeconds } = this.#options;
+    const nextResync = (): number => clock.monotonic() + jittered(clock, resyncSeconds * 1000);
+    for (let resyncAt = nextResync(); ; ) {
+      await this.#rest(resyncAt, signal);
+      if (clock.monotonic() >= resyncAt) {
+        this.#doubts.addAll();
+        resyncAt = nextResync();
+      }
+      await this.#pass().catch((error: unknown) => this.#recover(toError(error), signal));
+    }
+  }
+
+  /** Until there is something to do. */
+  async #rest(resyncAt: number, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    const at = Math.min(resyncAt, this.#doubts.exist ? this.#nextReadAt : resyncAt) - clock.monotonic();
+    await this.#doorbell.wait(Math.max(0, Math.min(this.#programming.troubles.nextMs(), at)), clock, signal);
+  }
+
+  /** After a pass that failed as a whole. Where only reading failed, peers' changes do not wait for the next try. */
+  async #recover(error: Error, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const { clock, log } = this.#options;
+    const attempts = (this.#failure?.attempts ?? 0) + 1;
+    this.#failure = { since: this.#failure?.since ?? clock.now(), attempts, error: error.message };
+    log.error('the kernel could not be read or changed: trying again', { error, attempts });
+    const wait = jittered(clock, Math.min(FAILURE_MS.first * 2 ** (attempts - 1), FAILURE_MS.most));
+    if (error === this.#unread) {
+      this.#nextReadAt = clock.monotonic() + wait;
+      return;
+    }
+    await clock.sleep(wait, signal);
+    this.#doorbell.ring();
+  }
+
+  /** One at a time. */
+  #pass(): Promise<void> {
+    const pass = this.#lastPass.then(() => this.#onePass());
+    this.#lastPass = pass.catch(() => undefined);
+    return pass;
+  }
+
+  async #onePass(): Promise<void> {
+    this.#doubts.hold();
+    try {
+      this.#signal?.throwIfAborted();
+      await this.#takeChanges();
+      this.#signal?.throwIfAborted();
+      const { read, failure } = await this.#lookAgain();
+      this.#signal?.throwIfAborted();
+      await this.#programAll(read);
+      if (failure) throw failure;
+      if (read.size > 0 || !this.#doubts.exist) this.#failure = undefined;
+    } catch (error) {
+      this.#inStepSince = undefined;
+      throw error;
+    } finally {
+      this.#doubts.release();
+    }
+    this.#judge();
+  }
+
+  /** Where the kernel does not answer, nobody knows what it has done. */
+  async #programAll(read: ReadonlySet<ObjectKind>): Promise<void> {
+    this.#programming.noteChanges();
+    const operations = this.#programming.plan(read);
+    if (operations.length > 0 || this.#programming.isWithholding) this.#inStepSince = undefined;
+    try {
+      await this.#programming.program(operations, this.#signal);
+    } catch (error) {
+      this.#doubts.addAll();
+      this.#programming.overhaul();
+      throw error;
+    }
+  }
+
+  #judge(): void {
+    if (!this.#peersKnown || this.#programming.troubles.size > 0) this.#inStepSince = undefined;
+    else if (!this.#doubts.exist) this.#inStepSince ??= this.#options.clock.now();
+  }
+
+  /** Folds the peers' changes in, once it is known which of them are neighbours on the underlay. */
+  async #takeChanges(): Promise<void> {
+    const changes = [...this.#changes];
+    if (this.#options.backend.directRouting) {
+      await this.#onLink.lookUp(new Set(changes.flatMap(({ after }) => (after ? publicIpsOf(after) : []))));
+    }
+    this.#changes.splice(0, changes.length);
+    if (changes.length > 0) this.#inStepSince = undefined;
+    this.#desired.update(changes);
+    // What is replaced has to be named; that is rare enough not to wait.
+    if (this.#doubts.meetStrangers() && !this.#programming.isBlind) this.#nextReadAt = this.#options.clock.monotonic();
+  }
+
+  /** Reads what is in doubt, unless it is too early; peers' changes wait neither for that nor where it fails. */
+  async #lookAgain(): Promise<Look> {
+    const { clock } = this.#options;
+    if (!this.#doubts.exist || clock.monotonic() < this.#nextReadAt) return { read: new Set() };
+    const taken = this.#doubts.take();
+    const startedAt = clock.monotonic();
+    try {
+      await this.#read(taken);
+    } catch (error) {
+      this.#programming.isBlind = true;
+      this.#doubts.giveBack(taken);
+      this.#unread = toError(error);
+      return { read: new Set(), failure: this.#unread };
+    }
+    this.#programming.isBlind = false;
+    const { leastMs, timesDuration } = READ_SPACING;
+    const pause = Math.max(leastMs, timesDuration * (clock.monotonic() - startedAt));
+    this.#nextReadAt = clock.monotonic() + pause;
+    return { read: taken.kinds };
+  }
+
+  async #read({ kinds, onLink }: InDoubt): Promise<void> {
+    await this.#view.read(kinds);
+    if (onLink && this.#options.backend.directRouting) await this.#followNeighbours();
+    if (kinds.has('nexthop')) await this.#giveWay();
+  }
+
+  async #followNeighbours(): Promise<void> {
+    const moved = await this.#onLink.lookUpAll(this.#desired.publicIps());
+    if (moved.size > 0) this.#desired.recompute((lease) => publicIpsOf(lease).some((ip) => moved.has(ip)));
+  }
+
+  #isForeign(id: number): boolean {
+    const found = this.#view.objects.get(`nexthop ${id}`);
+    return found !== undefined && !isOurs(found, this.#programming.policy);
+  }
+
+  /** Where somebody else uses a nexthop id of ours, the peer concerned gets another one. */
+  async #giveWay(): Promise<void> {
+    const { kernel, log } = this.#options;
+    const ids = this.#ids;
+    if (!ids) return;
+    const taken = await takenIds(kernel, this.#desired.objects, this.#view.objects, this.#programming.policy);
+    if (taken.size === 0) return;
+    log.warn('somebody else uses nexthop ids of ours: taking others', { ids: [...taken] });
+    for (const id of taken) ids.avoid(id);
+    this.#desired.recompute((_, objects) => objects.some((one) => one.kind === 'nexthop' && taken.has(one.id)));
+  }
+}

@@ -1,0 +1,178 @@
+/**
+ * VXLAN: one device per family, point-to-point entries for every peer, nothing learnt and nothing flooded.
+ *
+ *   packet for 10.5.72.9                                                         peer 10.5.72.0/24
+ *     route     10.5.72.0/24 → nexthop 10.5.72.0 onlink dev flannel.1            public IP 192.168.77.11
+ *     neighbour 10.5.72.0    → c2:88:f0:5b:5f:ac                                 VtepMAC c2:88:f0:5b:5f:ac
+ *     fdb       c2:88:f0:5b:5f:ac → 192.168.77.11
+ *     outer     192.168.77.10:… → 192.168.77.11:8472, VNI 1
+ */
+import { type Family, type Ip, ipFromBigInt, type Mac, networkAddress, type Prefix } from '../../config/address.ts';
+import { TartanError } from '../../config/errors.ts';
+import type { JsonObject } from '../../config/go-json.ts';
+import type { Lease, LeaseAttributes, LeaseSubnets } from '../../leases/lease.ts';
+import type { Backend, DeviceMacs, PeerContext, PeerState, Underlay } from '../backend.ts';
+import type { BackendResult, Families } from '../backend-config.ts';
+import { badPublicIp, leasePart, publicIpIdentities, sharedFamilies, subnetOf } from '../lease-part.ts';
+import type { Address, KernelObject, Link } from '../state.ts';
+import { OVERHEAD_4, OVERHEAD_6, readVxlanConfig, type VxlanConfig } from './vxlan-config.ts';
+import { decodeVtepMac, encodeVxlanData } from './vxlan-lease.ts';
+
+const TYPE = 'vxlan';
+
+/** One family's side of the overlay on this host. */
+interface Side {
+  readonly family: Family;
+  readonly device: string;
+  readonly mtuBytes: number;
+  readonly local: Ip;
+  readonly publicIp: Ip;
+}
+
+/**
+ * The backend of type `vxlan`.
+ * @param backend The network config's `Backend` object: VNI, Port, MTU, GBP, Learning, DirectRouting.
+ */
+export function createVxlan(backend: JsonObject, families: Families, underlay: Underlay): BackendResult {
+  const { config, problems } = readVxlanConfig(backend, families, underlay);
+  const all = [...problems];
+  const sides: Side[] = [];
+  if (families.ipv4) {
+    const mtuBytes = config.outerMtuBytes - OVERHEAD_4;
+    addSide({ family: 4, device: `flannel.${config.vni}`, mtuBytes }, underlay, sides, all);
+  }
+  if (families.ipv6) {
+    const mtuBytes = config.outerMtuBytes - OVERHEAD_6;
+    addSide({ family: 6, device: `flannel-v6.${config.vni}`, mtuBytes }, underlay, sides, all);
+  }
+  return all.length > 0 ? { ok: false, problems: all } : { ok: true, backend: new Vxlan(config, sides, underlay) };
+}
+
+function addSide(
+  side: Pick<Side, 'family' | 'device' | 'mtuBytes'>,
+  underlay: Underlay,
+  sides: Side[],
+  problems: string[],
+): void {
+  const ip = side.family === 4 ? underlay.ip : underlay.ip6;
+  const publicIp = (side.family === 4 ? underlay.publicIp : underlay.publicIp6) ?? ip;
+  if (ip === undefined || publicIp === undefined) {
+    problems.push(`${underlay.dev} has no IPv${side.family} address, and IPv${side.family} is enabled`);
+    return;
+  }
+  // A public IP behind NAT is nothing that this kernel can send from.
+  const local = underlay.hostAddresses.has(publicIp) ? publicIp : ip;
+  sides.push({ ...side, local, publicIp });
+}
+
+class Vxlan implements Backend {
+  readonly type = TYPE;
+  readonly mtuBytes: number;
+  readonly devices: readonly string[];
+  readonly directRouting: boolean;
+  readonly #config: VxlanConfig;
+  readonly #sides: readonly Side[];
+  readonly #families: readonly Family[];
+  readonly #underlay: Underlay;
+
+  constructor(config: VxlanConfig, sides: readonly Side[], underlay: Underlay) {
+    this.#config = config;
+    this.directRouting = config.directRouting;
+    this.#sides = sides;
+    this.#families = sides.map((side) => side.family);
+    this.#underlay = underlay;
+    this.devices = sides.map((side) => side.device);
+    // One MTU for a container's interface, so that its packets fit whichever family's device they leave by.
+    this.mtuBytes = Math.min(...sides.map((side) => side.mtuBytes));
+  }
+
+  publishedMac(lease: LeaseAttributes, device: string): Mac | undefined {
+    const side = this.#sides.find((candidate) => candidate.device === device);
+    if (side === undefined || lease.backendType !== TYPE) return undefined;
+    const decoded = decodeVtepMac(leasePart(lease, side.family));
+    return decoded.ok ? decoded.mac : undefined;
+  }
+
+  advertise(macs: DeviceMacs): Omit<LeaseAttributes, 'owner'> {
+    const v4 = this.#sides.find((side) => side.family === 4);
+    const v6 = this.#sides.find((side) => side.family === 6);
+    return {
+      publicIp: v4?.publicIp ?? ipFromBigInt(0n, 4),
+      publicIp6: v6?.publicIp,
+      backendType: TYPE,
+      backendData: v4 && encodeVxlanData(this.#config.vni, macOf(v4, macs)),
+      backendV6Data: v6 && encodeVxlanData(this.#config.vni, macOf(v6, macs)),
+    };
+  }
+
+  device(own: LeaseSubnets | undefined, macs: DeviceMacs): readonly (Link | Address)[] {
+    return this.#sides.flatMap((side) => {
+      const link = this.#link(side, macOf(side, macs));
+      const subnet = own && subnetOf(own, side.family);
+      return subnet === undefined ? [link] : [link, endpoint(side, subnet)];
+    });
+  }
+
+  identities(lease: Lease): readonly string[] {
+    const ips = publicIpIdentities(lease, this.#families);
+    if (lease.backendType !== TYPE) return ips;
+    const macs = this.#families.flatMap((family) => {
+      const decoded = decodeVtepMac(leasePart(lease, family));
+      return decoded.ok ? [`MAC ${decoded.mac}`] : [];
+    });
+    return [...new Set([...macs, ...ips])];
+  }
+
+  /** A peer is taken or refused whole: one bad family refuses it, as half a peer would be hard to notice. */
+  peer(lease: Lease, context: PeerContext): PeerState {
+    if (lease.backendType !== TYPE) return { foreign: `backend type is "${lease.backendType}", not "${TYPE}"` };
+    const shared = sharedFamilies(lease, this.#families);
+    if (typeof shared === 'string') return { foreign: shared };
+    const objects: KernelObject[] = [];
+    for (const side of this.#sides) {
+      const subnet = shared.includes(side.family) ? subnetOf(lease, side.family) : undefined;
+      if (subnet === undefined) continue;
+      const part = leasePart(lease, side.family);
+      const decoded = decodeVtepMac(part);
+      if (!decoded.ok) return { refused: decoded.reason };
+      const fault = badPublicIp(part);
+      if (fault !== undefined || part.publicIp === undefined) return { refused: fault ?? 'no public IP' };
+      objects.push(...this.#reach(side, subnet, part.publicIp, decoded.mac, context));
+    }
+    return { objects };
+  }
+
+  #link(side: Side, mac: Mac): Link {
+    const { vni, port, learning, gbp } = this.#config;
+    const vxlan = { vni, port, local: side.local, lower: this.#underlay.dev, learning, gbp };
+    return { kind: 'link', name: side.device, mac, mtuBytes: side.mtuBytes, up: true, vxlan };
+  }
+
+  #reach(side: Side, subnet: Prefix, publicIp: Ip, mac: Mac, context: PeerContext): KernelObject[] {
+    if (this.#config.directRouting && context.isOnLink(publicIp)) {
+      const { dev } = this.#underlay;
+      return [{ kind: 'route', dst: subnet, dev, gateway: publicIp, onlink: false, nexthopId: undefined }];
+    }
+    const dev = side.device;
+    const gateway = networkAddress(subnet);
+    const nexthopId = context.nexthopId?.(gateway, dev);
+    const objects: KernelObject[] = [
+      { kind: 'neighbour', dev, ip: gateway, mac },
+      { kind: 'fdb', dev, mac, dst: publicIp },
+    ];
+    if (nexthopId !== undefined) objects.push({ kind: 'nexthop', id: nexthopId, dev, gateway, onlink: true });
+    objects.push({ kind: 'route', dst: subnet, dev, gateway, onlink: true, nexthopId });
+    return objects;
+  }
+}
+
+/** The subnet's first address, alone: what peers route via and this host answers from. */
+function endpoint(side: Side, subnet: Prefix): Address {
+  return { kind: 'address', dev: side.device, ip: networkAddress(subnet), length: side.family === 4 ? 32 : 128 };
+}
+
+function macOf(side: Side, macs: DeviceMacs): Mac {
+  const mac = macs.get(side.device);
+  if (mac === undefined) throw new TartanError('INTERNAL', `no MAC was chosen for ${side.device}`);
+  return mac;
+}

@@ -1,0 +1,17 @@
+/**
+ * JSON as Go's encoding/json reads it into a struct, which is how flannel reads its config and leases: keys match
+ * whatever their case, the last one wins, unknown keys are ignored.
+ */
+export type JsonObject = { readonly [key: string]: unknown };
+
+export function isJsonObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** The value that Go would store in the field `name`, undefined where no key matches. */
+export function goField(object: JsonObject, name: string): unknown {
+  const wanted = name.toLowerCase();
+  let found: unknown;
+  for (const key of Object.keys(object)) if (key.toLowerCase() === wanted) found = object[key];
+  return found;
+}

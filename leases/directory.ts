@@ -1,0 +1,251 @@
+/**
+ * The live set of peer leases: a fold over snapshots and watch events, without clock or I/O.
+ *
+ *                      decodes      ours?      policy, own subnet        older rival
+ *   key, value ──────► lease ─────► ────────► individually valid ─────► accepted: `peers`
+ *       └─► junk key           └─► own lease          └─► refused              └─► refused
+ *
+ * Troubles that this shape answers: one key that doesn't parse made flannel drop every peer; a snapshot after a restored
+ * or wiped store must not take down a network whose holders are about to claim again; a peer that is refused because of
+ * another must come back when that one goes. A change costs what it touches, not the size of the set.
+ */
+import type { Prefix } from '../config/address.ts';
+import { decodeLease, parseLeaseKey } from './codec.ts';
+import { ConflictIndex } from './conflict-index.ts';
+import { coverage } from './coverage.ts';
+import { type DirectoryPolicy, describeConflict, Entry, isRenewal } from './directory-entry.ts';
+import { excerpt } from './excerpt.ts';
+import { JunkKeys } from './junk-keys.ts';
+import type { StoredLease } from './lease.ts';
+import type { KeyValue, StoreEvent } from './store.ts';
+
+/** A key moved in or out of `peers`, or its value changed. A renewal is no change. */
+export interface PeerChange {
+  readonly key: string;
+  readonly before: StoredLease | undefined;
+  readonly after: StoredLease | undefined;
+}
+
+export interface Refusal {
+  readonly key: string;
+  readonly reason: string;
+}
+
+export interface Changes {
+  /** In key order. */
+  readonly peers: readonly PeerChange[];
+  /** What was not refused before, for the log: the first hundred. */
+  readonly refused: readonly Refusal[];
+}
+
+const MAX_LISTED = 1000;
+const MAX_REPORTED = 100;
+
+export class Directory {
+  readonly #prefix: string;
+  readonly #graceMs: number;
+  #policy: DirectoryPolicy;
+  #ownPrefixes: readonly Prefix[] = [];
+  readonly #entries = new Map<string, Entry>();
+  readonly #index = new ConflictIndex<Entry>();
+  readonly #peers = new Map<string, StoredLease>();
+  readonly #refused = new Map<string, Entry>();
+  readonly #absent = new Set<Entry>();
+  #junk = new JunkKeys();
+  /** Keys to be judged at the end of the batch. */
+  readonly #touched = new Set<string>();
+  #newJunk: Refusal[] = [];
+
+  /** @param graceMs how long a peer is kept that another store doesn't have. */
+  constructor(prefix: string, policy: DirectoryPolicy, graceMs = 60_000) {
+    this.#prefix = prefix;
+    this.#policy = policy;
+    this.#graceMs = graceMs;
+    this.#ownPrefixes = this.#prefixesOf(policy.ownKey);
+  }
+
+  /** The accepted leases of other hosts by key: a live view. */
+  get peers(): ReadonlyMap<string, StoredLease> {
+    return this.#peers;
+  }
+
+  /** What is kept out, and why: at most a thousand, leases before keys that are none. */
+  get refused(): ReadonlyMap<string, { readonly reason: string; readonly lease?: StoredLease }> {
+    const listed = new Map<string, { reason: string; lease?: StoredLease }>();
+    for (const [key, entry] of this.#refused) {
+      if (listed.size === MAX_LISTED) return listed;
+      listed.set(key, { reason: this.#reasonOf(entry), lease: entry.lease });
+    }
+    for (const [key, reason] of this.#junk.listed) {
+      if (listed.size === MAX_LISTED) return listed;
+      listed.set(key, { reason });
+    }
+    return listed;
+  }
+
+  /** How many there are, listed or not. */
+  get refusedCount(): number {
+    return this.#refused.size + this.#junk.size;
+  }
+
+  /** Every lease that decodes: peers, refused ones, our own, and those that a new store doesn't have yet. */
+  all(): StoredLease[] {
+    return Array.from(this.#entries.values(), ({ lease }) => lease);
+  }
+
+  /**
+   * Takes over the whole range as it stands.
+   * @param how.continuous the store is the one that we knew, so what is absent is gone. Otherwise it is kept for the
+   *   grace time, in which its holder can claim it again, and gives way to everything that the store has.
+   * @param how.now monotonic milliseconds, as for `sweep`.
+   */
+  applySnapshot(kvs: readonly KeyValue[], how: { readonly continuous: boolean; readonly now: number }): Changes {
+    const present = new Set<string>();
+    const junkBefore = this.#junk;
+    this.#junk = new JunkKeys();
+    for (const kv of kvs) {
+      present.add(kv.key);
+      this.#put(kv, junkBefore);
+    }
+    for (const entry of this.#entries.values()) {
+      if (present.has(entry.key)) continue;
+      if (!how.continuous) this.#place(new Entry(entry.lease, how.now + this.#graceMs));
+      else if (entry.absentUntil === undefined) this.#remove(entry.key);
+    }
+    return this.#settle();
+  }
+
+  /** Applies what an unbroken watch reports, in its order. Events older than what is known of their key do nothing. */
+  applyEvents(events: readonly StoreEvent[]): Changes {
+    for (const event of events) {
+      const key = event.type === 'put' ? event.kv.key : event.key;
+      const revision = event.type === 'put' ? event.kv.modRevision : event.modRevision;
+      const known = this.#entries.get(key);
+      if (known && known.absentUntil === undefined && revision < known.lease.modRevision) continue;
+      if (event.type === 'put') this.#put(event.kv, this.#junk);
+      else this.#remove(key);
+    }
+    return this.#settle();
+  }
+
+  /** Gives up the leases whose grace time is over. */
+  sweep(now: number): Changes {
+    for (const { key, absentUntil } of this.#absent)
+      if (absentUntil !== undefined && absentUntil <= now) this.#remove(key);
+    return this.#settle();
+  }
+
+  /** When `sweep` has something to do; undefined: no lease is waited for. Until then nobody should allocate anew. */
+  nextSweepAt(): number | undefined {
+    let next: number | undefined;
+    for (const { absentUntil } of this.#absent)
+      if (absentUntil !== undefined && (next === undefined || absentUntil < next)) next = absentUntil;
+    return next;
+  }
+
+  /** Judges every lease again: our key is known now, or the network was widened. */
+  setPolicy(policy: DirectoryPolicy): Changes {
+    this.#policy = policy;
+    this.#ownPrefixes = this.#prefixesOf(policy.ownKey);
+    for (const entry of this.#entries.values()) this.#place(entry);
+    return this.#settle();
+  }
+
+  #prefixesOf(key: string | undefined): readonly Prefix[] {
+    const parsed = key === undefined ? undefined : parseLeaseKey(this.#prefix, key);
+    return parsed?.ok ? coverage(parsed.subnets) : [];
+  }
+
+  #put(kv: KeyValue, junkBefore: JunkKeys): void {
+    const known = this.#entries.get(kv.key);
+    if (known && isRenewal(known, kv)) {
+      this.#renew(known, kv);
+      return;
+    }
+    const decoded = decodeLease(this.#prefix, kv);
+    if (decoded.ok) {
+      this.#junk.delete(kv.key);
+      this.#place(new Entry(decoded.lease));
+      return;
+    }
+    this.#remove(kv.key);
+    if (this.#newJunk.length < MAX_REPORTED && !junkBefore.has(kv.key))
+      this.#newJunk.push({ key: excerpt(kv.key), reason: decoded.reason });
+    this.#junk.add(kv.key, decoded.reason);
+  }
+
+  #renew(entry: Entry, kv: KeyValue): void {
+    entry.lease = { ...entry.lease, modRevision: kv.modRevision, etcdLease: kv.lease };
+    if (this.#peers.has(entry.key)) this.#peers.set(entry.key, entry.lease);
+  }
+
+  /** Puts an entry where it belongs, in place of what had its key. */
+  #place(entry: Entry): void {
+    const before = this.#entries.get(entry.key);
+    if (before) this.#forget(before);
+    entry.judge(this.#policy, this.#ownPrefixes);
+    this.#entries.set(entry.key, entry);
+    if (entry.absentUntil !== undefined) this.#absent.add(entry);
+    if (!entry.isOwn && entry.invalid === undefined) {
+      this.#index.add(entry);
+      entry.isIndexed = true;
+    }
+    this.#touched.add(entry.key);
+  }
+
+  #forget(entry: Entry): void {
+    if (entry.isIndexed) this.#index.delete(entry);
+    entry.isIndexed = false;
+    this.#absent.delete(entry);
+    this.#touched.add(entry.key);
+  }
+
+  #remove(key: string): void {
+    this.#junk.delete(key);
+    const entry = this.#entries.get(key);
+    if (!entry) return;
+    this.#forget(entry);
+    this.#entries.delete(key);
+  }
+
+  /** Ends a batch: judges what it touched and what that set free, each once. */
+  #settle(): Changes {
+    for (const { key } of this.#index.takeDoubted()) this.#touched.add(key);
+    const peers: PeerChange[] = [];
+    const refused = this.#newJunk;
+    for (const key of this.#touched) {
+      const change = this.#settleKey(key, refused);
+      if (change) peers.push(change);
+    }
+    this.#touched.clear();
+    this.#newJunk = [];
+    return { peers: peers.sort((a, b) => (a.key < b.key ? -1 : 1)), refused };
+  }
+
+  #settleKey(key: string, refused: Refusal[]): PeerChange | undefined {
+    const entry = this.#entries.get(key);
+    const isPeer = entry?.isIndexed && this.#index.conflictOf(entry) === undefined;
+    const before = this.#peers.get(key);
+    const after = isPeer ? entry?.lease : undefined;
+    if (after) this.#peers.set(key, after);
+    else this.#peers.delete(key);
+    this.#noteRefusal(key, entry && !isPeer && !entry.isOwn ? entry : undefined, refused);
+    return before?.value === after?.value ? undefined : { key, before, after };
+  }
+
+  #noteRefusal(key: string, entry: Entry | undefined, refused: Refusal[]): void {
+    if (entry === undefined) {
+      this.#refused.delete(key);
+      return;
+    }
+    if (!this.#refused.has(key) && refused.length < MAX_REPORTED) refused.push({ key, reason: this.#reasonOf(entry) });
+    this.#refused.set(key, entry);
+  }
+
+  #reasonOf(entry: Entry): string {
+    if (entry.invalid !== undefined) return entry.invalid;
+    const conflict = this.#index.conflictOf(entry);
+    if (conflict === undefined) return '';
+    return describeConflict(entry, conflict);
+  }
+}

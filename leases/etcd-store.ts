@@ -1,0 +1,133 @@
+import type { EtcdCalls } from './etcd-calls.ts';
+import { etcdError, isRevisionGone, refused, toFailure, unavailable } from './etcd-failure.ts';
+import type { RangeRequest, RangeResponse } from './etcd-messages.ts';
+import { keyValueOf, rangeRequest, txnRequest, txnResultOf, versionOf } from './etcd-messages.ts';
+import { EtcdWatch } from './etcd-watch.ts';
+import type { KeyRange, KeyValue, Listing, Store, StoreVersion, Txn, TxnResult, WatchHandler } from './store.ts';
+
+const PAGE = 2000;
+/** How often a listing begins anew because its revision was compacted away under it. */
+const LIST_ATTEMPTS = 3;
+
+export class EtcdStore implements Store {
+  readonly #calls: EtcdCalls;
+  readonly #watches = new Set<EtcdWatch>();
+  #closed = false;
+
+  constructor(calls: EtcdCalls) {
+    this.#calls = calls;
+  }
+
+  async get(key: string): Promise<{ readonly kv: KeyValue | undefined } & StoreVersion> {
+    this.#checkOpen();
+    const response = await this.#calls.unary('range', { key: Buffer.from(key) });
+    const [kv] = response.kvs;
+    return { ...versionOf(response.header), kv: kv === undefined ? undefined : keyValueOf(kv) };
+  }
+
+  /** Each page has a deadline of its own. */
+  async list(range: KeyRange, options: { readonly keysOnly?: boolean } = {}): Promise<Listing> {
+    for (let attempt = 1; ; attempt += 1) {
+      const listing = await this.#listOnce(range, options.keysOnly ?? false, attempt === LIST_ATTEMPTS);
+      if (listing !== undefined) return listing;
+    }
+  }
+
+  async txn(txn: Txn): Promise<TxnResult> {
+    this.#checkOpen();
+    return txnResultOf(await this.#calls.unary('txn', txnRequest(txn)));
+  }
+
+  async grant(ttlSeconds: number): Promise<string> {
+    this.#checkOpen();
+    const granted = await this.#calls.unary('leaseGrant', { TTL: String(ttlSeconds) });
+    if (Number(granted.TTL) === ttlSeconds) return granted.ID;
+    await this.revoke(granted.ID);
+    throw refused('ttl', this.#calls.urls, `asked for ${ttlSeconds} s, got ${granted.TTL} s`);
+  }
+
+  async keepAlive(lease: string): Promise<number> {
+    this.#checkOpen();
+    const { urls, deadlineMs } = this.#calls;
+    const stream = await this.#calls.open('leaseKeepAlive', { deadline: Date.now() + deadlineMs });
+    return new Promise((resolve, reject) => {
+      stream.on('data', (answer) => {
+        stream.cancel();
+        resolve(Number(answer.TTL));
+      });
+      stream.on('error', (error) => reject(etcdError(toFailure(error, true), urls)));
+      stream.on('end', () => reject(unavailable(urls, 'the stream ended without an answer')));
+      stream.write({ ID: lease });
+      stream.end();
+    });
+  }
+
+  async timeToLive(lease: string): Promise<{ readonly seconds: number; readonly grantedSeconds: number }> {
+    this.#checkOpen();
+    const { TTL, grantedTTL } = await this.#calls.unary('leaseTimeToLive', { ID: lease });
+    return { seconds: Number(TTL), grantedSeconds: Number(grantedTTL) };
+  }
+
+  /** A lease that is gone already is no error. */
+  async revoke(lease: string): Promise<void> {
+    this.#checkOpen();
+    const outcome = await this.#calls.attempt('leaseRevoke', { ID: lease });
+    if (outcome.ok) return;
+    const error = etcdError(outcome.failure, this.#calls.urls);
+    if (error.data['reason'] !== 'lease') throw error;
+  }
+
+  /** Ended by the caller, the watch says nothing more, not even `onEnd`. */
+  watch(range: KeyRange, fromRevision: number, handler: WatchHandler): () => void {
+    const watch = new EtcdWatch(this.#calls, range, fromRevision, {
+      onCreated: (version) => handler.onCreated(version),
+      onEvents: (events, version) => handler.onEvents(events, version),
+      onEnd: (why) => {
+        this.#watches.delete(watch);
+        handler.onEnd(why);
+      },
+    });
+    this.#watches.add(watch);
+    void watch.run(this.#closed);
+    return () => {
+      this.#watches.delete(watch);
+      watch.stop();
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const watch of [...this.#watches]) watch.end('closed');
+    this.#calls.close();
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw refused('closed', this.#calls.urls, 'called after close');
+  }
+
+  /** @returns undefined where the revision went away between two pages. */
+  async #listOnce(range: KeyRange, keysOnly: boolean, last: boolean): Promise<Listing | undefined> {
+    const kvs: KeyValue[] = [];
+    let page: RangeRequest = { ...rangeRequest(range), keys_only: keysOnly, limit: PAGE };
+    for (;;) {
+      const response = await this.#page(page, last);
+      if (response === undefined) return undefined;
+      for (const kv of response.kvs) kvs.push(keyValueOf(kv));
+      // Later pages carry the store's current revision in their header; what they show is the first page's.
+      const revision: string = page.revision ?? response.header.revision;
+      const end = response.kvs.at(-1);
+      if (!response.more || end === undefined) {
+        return { clusterId: response.header.cluster_id, revision: Number(revision), kvs };
+      }
+      page = { ...page, key: Buffer.concat([end.key, Buffer.of(0)]), revision };
+    }
+  }
+
+  async #page(page: RangeRequest, last: boolean): Promise<RangeResponse | undefined> {
+    this.#checkOpen();
+    const outcome = await this.#calls.attempt('range', page);
+    if (outcome.ok) return outcome.value;
+    if (isRevisionGone(outcome.failure) && !last) return undefined;
+    throw etcdError(outcome.failure, this.#calls.urls);
+  }
+}

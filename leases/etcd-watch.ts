@@ -1,0 +1,120 @@
+import { toError } from '../config/errors.ts';
+import type { EtcdCalls, RawStream } from './etcd-calls.ts';
+import { toFailure } from './etcd-failure.ts';
+import type { Header, WatchRequest, WatchResponse, WireEvent } from './etcd-messages.ts';
+import { eventOf, rangeRequest, versionOf } from './etcd-messages.ts';
+import type { KeyRange, StoreEvent, StoreVersion, WatchHandler } from './store.ts';
+
+type WatchStream = RawStream<WatchRequest, WatchResponse>;
+
+/**
+ * One watch on one stream.
+ *
+ *   opening ──created──► created ──events, progress──► created ──┐
+ *      │                    │                                    │
+ *      └──── error, end, cancel, no answer in time, stop ────────┴──► ended
+ */
+export class EtcdWatch {
+  readonly #calls: EtcdCalls;
+  readonly #range: KeyRange;
+  readonly #fromRevision: number;
+  readonly #handler: WatchHandler;
+  #stream: WatchStream | undefined;
+  #ended = false;
+  #opening: NodeJS.Timeout | undefined;
+  #fragments: WireEvent[] = [];
+
+  constructor(calls: EtcdCalls, range: KeyRange, fromRevision: number, handler: WatchHandler) {
+    this.#calls = calls;
+    this.#range = range;
+    this.#fromRevision = fromRevision;
+    this.#handler = handler;
+  }
+
+  async run(closed: boolean): Promise<void> {
+    try {
+      // Never before the caller has got hold of the watch.
+      await Promise.resolve();
+      if (closed) this.end('closed');
+      else await this.#open();
+    } catch (error) {
+      this.end(toError(error).message);
+    }
+  }
+
+  /** Ends it with a word to the handler; only the first time. */
+  end(reason: string, compacted = false): void {
+    if (this.#ended) return;
+    this.stop();
+    this.#handler.onEnd({ compacted, reason });
+  }
+
+  /** Ends it silently. */
+  stop(): void {
+    this.#ended = true;
+    clearTimeout(this.#opening);
+    this.#stream?.cancel();
+    this.#fragments = [];
+  }
+
+  async #open(): Promise<void> {
+    if (this.#calls.hasIdentity) await this.#refreshToken();
+    if (this.#ended) return;
+    this.#opening = setTimeout(() => this.end('the watch was not taken in time'), this.#calls.deadlineMs);
+    const stream = await this.#calls.open('watch');
+    stream.on('error', (error) => this.end(toFailure(error, true).details));
+    stream.on('end', () => this.end('the stream ended'));
+    this.#stream = stream;
+    if (this.#ended) {
+      stream.cancel();
+      return;
+    }
+    stream.on('data', (response) => this.#receive(response));
+    stream.write({
+      create_request: {
+        ...rangeRequest(this.#range),
+        start_revision: String(this.#fromRevision),
+        progress_notify: true,
+        fragment: true,
+      },
+    });
+  }
+
+  /** A watch with a token that ran out is cancelled, not refused; a read says it clearly, and renews the token. */
+  async #refreshToken(): Promise<void> {
+    await this.#calls.unary('range', { ...rangeRequest(this.#range), count_only: true });
+  }
+
+  #receive(response: WatchResponse): void {
+    if (this.#ended) return;
+    if (response.canceled) this.#canceled(response);
+    else if (response.created) this.#created(response);
+    else this.#collect(response);
+  }
+
+  #canceled({ compact_revision, cancel_reason }: WatchResponse): void {
+    const compacted = compact_revision !== '0';
+    const reason = compacted ? `compacted at revision ${compact_revision}` : cancel_reason;
+    this.end(reason === '' ? 'cancelled by etcd' : reason, compacted);
+  }
+
+  #created({ header }: WatchResponse): void {
+    clearTimeout(this.#opening);
+    this.#handler.onCreated(versionOf(header));
+  }
+
+  #collect(response: WatchResponse): void {
+    for (const event of response.events) this.#fragments.push(event);
+    if (response.fragment) return;
+    const events = this.#fragments.map(eventOf);
+    this.#fragments = [];
+    this.#handler.onEvents(events, deliveredVersion(response.header, events.at(-1)));
+  }
+}
+
+/** While a watch catches up, the header has the store's revision, which is ahead of what was delivered. */
+function deliveredVersion(header: Header, last: StoreEvent | undefined): StoreVersion {
+  const version = versionOf(header);
+  if (last === undefined) return version;
+  return { ...version, revision: last.type === 'put' ? last.kv.modRevision : last.modRevision };
+}

@@ -1,0 +1,215 @@
+/**
+ * The only file that speaks gRPC (package etcd3). What had to be kept off:
+ * - etcd3's own watcher loses events on a reconnect, its calls have no deadline, its pool picks a random endpoint per call
+ *   and repeats transactions, and it repeats a call with a stale token without end. So each endpoint is a client of its
+ *   own, without etcd3's policies, of which only the connection is used.
+ * - grpc-js has no limit for connecting: a SYN that is lost blocks for as long as the kernel repeats it. A connection that
+ *   does not stand by a call's deadline is thrown away.
+ * - what was given up may still be sent later, see etcd-sockets.ts.
+ * - etcd drops clients that ping more often than every 5 s.
+ */
+import { noop } from 'cockatiel';
+import type { ICallable, IOptions } from 'etcd3';
+import { Etcd3 } from 'etcd3';
+import { TartanError, toError } from '../config/errors.ts';
+import type { CallOptions, Endpoint, Outcome, RawStream } from './etcd-calls.ts';
+import { EtcdCalls } from './etcd-calls.ts';
+import { refused, toFailure } from './etcd-failure.ts';
+import type { Calls, Streams } from './etcd-messages.ts';
+import { EtcdSockets } from './etcd-sockets.ts';
+import { EtcdStore } from './etcd-store.ts';
+import type { Store } from './store.ts';
+
+/** PEM texts. A client certificate needs its key. */
+export interface EtcdTls {
+  /** Without one the system's roots are trusted. */
+  readonly ca?: Buffer;
+  readonly cert?: Buffer;
+  readonly key?: Buffer;
+}
+
+export interface EtcdOptions {
+  /** http or https URLs. */
+  readonly endpoints: readonly string[];
+  readonly tls?: EtcdTls;
+  readonly username?: string;
+  readonly password?: string;
+  /** For every call; default 3000. */
+  readonly deadlineMs?: number;
+}
+
+const SERVICE = {
+  range: 'KV',
+  txn: 'KV',
+  leaseGrant: 'Lease',
+  leaseRevoke: 'Lease',
+  leaseTimeToLive: 'Lease',
+  leaseKeepAlive: 'Lease',
+  authenticate: 'Auth',
+  watch: 'Watch',
+} as const;
+
+const CHANNEL_OPTIONS = {
+  'grpc.keepalive_time_ms': 5000,
+  'grpc.keepalive_timeout_ms': 3000,
+  'grpc.keepalive_permit_without_calls': 1,
+  'grpc.initial_reconnect_backoff_ms': 200,
+  'grpc.max_reconnect_backoff_ms': 2000,
+  'grpc.max_receive_message_length': -1,
+  // An endpoint that was only tried while another failed is let go.
+  'grpc.client_idle_timeout_ms': 60_000,
+};
+
+// grpc.connectivityState
+const IDLE = 0;
+const CONNECTING = 1;
+const READY = 2;
+
+type Method = keyof typeof SERVICE;
+type Reached = Parameters<Parameters<ICallable<unknown>['withConnection']>[1]>[0];
+type Client = Reached['client'];
+type Answered = (error: Error | null, response: unknown) => void;
+type UnaryMethod = (request: unknown, metadata: unknown, options: object, answered: Answered) => void;
+type StreamMethod = (metadata: unknown, options: object) => unknown;
+
+/** Opens the one thing of etcd3 that is needed: a gRPC client and its headers. */
+class Link extends Etcd3 {
+  reach(method: Method): Promise<Reached> {
+    return this.pool.withConnection(SERVICE[method], (reached) => reached);
+  }
+}
+
+class GrpcEndpoint implements Endpoint {
+  readonly url: string;
+  readonly #options: IOptions;
+  readonly #clients = new Set<Client>();
+  readonly #sockets: EtcdSockets;
+  #link: Link;
+
+  constructor(url: string, port: number, options: IOptions) {
+    this.url = url;
+    this.#sockets = new EtcdSockets(port);
+    this.#options = options;
+    this.#link = new Link(options);
+  }
+
+  async settle(call: Method, deadline: number): Promise<'ready' | 'failed' | 'connecting'> {
+    const channel = (await this.#reach(call)).client.getChannel();
+    for (;;) {
+      const state = channel.getConnectivityState(true);
+      if (state === READY) return 'ready';
+      if (state !== IDLE && state !== CONNECTING) return 'failed';
+      if (Date.now() >= deadline) break;
+      await new Promise<void>((resolve) => channel.watchConnectivityState(state, deadline, () => resolve()));
+    }
+    this.#reset();
+    return 'connecting';
+  }
+
+  async unary<C extends keyof Calls>(
+    call: C,
+    request: Calls[C]['request'],
+    options: CallOptions,
+  ): Promise<Outcome<Calls[C]['response']>> {
+    try {
+      const { client, metadata } = await this.#reach(call, options.token);
+      const method = Reflect.get(client, call) as UnaryMethod;
+      const response = await new Promise((resolve, reject) => {
+        const answered: Answered = (error, value) => (error === null ? resolve(value) : reject(error));
+        method.call(client, request, metadata, { deadline: options.deadline }, answered);
+      });
+      return { ok: true, value: response as Calls[C]['response'] };
+    } catch (error) {
+      return { ok: false, failure: toFailure(error, true) };
+    }
+  }
+
+  async open<S extends keyof Streams>(
+    stream: S,
+    options: CallOptions,
+  ): Promise<RawStream<Streams[S]['request'], Streams[S]['response']>> {
+    const { client, metadata } = await this.#reach(stream, options.token);
+    const method = Reflect.get(client, stream) as StreamMethod;
+    const limits = options.deadline === undefined ? {} : { deadline: options.deadline };
+    return method.call(client, metadata, limits) as RawStream<Streams[S]['request'], Streams[S]['response']>;
+  }
+
+  drop(): void {
+    this.#sockets.reset();
+  }
+
+  close(): void {
+    this.#link.close();
+    this.#closeClients();
+    this.#sockets.close();
+  }
+
+  async #reach(call: Method, token?: string): Promise<Reached> {
+    const reached = await this.#link.reach(call);
+    this.#clients.add(reached.client);
+    // A member that has lost its leader says so at once instead of letting the call wait.
+    reached.metadata.set('hasleader', 'true');
+    if (token !== undefined) reached.metadata.set('token', token);
+    return reached;
+  }
+
+  /** etcd3's own way of closing keeps a connection attempt alive that hangs. */
+  #reset(): void {
+    this.#closeClients();
+    this.#link = new Link(this.#options);
+  }
+
+  #closeClients(): void {
+    for (const client of this.#clients) client.close();
+    this.#clients.clear();
+  }
+}
+
+function endpointOf(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !['http:', 'https:'].includes(url.protocol) || url.hostname === '') {
+    throw new TartanError('USAGE', 'An etcd endpoint must be a URL like https://192.0.2.1:2379');
+  }
+  return url;
+}
+
+/** TLS for https, and, as flannel does, for whatever URL where a client certificate and key are given. */
+function credentialsOf(url: URL, tls: EtcdTls): IOptions['credentials'] {
+  const pair =
+    tls.cert !== undefined && tls.key !== undefined ? { certChain: tls.cert, privateKey: tls.key } : undefined;
+  if (url.protocol !== 'https:' && pair === undefined) return undefined;
+  // etcd3 declares the CA as required; gRPC takes null for the system's roots.
+  return { rootCertificate: (tls.ca ?? null) as Buffer, ...pair };
+}
+
+function connectEndpoint(text: string, tls: EtcdTls): Endpoint {
+  const url = endpointOf(text);
+  const port = url.port === '' ? (url.protocol === 'https:' ? '443' : '80') : url.port;
+  const host = `${url.hostname}:${port}`;
+  const name = `${url.protocol}//${host}`;
+  const credentials = credentialsOf(url, tls);
+  try {
+    return new GrpcEndpoint(name, Number(port), {
+      hosts: host,
+      grpcOptions: CHANNEL_OPTIONS,
+      faultHandling: { host: () => noop, global: noop },
+      ...(credentials === undefined ? {} : { credentials }),
+    });
+  } catch (error) {
+    throw refused('tls', [name], toError(error).message);
+  }
+}
+
+/**
+ * Connects lazily: nothing is sent before the first call.
+ * @throws TartanError USAGE for an endpoint that is no http(s) URL; ETCD_REFUSED for a certificate or key that is no PEM.
+ */
+export function connectEtcd(options: EtcdOptions): Store {
+  const tls = options.tls ?? {};
+  const identity =
+    options.username === undefined || options.username === ''
+      ? undefined
+      : { username: options.username, password: options.password ?? '' };
+  const endpoints = options.endpoints.map((text) => connectEndpoint(text, tls));
+  return new EtcdStore(new EtcdCalls(endpoints, identity, options.deadlineMs ?? 3000));
+}

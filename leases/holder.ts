@@ -1,0 +1,241 @@
+/**
+ * Keeping the lease. An event on the key is a doubt, never a verdict: the key is read, then judged.
+ *
+ *             renewal due / doubt / the clock jumped
+ *   holding ─────────────────────▶ read the key ─▶ ours      renew by KeepAlive, never by a PUT
+ *      ▲                                          ├▶ altered   put ours again
+ *      ├──────────── done ◀───────────────────────┼▶ gone      claim the same subnet again, at once
+ *      │                                          ├▶ outdated  the same, after asking who stands there
+ *      └── etcd away: back off, keep forwarding   ├▶ flanneld  LEASE_TAKEN_OVER: step aside, touch nothing
+ *                                                 └▶ taken     LEASE_LOST
+ */
+import { jittered } from '../config/clock.ts';
+import { TartanError, toError } from '../config/errors.ts';
+import { Wakeup } from '../config/wakeup.ts';
+import { decodeLease } from './codec.ts';
+import type { AcquireContext } from './ground.ts';
+import type { HeldLease } from './held-lease.ts';
+import type { LeaseAttributes } from './lease.ts';
+import { Pace } from './pace.ts';
+import { reclaim } from './reclaim.ts';
+import { isForbidden } from './registry.ts';
+import type { KeyValue, StoreVersion } from './store.ts';
+import { announceUnsettled, follows } from './store-trust.ts';
+import { judge } from './verdict.ts';
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+const RETRY_MS = { first: 1_000, most: 30_000 } as const;
+/** In a store that was restored or wiped everybody claims again: spread over this, well within its grace time. */
+const SPREAD_MS = 10_000;
+/** How often the two clocks are compared; by more than that apart, this process or its host was stopped meanwhile. */
+const LOOK_MS = 60_000;
+const JUMP_MS = 5_000;
+
+export interface HolderOptions {
+  /** --subnet-lease-renew-margin. */
+  readonly marginSeconds: number;
+  /** Whether the value names a device of this host (its MAC is ours, or the backend has none). */
+  readonly isOurDevice: (attributes: LeaseAttributes) => boolean;
+  /** Whether a live lease was written by a flanneld, whose node sees us again only after a PUT if it lost its peers. */
+  readonly flanneldsLive: () => boolean;
+  readonly onHeld: (held: HeldLease) => void;
+}
+
+export interface Failing {
+  /** Wall clock, ms. */
+  readonly since: number;
+  readonly attempts: number;
+  readonly error: string;
+}
+
+/** How long after a renewal the next one is due at the latest, ms: hourly, sooner where the lease is short. */
+export function renewalIntervalMs(ttlSeconds: number, marginSeconds: number): number {
+  const spare = (ttlSeconds - marginSeconds) * 1000;
+  return Math.min(HOUR_MS, spare > 0 ? spare : Number.POSITIVE_INFINITY, (ttlSeconds * 1000) / 3);
+}
+
+export class Holder {
+  readonly #context: AcquireContext;
+  readonly #options: HolderOptions;
+  readonly #doorbell = new Wakeup();
+  readonly #pace: Pace;
+  #held: HeldLease;
+  /** The store as last seen. */
+  #version: StoreVersion;
+  #doubted = false;
+  /** Monotonic clock, ms. */
+  #putDueAt: number;
+  #failing: Failing | undefined;
+
+  constructor(context: AcquireContext, held: HeldLease, options: HolderOptions) {
+    this.#context = context;
+    this.#options = options;
+    this.#held = held;
+    this.#version = { clusterId: held.clusterId, revision: held.modRevision };
+    this.#pace = new Pace(context.clock);
+    this.#putDueAt = this.#inADay();
+  }
+
+  get held(): HeldLease {
+    return this.#held;
+  }
+
+  /** Why renewals fail, since when; undefined while they do not. */
+  get failing(): Failing | undefined {
+    return this.#failing;
+  }
+
+  /** What a watch or a list says stands at our key. That anything is said shows, too, that etcd is back. */
+  observe(kv: KeyValue | undefined): void {
+    const isAsPut = kv && kv.value === this.#held.value && kv.lease === this.#held.etcdLease;
+    if (isAsPut && !this.#failing) return;
+    this.#doubted = true;
+    this.#doorbell.ring();
+  }
+
+  /** Returns never but by rejection: LEASE_LOST, LEASE_TAKEN_OVER, or the signal's reason. */
+  async run(): Promise<never> {
+    for (;;) {
+      if (!this.#doubted) await this.#wait(this.#pauseMs());
+      await this.#step();
+    }
+  }
+
+  #inADay(): number {
+    return this.#context.clock.monotonic() + jittered(this.#context.clock, DAY_MS);
+  }
+
+  #pauseMs(): number {
+    const { clock } = this.#context;
+    if (this.#failing) {
+      return jittered(clock, Math.min(RETRY_MS.first * 2 ** (this.#failing.attempts - 1), RETRY_MS.most), 0.3);
+    }
+    // Earlier, never later: an outage that begins just before a renewal must leave the rest of the time.
+    return renewalIntervalMs(this.#held.ttlSeconds, this.#options.marginSeconds) * (0.8 + 0.15 * clock.random());
+  }
+
+  /** Until the time is over, the bell rings, or the clocks tell that this host slept or was set another time. */
+  async #wait(ms: number): Promise<void> {
+    const { clock, signal } = this.#context;
+    const dueAt = clock.monotonic() + ms;
+    const offset = clock.now() - clock.monotonic();
+    while (!this.#doubted && clock.monotonic() < dueAt) {
+      await this.#doorbell.wait(Math.min(dueAt - clock.monotonic(), LOOK_MS), clock, signal);
+      if (Math.abs(clock.now() - clock.monotonic() - offset) > JUMP_MS) return;
+    }
+  }
+
+  async #step(): Promise<void> {
+    const { clock, log, signal } = this.#context;
+    this.#doubted = false;
+    try {
+      await this.#settle();
+      await this.#renew();
+      if (this.#failing) log.info('the lease is renewed again', { subnet: this.#held.subnet });
+      this.#failing = undefined;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof TartanError && (error.code === 'LEASE_LOST' || error.code === 'LEASE_TAKEN_OVER'))
+        throw error;
+      const { message } = toError(error);
+      if (!this.#failing)
+        log.warn('the lease could not be renewed; trying again', { subnet: this.#held.subnet, error });
+      const attempts = (this.#failing?.attempts ?? 0) + 1;
+      this.#failing = { since: this.#failing?.since ?? clock.now(), attempts, error: message };
+    }
+  }
+
+  /** Reads the key until it is ours. */
+  async #settle(): Promise<void> {
+    const { store, prefix, clock, log, signal } = this.#context;
+    for (;;) {
+      const { kv, ...version } = await store.get(this.#held.key);
+      const isOtherStore = !follows(version, this.#version);
+      this.#version = version;
+      const verdict = judge(prefix, this.#held, { kv, ...version }, this.#options.isOurDevice);
+      if (verdict === 'flanneld') throw this.#takenOver();
+      if (verdict === 'taken' && kv) throw this.#lost(this.#publicIpAt(kv));
+      if (kv && (verdict === 'ours' || verdict === 'reserved')) return this.#confirm(kv, version);
+      if (isOtherStore) {
+        log.warn('etcd is not the store that we knew: claiming our lease again', { subnet: this.#held.subnet });
+        await announceUnsettled(store, prefix).catch((error: unknown) => {
+          if (!isForbidden(error)) throw error;
+        });
+        await clock.sleep(SPREAD_MS * clock.random(), signal);
+      } else await this.#repair(kv);
+    }
+  }
+
+  #confirm({ modRevision, lease }: KeyValue, { clusterId }: StoreVersion): void {
+    const { etcdLease } = this.#held;
+    if (this.#held.modRevision === modRevision && this.#held.clusterId === clusterId && etcdLease === lease) return;
+    const expiresAt = lease === '0' ? Number.POSITIVE_INFINITY : this.#held.expiresAt;
+    this.#become({ modRevision, clusterId, etcdLease: lease, expiresAt });
+  }
+
+  async #repair(kv: KeyValue | undefined): Promise<void> {
+    const { clock, log, signal } = this.#context;
+    const { subnet } = this.#held;
+    log.warn(kv ? 'our lease was altered: putting it again' : 'our lease is gone: claiming it again', { subnet });
+    const result = await reclaim(this.#context, this.#held, kv);
+    if (result.outcome === 'lost') throw this.#lost(result.by);
+    if (result.outcome === 'foiled') return clock.sleep(this.#pace.afterLoss(), signal);
+    this.#become(result.held);
+    this.#putDueAt = this.#inADay();
+    const restMs = this.#pace.afterRepair();
+    if (restMs === 0) return;
+    log.warn('somebody fights us for our lease: resting', { subnet, restMs });
+    await clock.sleep(restMs, signal);
+  }
+
+  async #renew(): Promise<void> {
+    const { store, clock } = this.#context;
+    const { etcdLease, sideLease } = this.#held;
+    const renewed = etcdLease === '0' ? sideLease : etcdLease;
+    if (renewed === undefined) return;
+    const before = clock.now();
+    const seconds = await store.keepAlive(renewed);
+    if (seconds <= 0) return this.#revive();
+    if (etcdLease !== '0') this.#become({ expiresAt: before + seconds * 1000 });
+    if (this.#options.flanneldsLive() && clock.monotonic() >= this.#putDueAt) await this.#putAgain();
+  }
+
+  /** The etcd lease died between the read and here: the key went with it, or, of a reservation, the side keys. */
+  async #revive(): Promise<void> {
+    if (this.#held.etcdLease !== '0') return this.#settle();
+    const { kv } = await this.#context.store.get(this.#held.key);
+    if (kv?.value === this.#held.value) await this.#repair(kv);
+    else await this.#settle();
+  }
+
+  async #putAgain(): Promise<void> {
+    const { key, value, modRevision } = this.#held;
+    const success = [{ put: key, value, keepLease: true as const }];
+    const result = await this.#context.store.txn({ compare: [{ key, modRevision }], success, failure: [] });
+    if (!result.succeeded) return this.#settle();
+    this.#become({ modRevision: result.revision });
+    this.#putDueAt = this.#inADay();
+  }
+
+  #become(change: Partial<HeldLease>): void {
+    this.#held = { ...this.#held, ...change };
+    this.#options.onHeld(this.#held);
+  }
+
+  #publicIpAt(kv: KeyValue): string {
+    const decoded = decodeLease(this.#context.prefix, kv);
+    return decoded.ok ? decoded.lease.publicIp : kv.key;
+  }
+
+  #lost(by: string): TartanError {
+    const { subnet } = this.#held;
+    const message = `the lease of ${subnet} was taken by another host (${by}); restart to get a new one`;
+    return new TartanError('LEASE_LOST', message, { data: { subnet, by } });
+  }
+
+  #takenOver(): TartanError {
+    const message = `a flanneld on this host took the lease of ${this.#held.subnet} over; stop one of the two`;
+    return new TartanError('LEASE_TAKEN_OVER', message, { data: { subnet: this.#held.subnet } });
+  }
+}

@@ -1,0 +1,251 @@
+/**
+ * Where agents are measured: a lab of one host with etcd at hand. The host is the same for every run, and cleaned after
+ * each: to make another one, and to have the kernel take the last one apart, would disturb the next measurement.
+ */
+import { fileURLToPath } from 'node:url';
+import { PREFIX } from '../support/agent.ts';
+import { eventually } from '../support/eventually.ts';
+import type { Host } from '../support/host.ts';
+import { createLab, type Lab } from '../support/hosts.ts';
+import type { Place } from '../support/namespace.ts';
+import type { LabProcess } from '../support/process.ts';
+import type { Contestant } from './contestant.ts';
+import type { Arrived, Committed, Published, Started } from './instant.ts';
+import { peerLease } from './peers.ts';
+
+const SUBNET_FILE = '/run/flannel/subnet.env';
+const LOG = '/run/agent.log';
+const DEVICE = 'flannel.1';
+/** Only a fault takes so long. */
+const LIMIT_MS = 60_000;
+
+/** What flannel's own documentation has. */
+export const SMALL_NETWORK = '10.5.0.0/16';
+
+/** Without firewall rules nftables are not used either, but flanneld asks for br_netfilter unless they are chosen. */
+function networkConfig(network: string): string {
+  return JSON.stringify({ Network: network, SubnetLen: 24, EnableNFTables: true, Backend: { Type: 'vxlan' } });
+}
+
+function launch(place: Place, program: string, args: readonly string[]): LabProcess {
+  return place.spawn(process.execPath, [fileURLToPath(new URL(program, import.meta.url)), ...args]);
+}
+
+/** The first line of the kind that `find` knows. */
+async function hear<T>(from: LabProcess, find: (line: string) => T | undefined): Promise<T> {
+  const found = find(await from.until((line) => find(line) !== undefined, LIMIT_MS));
+  if (found === undefined) throw new Error(`${from.name}: a line was lost`);
+  return found;
+}
+
+/** Anything else that a program prints is for people. */
+function isEvent(line: string, event: string): boolean {
+  return line.startsWith(`{"event":"${event}",`);
+}
+
+function parseExec(line: string) {
+  if (!isEvent(line, 'exec')) return undefined;
+  const said: Started = JSON.parse(line);
+  return said;
+}
+
+function parseFile(line: string) {
+  if (!isEvent(line, 'file')) return undefined;
+  const said: Published = JSON.parse(line);
+  return said;
+}
+
+/** Routes that came into the host's main table since the clock was started, and when. */
+export class RouteClock {
+  readonly #process: LabProcess;
+  readonly #at = new Map<string, number>();
+  #read = 0;
+
+  private constructor(process: LabProcess) {
+    this.#process = process;
+  }
+
+  static async start(host: Host): Promise<RouteClock> {
+    const process = launch(host, 'route-clock.js', []);
+    await process.until((line) => isEvent(line, 'listening'));
+    return new RouteClock(process);
+  }
+
+  /** Instants at which the routes first came, in the order given; waits until all are there. */
+  async arrivals(destinations: readonly string[]): Promise<readonly number[]> {
+    await eventually(`${destinations.length} routes`, () => this.#hasAll(destinations), {
+      timeoutMs: LIMIT_MS,
+      everyMs: 20,
+    });
+    return destinations.map((dst) => this.#at.get(dst) ?? Number.NaN);
+  }
+
+  #hasAll(destinations: readonly string[]): boolean {
+    const { lines } = this.#process;
+    for (const line of lines.slice(this.#read)) this.#note(line);
+    this.#read = lines.length;
+    return destinations.every((dst) => this.#at.has(dst));
+  }
+
+  #note(line: string): void {
+    if (isEvent(line, 'lost')) throw new Error(`the route clock lost events: ${line}`);
+    if (!isEvent(line, 'routes')) return;
+    const { routes }: Arrived = JSON.parse(line);
+    for (const { dst, at } of routes) if (!this.#at.has(dst)) this.#at.set(dst, at);
+  }
+
+  stop(): Promise<unknown> {
+    return this.#process.kill();
+  }
+}
+
+/** One start of an agent. */
+export class Run {
+  readonly #host: Host;
+  readonly #stopwatch: LabProcess;
+  readonly execAt: number;
+  readonly pid: number;
+
+  private constructor(host: Host, stopwatch: LabProcess, execAt: number, pid: number) {
+    this.#host = host;
+    this.#stopwatch = stopwatch;
+    this.execAt = execAt;
+    this.pid = pid;
+  }
+
+  static async start(host: Host, endpoint: string, { argv }: Contestant): Promise<Run> {
+    const flags = [`--etcd-endpoints=${endpoint}`, '--iface=eth0'];
+    const stopwatch = launch(host, 'stopwatch.js', [LOG, SUBNET_FILE, ...argv, ...flags]);
+    const { at, pid } = await hear(stopwatch, parseExec);
+    return new Run(host, stopwatch, at, pid);
+  }
+
+  /** From exec to the subnet file, ms. */
+  async startMs(): Promise<number> {
+    try {
+      const { at } = await hear(this.#stopwatch, parseFile);
+      return at - this.execAt;
+    } catch (cause: unknown) {
+      const log = ((await this.#host.read(LOG)) ?? '').split('\n').slice(-12).join('\n');
+      throw new Error(`the agent published nothing\n${log}`, { cause });
+    }
+  }
+
+  /** Lets the agent end as a service manager does. */
+  async stop(): Promise<void> {
+    await this.#stopwatch.stop('SIGTERM');
+  }
+}
+
+export class Course {
+  readonly #lab: Lab;
+  readonly #host: Host;
+
+  private constructor(lab: Lab) {
+    this.#lab = lab;
+    this.#host = lab.host(1);
+  }
+
+  static async open(network: string): Promise<Course> {
+    const lab = await createLab({ hosts: 1 });
+    try {
+      await lab.etcd.put(`${PREFIX}/config`, networkConfig(network));
+      return new Course(lab);
+    } catch (fault: unknown) {
+      lab.destroy();
+      throw fault;
+    }
+  }
+
+  /** Puts `count` peers into etcd, from number `first` on. */
+  async load(first: number, count: number): Promise<void> {
+    const committer = this.#commit('load', first, count);
+    const { status } = await committer.exited;
+    if (status !== 0) throw new Error(committer.tail());
+  }
+
+  /** Takes peers out of etcd again, in one transaction: of at most 128 keys, then. */
+  async unload(first: number, count: number): Promise<void> {
+    const indices = Array.from({ length: count }, (_, i) => first + i);
+    const deletions = indices.map((index) => `del ${peerLease(index).key}\n`).join('');
+    await this.#lab.etcd.ctl(['txn'], { input: `\n${deletions}\n\n` });
+  }
+
+  /** Puts peers one at a time. @returns when each was put */
+  async change(first: number, count: number): Promise<Committed['puts']> {
+    const committer = this.#commit('change', first, count);
+    const line: Committed = JSON.parse(await committer.until((line) => isEvent(line, 'put'), LIMIT_MS));
+    await committer.exited;
+    return line.puts;
+  }
+
+  #commit(mode: string, first: number, count: number): LabProcess {
+    return launch(this.#lab.switch, 'committer.js', [this.#lab.etcd.endpoint, mode, String(first), String(count)]);
+  }
+
+  start(contestant: Contestant): Promise<Run> {
+    return Run.start(this.#host, this.#lab.etcd.endpoint, contestant);
+  }
+
+  clockRoutes(): Promise<RouteClock> {
+    return RouteClock.start(this.#host);
+  }
+
+  /** The subnet that the agent published, as a route has it. */
+  async ownSubnet(): Promise<string> {
+    return ((await this.#host.subnetEnv())?.subnet ?? '').replace(/\.1\//, '.0/');
+  }
+
+  /** How many of each kind of a peer's entries the kernel has; neighbours and FDB entries are written before routes. */
+  async entries(): Promise<{ readonly routes: number; readonly neighbours: number; readonly fdb: number }> {
+    const count = async (command: string, ...args: readonly string[]) =>
+      (await this.#host.run(command, [...args, 'show', 'dev', DEVICE])).split('\n').filter((line) => line !== '')
+        .length;
+    const routes = await count('ip', '-4', 'route');
+    const neighbours = await count('ip', '-4', 'neigh');
+    return { routes, neighbours, fdb: await count('bridge', 'fdb') };
+  }
+
+  /** What a reader of the file waits for is gone, as /run is after a boot; lease, state and device stay. */
+  async forgetSubnetFile(): Promise<void> {
+    await this.#host.run('rm', ['-rf', '/run/flannel']);
+  }
+
+  /** As if there had never been an agent on the host: device (and all that hangs on it), rules, files and lease. */
+  async clean(): Promise<void> {
+    const own = await this.ownSubnet();
+    await this.#host.exec('ip', ['link', 'del', DEVICE]);
+    await this.#host.run('sh', ['-c', 'rm -rf /run/flannel /run/tartan /var/lib/tartan; nft flush ruleset || true']);
+    if (own !== '') await this.#lab.etcd.ctl(['del', `${PREFIX}/subnets/${own.replace('/', '-')}`]);
+    await this.#lab.etcd.ctl(['del', '--prefix', `${PREFIX}/tartan/`]);
+  }
+
+  close(): void {
+    this.#lab.destroy();
+  }
+}
+
+/** A course for as long as `work` lasts. */
+export async function onCourse<T>(network: string, work: (course: Course) => Promise<T>): Promise<T> {
+  const course = await Course.open(network);
+  try {
+    return await work(course);
+  } finally {
+    course.close();
+  }
+}
+
+/** Starts, lets `measure` see the running agent, stops and cleans, whatever happens. */
+export async function withAgent<T>(
+  course: Course,
+  contestant: Contestant,
+  measure: (run: Run) => Promise<T>,
+): Promise<T> {
+  const run = await course.start(contestant);
+  try {
+    return await measure(run);
+  } finally {
+    await run.stop();
+    await course.clean();
+  }
+}

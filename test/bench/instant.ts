@@ -1,0 +1,31 @@
+/** What the measuring programs tell: lines of JSON on stdout, with instants on the one clock that all processes share. */
+
+/** CLOCK_MONOTONIC, ms since boot: comparable between processes. */
+export function instant(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
+
+export function tell(event: string, fields: object): void {
+  process.stdout.write(`${JSON.stringify({ event, ...fields })}\n`);
+}
+
+/** stopwatch.ts, event `exec`: the agent was started. */
+export interface Started {
+  readonly at: number;
+  readonly pid: number;
+}
+
+/** stopwatch.ts, event `file`: its subnet file is in place. */
+export interface Published {
+  readonly at: number;
+}
+
+/** route-clock.ts, event `routes`: these came into the main table. */
+export interface Arrived {
+  readonly routes: readonly { readonly dst: string; readonly at: number }[];
+}
+
+/** committer.ts, event `put`: these peers were put into etcd. */
+export interface Committed {
+  readonly puts: readonly { readonly dst: string; readonly sentAt: number; readonly answeredAt: number }[];
+}

@@ -1,0 +1,75 @@
+/**
+ * The figures for a reader:
+ *
+ *     start: exec → subnet.env, etcd at hand, no peers
+ *                               min   median      max   tartan ÷ it (min … max)
+ *       first start    tartan   199.8    201.2    210.0 ms
+ *                      flanneld  98.9     99.1    104.3 ms   2.03 × (1.98 … 2.11)
+ */
+import { type SeriesSummary, type Summary, summarizeFigure } from './statistics.ts';
+import type { Figure, Suite } from './suite.ts';
+
+export interface SuiteResult {
+  readonly suite: Suite;
+  readonly runs: number;
+  readonly figures: readonly Figure[];
+}
+
+const NUMBER_WIDTH = 9;
+
+/** Three significant digits at least, one behind the point at most where there are many before it. */
+export function formatNumber(value: number): string {
+  if (!Number.isFinite(value)) return '-';
+  return value.toFixed(Math.abs(value) >= 100 ? 1 : 2);
+}
+
+function formatRatio(ratio: Summary | undefined): string {
+  if (ratio === undefined) return '';
+  const [median, min, max] = [ratio.median, ratio.min, ratio.max].map((value) => value.toFixed(2));
+  return `   ${median} × (${min} … ${max})`;
+}
+
+function cells({ min, median, max }: Summary): string {
+  return [min, median, max].map((value) => formatNumber(value).padStart(NUMBER_WIDTH)).join('');
+}
+
+interface Row {
+  readonly figure: string;
+  readonly unit: string;
+  readonly summary: SeriesSummary;
+}
+
+function rowsOf(figure: Figure): readonly Row[] {
+  return summarizeFigure(figure).map((summary, i) => ({
+    figure: i === 0 ? figure.name : '',
+    unit: figure.unit,
+    summary,
+  }));
+}
+
+function widest(texts: readonly string[]): number {
+  return Math.max(0, ...texts.map((text) => text.length));
+}
+
+export function formatTable({ suite, runs, figures }: SuiteResult): string {
+  const rows = figures.flatMap(rowsOf);
+  const nameWidth = widest(rows.map((row) => row.figure));
+  const whoWidth = widest(rows.map((row) => row.summary.who));
+  const ours = rows[0]?.summary.who ?? '';
+  const compared = rows.some((row) => row.summary.ratio !== undefined) ? `      ${ours} ÷ it (min … max)` : '';
+  const titles = ['min', 'median', 'max'].map((title) => title.padStart(NUMBER_WIDTH)).join('');
+  const head = `  ${' '.repeat(nameWidth)}  ${' '.repeat(whoWidth)}${titles}${compared}`;
+  const lines = rows.map(({ figure, unit, summary }) => {
+    const names = `  ${figure.padEnd(nameWidth)}  ${summary.who.padEnd(whoWidth)}`;
+    return `${names}${cells(summary)} ${unit}${formatRatio(summary.ratio)}`;
+  });
+  return [`${suite.name}: ${suite.title} (${runs} runs)`, head, ...lines, ''].join('\n');
+}
+
+/** One suite as a value for `--json`: every sample, and what was made of them. */
+export function toJson({ suite, runs, figures }: SuiteResult): object {
+  return {
+    ...{ name: suite.name, title: suite.title, runs },
+    figures: figures.map((figure) => ({ ...figure, summary: summarizeFigure(figure) })),
+  };
+}

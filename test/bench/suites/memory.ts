@@ -1,0 +1,51 @@
+import { readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Course, onCourse, withAgent } from '../course.ts';
+import { LARGE_NETWORK, peerSubnet } from '../peers.ts';
+import { Notebook } from '../statistics.ts';
+import type { Plan, Suite } from '../suite.ts';
+
+/** After the last peer's route: what start-up left over is given back, or is not. */
+const SETTLE_MS = 3000;
+
+/** Of /proc/PID/status, MB. */
+async function memoryOf(pid: number): Promise<{ peak: number; resident: number }> {
+  const text = await readFile(`/proc/${pid}/status`, 'utf8');
+  const megabytes = (key: string) => Number(new RegExp(`^${key}:\\s+(\\d+) kB`, 'm').exec(text)?.[1]) / 1024;
+  return { peak: megabytes('VmHWM'), resident: megabytes('VmRSS') };
+}
+
+async function measure(course: Course, plan: Plan, notes: Notebook, peers: number): Promise<void> {
+  const destinations = Array.from({ length: peers }, (_, index) => peerSubnet(index));
+  for (const contestant of plan.contestants) {
+    const clock = await course.clockRoutes();
+    const memory = await withAgent(course, contestant, async (run) => {
+      await run.startMs();
+      await clock.arrivals(destinations);
+      await sleep(SETTLE_MS);
+      return memoryOf(run.pid);
+    }).finally(() => clock.stop());
+    const label = peers === 0 ? 'no peers' : `${peers.toLocaleString('en')} peers`;
+    notes.add(`peak, ${label}`, 'MB', contestant.name, memory.peak);
+    notes.add(`resident in the end, ${label}`, 'MB', contestant.name, memory.resident);
+  }
+}
+
+export const memory: Suite = {
+  name: 'memory',
+  title: 'peak and resident set some seconds after the start',
+  run: (plan) =>
+    onCourse(LARGE_NETWORK, async (course) => {
+      const notes = new Notebook();
+      let loaded = 0;
+      for (const peers of plan.full ? [0, 1000, 10_000] : [0, 1000]) {
+        if (peers > loaded) await course.load(loaded, peers - loaded);
+        loaded = peers;
+        for (let run = 0; run < plan.runs; run++) {
+          plan.say(`memory: ${peers} peers, run ${run + 1} of ${plan.runs}`);
+          await measure(course, plan, notes, peers);
+        }
+      }
+      return notes.figures;
+    }),
+};

@@ -1,0 +1,116 @@
+/** Whoever may write to etcd must not own the hosts: leases that flannel lets through. */
+import test from 'ava';
+import type { Status } from '../../../agent/status.ts';
+import { kernelDump, narrow, scenesOn, vxlanLease } from './scene.ts';
+
+const scenes = scenesOn();
+
+const MAC = '4e:00:00:00:01:0';
+/** Key below subnets/, value, what the reason must name. `OWN_IP`, `OWN_MAC`, `OWN` stand for the host's. */
+const HOSTILE: readonly [string, string, RegExp][] = [
+  ['0.0.0.0-0', vxlanLease('192.168.77.201', `${MAC}1`), /overlaps our own/],
+  ['192.168.77.0-24', vxlanLease('192.168.77.202', `${MAC}2`), /network/],
+  ['10.9.1.0-24', vxlanLease('192.168.77.203', `${MAC}3`), /not in the cluster's network/],
+  ['10.5.0.0-16', vxlanLease('192.168.77.204', `${MAC}4`), /overlaps our own/],
+  ['OWN-25', vxlanLease('192.168.77.205', `${MAC}5`), /overlaps our own/],
+  ['10.5.200.128-25', vxlanLease('192.168.77.206', `${MAC}6`), /overlaps the older lease 10\.5\.200\.0\/24/],
+  ['10.5.201.0-24', vxlanLease('224.0.0.5', `${MAC}7`), /224\.0\.0\.5.*multicast/],
+  ['10.5.202.0-24', vxlanLease('127.0.0.1', `${MAC}8`), /127\.0\.0\.1.*loopback/],
+  ['10.5.203.0-24', vxlanLease('255.255.255.255', `${MAC}9`), /255\.255\.255\.255.*broadcast/],
+  ['10.5.204.0-24', vxlanLease('0.0.0.0', `${MAC}a`), /0\.0\.0\.0|public IP/],
+  ['10.5.205.0-24', vxlanLease('OWN_IP', `${MAC}b`), /our own/],
+  ['10.5.206.0-24', vxlanLease('192.168.77.207', 'OWN_MAC'), /our own MAC/],
+  ['10.5.207.0-24', vxlanLease('192.168.77.208', '01:00:5e:00:00:01'), /MAC/],
+  ['10.5.208.0-24', vxlanLease('192.168.77.209', '00:00:00:00:00:00'), /MAC/],
+  ['10.5.209.0-24', vxlanLease('192.168.77.210', '4e:00:00:00:00:01'), /MAC 4e:00:00:00:00:01 of the older lease/],
+  ['10.5.210.0-24', vxlanLease('192.168.77.200', `${MAC}c`), /public IP 192\.168\.77\.200 of the older lease/],
+  ['10.5.211.0-24', vxlanLease('10.5.211.7', `${MAC}d`), /lies in 10\.5\.211\.0\/24/],
+  ['10.5.212.0-24', '{"PublicIP":7,"BackendType":"vxlan"}', /PublicIP/],
+  ['10.5.213.0-24', '{"PublicIP":"192.168.77.211","BackendType":"vxlan","BackendData":"x"}', /BackendData/],
+  ['10.5.214.0-24', '[]', /./],
+  ['10.5.215.0-24', '{"PublicIP":', /JSON/],
+  [
+    '10.5.216.0-24',
+    vxlanLease('192.168.77.212', `${MAC}e`).replace('}}', `},"x":"${'y'.repeat(1_000_000)}"}`),
+    /bytes|long|size/,
+  ],
+  ['10.5.217.0-24', '{"PublicIP":"192.168.77.213","PublicIPv6":null,"BackendType":"host-gw"}', /host-gw/],
+  ['garbage', 'x', /./],
+  ['10.5.1.0-99', vxlanLease('192.168.77.214', `${MAC}f`), /./],
+  ['evil\u001b[2J', 'x', /./],
+];
+
+function reasonOf({ refused }: Status, key: string): string | undefined {
+  // What could move a cursor is not listed as it is.
+  const printable = key.replace(/[^\x20-\x7e]/g, '?');
+  return refused.find((one) => one.key.split(' (')[0]?.endsWith(`/${printable}`))?.reason;
+}
+
+test('none reaches the kernel, each is listed with its reason, and good peers are unharmed', async (t) => {
+  const scene = await scenes(t, { hosts: 2, config: narrow(1, 99) });
+  if (!scene) return;
+  const [host, second] = [scene.host(1), scene.host(2)];
+  const agent = await scene.ready(host);
+  const { key, value } = await scene.lease(host.ip);
+  const own = /subnets\/([\d.]+)-/.exec(key)?.[1] ?? '';
+  const ownMac = /"VtepMAC":"([^"]*)"/.exec(value)?.[1] ?? '';
+  await scene.putLease('10.5.200.0-24', vxlanLease('192.168.77.200', '4e:00:00:00:00:01'));
+  await scene.status(host, agent, ({ peers, inStep }) => inStep && peers.length === 1);
+  const kernel = await kernelDump(host);
+
+  const put = HOSTILE.map(([name, text, reason]) => ({
+    name: name.replace('OWN', own),
+    text: text.replace('OWN_IP', host.ip).replace('OWN_MAC', ownMac),
+    reason,
+  }));
+  for (const { name, text } of put) await scene.putLease(name, text);
+  const all = ({ refusedCount }: Status): boolean => refusedCount === HOSTILE.length;
+  const status = await scene.status(host, agent, all, `refuses ${HOSTILE.length}`);
+  const odd = put.map(({ name, reason }) => ({ name, reason, said: reasonOf(status, name) }));
+  t.deepEqual(
+    odd.filter(({ reason, said }) => !reason.test(said ?? '')),
+    [],
+  );
+  t.deepEqual(
+    status.peers.map(({ subnet }) => subnet),
+    ['10.5.200.0/24'],
+  );
+  t.deepEqual(await kernelDump(host), kernel);
+  t.true(status.ready && status.inStep);
+
+  // Good ones still come and go, and an agent that starts among them is no worse off.
+  // But for the one that covers the whole range: as long as it stands, nothing is free for a newcomer.
+  await scene.lab.etcd.ctl(['del', `${scene.prefix}/subnets/10.5.0.0-16`]);
+  const other = await scene.ready(second);
+  await scene.status(host, agent, ({ peers, inStep }) => inStep && peers.length === 2);
+  await scene.status(
+    second,
+    other,
+    ({ peers, inStep, refusedCount }) => inStep && peers.length === 2 && refusedCount >= 20,
+  );
+  await scene.lab.etcd.ctl(['del', `${scene.prefix}/subnets/10.5.200.0-24`]);
+  // Its rivals were kept out because of it alone: the oldest of them is a peer now.
+  await scene.status(host, agent, ({ peers }) => peers.some(({ publicIp }) => publicIp === '192.168.77.206'));
+
+  const { stdout } = await scene.run(host, ['status', '--json']);
+  t.is(JSON.parse(stdout).refused.length, JSON.parse(stdout).refusedCount);
+  const { stdout: text } = await scene.run(host, ['status']);
+  t.regex(text, /refused leases \(\d+\):/);
+  t.false(text.includes('\u001b'));
+});
+
+test('thousands of junk keys are counted, and cost nothing else', async (t) => {
+  const scene = await scenes(t, { config: narrow(1, 99) });
+  if (!scene) return;
+  const host = scene.host(1);
+  const agent = await scene.ready(host);
+  const puts = Array.from({ length: 2_000 }, (_, i) => `put ${scene.prefix}/subnets/junk-${i} x`);
+  // etcdctl makes one transaction of at most 128 operations.
+  for (let i = 0; i < puts.length; i += 125) {
+    await scene.lab.etcd.ctl(['txn'], { input: `\n${puts.slice(i, i + 125).join('\n')}\n\n\n` });
+  }
+  const status = await scene.status(host, agent, ({ refusedCount }) => refusedCount === puts.length);
+  t.is(status.refused.length, 1_000);
+  await scene.putLease('10.5.200.0-24', vxlanLease('192.168.77.200', '4e:00:00:00:00:01'));
+  await scene.status(host, agent, ({ peers, inStep }) => inStep && peers.length === 1);
+});

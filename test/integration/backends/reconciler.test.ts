@@ -1,0 +1,355 @@
+/** The reconciler against the real kernel, in a namespace of its own: what others do to our things, and what they keep. */
+import { deepEqual } from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import test from 'ava';
+import type { Kernel } from '../../../backends/kernel/kernel.ts';
+import { openKernel } from '../../../backends/kernel/linux-kernel.ts';
+import { Reconciler } from '../../../backends/reconciler.ts';
+import { createVxlan } from '../../../backends/vxlan/vxlan.ts';
+import type { Mac } from '../../../config/address.ts';
+import type { JsonObject } from '../../../config/go-json.ts';
+import { silentLog } from '../../../config/log.ts';
+import type { PeerChange } from '../../../leases/directory.ts';
+import type { StoredLease } from '../../../leases/lease.ts';
+import { eventually } from '../../support/eventually.ts';
+import { enterFreshNamespace, run } from '../../support/netns.ts';
+import { ip, mac, prefix } from '../../support/network.ts';
+import { realClock } from '../../support/real-clock.ts';
+import { needs } from '../../support/require.ts';
+
+const DEV = 'flannel.1';
+const MAC = mac('02:00:00:00:00:10');
+const UNDERLAY = {
+  ...{ dev: 'eth0', mtuBytes: 1500, ip: ip('192.168.77.10'), ip6: undefined },
+  ...{ publicIp: ip('192.168.77.10'), publicIp6: undefined, hostAddresses: new Set([ip('192.168.77.10')]) },
+};
+
+/** Peer `i` of many: a /28 of 10.5.0.0/16 (the first sixteen are ours). */
+function peer(i: number): StoredLease {
+  const subnet = prefix(`10.5.${i >> 4}.${(i & 15) * 16}/28`);
+  const octets = [i >> 8, i & 255].map((octet) => octet.toString(16).padStart(2, '0')).join(':');
+  return {
+    ...{ subnet, subnet6: undefined, publicIp: ip(`192.168.${i >> 8}.${i & 255}`), publicIp6: undefined },
+    ...{ backendType: 'vxlan', backendData: `{"VNI":1,"VtepMAC":"02:00:00:05:${octets}"}`, backendV6Data: undefined },
+    ...{ owner: undefined, key: `/n/subnets/${subnet}`, createRevision: i, modRevision: i, etcdLease: '1', value: '' },
+  };
+}
+
+function come(...leases: readonly StoredLease[]): PeerChange[] {
+  return leases.map((after) => ({ key: after.key, before: undefined, after }));
+}
+
+function go(...leases: readonly StoredLease[]): PeerChange[] {
+  return leases.map((before) => ({ key: before.key, before, after: undefined }));
+}
+
+interface Agent {
+  readonly reconciler: Reconciler;
+  readonly kernel: Kernel;
+  readonly stop: () => Promise<void>;
+}
+
+/** Without resync: what heals, heals because of events. */
+async function start(config: JsonObject = {}, options: { nexthopObjects?: boolean; mac?: Mac } = {}): Promise<Agent> {
+  const made = createVxlan(config, { ipv4: true, ipv6: false }, UNDERLAY);
+  if (!made.ok) throw new Error(made.problems.join('; '));
+  const kernel = await openKernel(silentLog);
+  const { nexthopObjects = true } = options;
+  const reconciler = await Reconciler.start({
+    ...{ kernel, backend: made.backend, underlay: 'eth0', networks: [prefix('10.5.0.0/16')], nexthopObjects },
+    ...{ resyncSeconds: 100_000, clock: realClock, log: silentLog },
+  });
+  const own = { subnet: prefix('10.5.0.0/28'), subnet6: undefined };
+  await reconciler.setDevice(made.backend.device(own, new Map([[DEV, options.mac ?? MAC]])));
+  const ending = new AbortController();
+  const ended = reconciler.run(ending.signal).catch((reason: unknown) => reason);
+  const stop = async (): Promise<void> => {
+    ending.abort();
+    await ended;
+    kernel.close();
+  };
+  return { reconciler, kernel, stop };
+}
+
+function lines(command: string): string[] {
+  return run(command)
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '')
+    .sort();
+}
+
+/** Everything that is ours, as iproute2 shows it, without indexes and counters. */
+function ours(): Record<string, string[]> {
+  const link = run(`ip -o -d link show ${DEV}`);
+  return {
+    link: [/link\/ether \S+/, /mtu \d+/, /[<,]UP[,>]/, /vxlan id .*? nolearning/].map(
+      (one) => one.exec(link)?.[0] ?? '',
+    ),
+    addresses: lines(`ip -o -4 address show dev ${DEV}`).map((line) => line.replace(/^\d+: /, '')),
+    neighbours: lines(`ip -4 neighbour show dev ${DEV} nud permanent`),
+    fdb: lines(`bridge fdb show dev ${DEV}`),
+    nexthops: lines('ip nexthop show proto 84'),
+    routes: lines('ip -4 route show').filter((line) => /^(blackhole )?10\.5\./.test(line)),
+  };
+}
+
+async function settled({ reconciler }: Agent): Promise<void> {
+  await eventually('in step', () => reconciler.step().inStep, {
+    everyMs: 5,
+    context: () => JSON.stringify(reconciler.step()),
+  });
+}
+
+const PEERS = [peer(2 * 16), peer(3 * 16), peer(4 * 16)] as const;
+const DST = PEERS[0].subnet;
+const GATEWAY = '10.5.2.0';
+const PEER_MAC = '02:00:00:05:00:20';
+
+function nexthopId(): string {
+  return /nhid (\d+)/.exec(run(`ip route show ${DST}`))?.[1] ?? 'none';
+}
+
+/** Issue by issue what an operator, a script or another daemon does; each must be as if it had not been. */
+const DRIFT: readonly (() => string)[] = [
+  () => `ip route del ${DST}`,
+  () => `ip route replace ${DST} via 192.168.77.1`,
+  () => `ip route replace ${DST} dev eth0`,
+  () => `ip route replace blackhole ${DST}`,
+  () => `ip route prepend blackhole ${DST}`,
+  () =>
+    'ip -4 route flush table main proto 84; ip route show proto 84 | while read -r dst rest; do ip route del $dst; done',
+  () => `ip route add 10.5.99.0/28 via 10.5.99.0 dev ${DEV} onlink proto 84`,
+  () => `ip route add 10.5.99.0/28 via 10.5.99.0 dev ${DEV} onlink`,
+  () => `ip neighbour del ${GATEWAY} dev ${DEV}`,
+  () => `ip neighbour replace ${GATEWAY} lladdr 02:00:00:00:00:99 dev ${DEV} nud permanent`,
+  () => `ip neighbour replace ${GATEWAY} lladdr ${PEER_MAC} dev ${DEV} nud stale`,
+  () => `ip neighbour flush dev ${DEV} nud permanent`,
+  () => `ip neighbour add 10.5.99.0 lladdr 02:00:00:00:00:99 dev ${DEV} nud permanent`,
+  () => `bridge fdb del ${PEER_MAC} dev ${DEV}`,
+  () => `bridge fdb replace ${PEER_MAC} dev ${DEV} dst 192.168.77.99`,
+  () => `bridge fdb add 02:00:00:00:00:99 dev ${DEV} dst 192.168.77.99`,
+  () => `ip nexthop del id ${nexthopId()}`,
+  () => 'ip nexthop flush',
+  () => `ip nexthop replace id ${nexthopId()} via 10.5.99.0 dev ${DEV} onlink proto 84`,
+  () => `ip nexthop add id 1426063359 via 10.5.99.0 dev ${DEV} onlink proto 84`,
+  () => `ip link del ${DEV}`,
+  () => `ip link set ${DEV} down`,
+  () => `ip link set ${DEV} down; ip link set ${DEV} up`,
+  () => `ip link set ${DEV} address 02:00:00:00:00:99`,
+  () => `ip link set ${DEV} mtu 1300`,
+  () => `ip link del ${DEV}; ip link add ${DEV} type vxlan id 1 dev eth0 dstport 8472; ip link set ${DEV} up`,
+  () => `ip address flush dev ${DEV}`,
+  () => `ip address add 10.5.44.4/32 dev ${DEV}`,
+];
+
+test.before((t) => {
+  if (!needs(t, 'root', 'namespaces', 'ip')) return;
+  enterFreshNamespace();
+  run('ip link add eth0 type veth peer name far; ip link set far up; ip link set eth0 up');
+  run('ip address add 192.168.77.10/24 dev eth0');
+});
+
+function cleaned(): void {
+  run(`ip link del ${DEV} 2>/dev/null || true; ip nexthop flush 2>/dev/null || true`);
+}
+
+/** After the fault all is as before, and peers that come and go are still followed. */
+async function heals(agent: Agent, command: string): Promise<void> {
+  const before = ours();
+  run(command);
+  const isHealed = (): boolean => JSON.stringify(ours()) === JSON.stringify(before);
+  const context = (): string => JSON.stringify({ before, now: ours(), step: agent.reconciler.step() }, undefined, 1);
+  await eventually(`healed: ${command}`, isHealed, { everyMs: 20, context });
+  await settled(agent);
+  agent.reconciler.update([...go(PEERS[2]), ...come(peer(5 * 16))], false);
+  await settled(agent);
+  const routes = ours()['routes']?.map((line) => line.split(' ')[0]);
+  deepEqual(routes, ['10.5.2.0/28', '10.5.3.0/28', '10.5.5.0/28']);
+}
+
+for (const nexthopObjects of [true, false]) {
+  test.serial(`every drift heals without waiting for the resync; nexthop objects: ${nexthopObjects}`, async (t) => {
+    if (!needs(t, 'root', 'namespaces', 'ip')) return;
+    for (const fault of DRIFT) {
+      const agent = await start({}, { nexthopObjects });
+      agent.reconciler.update(come(...PEERS), true);
+      await settled(agent);
+      const command = fault();
+      if (nexthopObjects || !command.includes('nexthop')) await t.notThrowsAsync(heals(agent, command), command);
+      await agent.stop();
+      cleaned();
+    }
+    t.pass();
+  });
+}
+
+test.serial("flannel's device, MAC and routes are taken over without a deletion", async (t) => {
+  if (!needs(t, 'root', 'namespaces', 'ip')) return;
+  t.teardown(cleaned);
+  run(
+    `ip link add ${DEV} address 02:00:00:00:00:77 mtu 1450 type vxlan id 1 dev eth0 local 192.168.77.10 dstport 8472 nolearning`,
+  );
+  run(`ip address add 10.5.0.0/32 dev ${DEV}; ip link set ${DEV} up`);
+  const stale = peer(9 * 16);
+  for (const one of [...PEERS, stale]) {
+    const gateway = one.subnet.replace(/\/.*/, '');
+    const lladdr = /02:[0-9a-f:]+/.exec(one.backendData ?? '')?.[0];
+    run(`ip neighbour add ${gateway} lladdr ${lladdr} dev ${DEV} nud permanent`);
+    run(`bridge fdb add ${lladdr} dev ${DEV} dst ${one.publicIp}`);
+    run(`ip route add ${one.subnet} via ${gateway} dev ${DEV} onlink`);
+  }
+  const index = run(`ip -o link show ${DEV}`).split(':')[0];
+  const events = await follow();
+  const agent = await start({}, { mac: mac('02:00:00:00:00:77') });
+  t.teardown(agent.stop);
+  agent.reconciler.update(come(...PEERS), false);
+  await settled(agent);
+  t.deepEqual(
+    (await events.so()).filter((line) => line.includes('Deleted')),
+    [],
+  );
+  t.is(lines(`ip route show proto 84`).length, 3);
+  t.is(ours()['neighbours']?.length, 4, 'not before all peers are known');
+  agent.reconciler.update([], true);
+  await eventually('swept', () => ours()['neighbours']?.length === 3);
+  await settled(agent);
+  const deleted = (await events.so()).filter((line) => line.includes('Deleted'));
+  t.is(deleted.length, 3, deleted.join('\n'));
+  t.true(
+    deleted.every((line) => line.includes('10.5.9.0') || line.includes('02:00:00:05:00:90')),
+    deleted.join('\n'),
+  );
+  t.is(run(`ip -o link show ${DEV}`).split(':')[0], index);
+  t.true(run(`ip link show ${DEV}`).includes('02:00:00:00:00:77'));
+  await events.stop();
+});
+
+/** What `ip monitor` prints, up to a mark that the caller makes. */
+async function follow(): Promise<{ so: () => Promise<string[]>; stop: () => Promise<void> }> {
+  const child = spawn('ip', ['-o', 'monitor', 'all'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let text = '';
+  let marks = 0;
+  child.stdout.on('data', (chunk: Buffer) => {
+    text += chunk.toString();
+  });
+  const so = async (): Promise<string[]> => {
+    marks += 1;
+    const mark = `198.51.100.${marks}`;
+    await eventually('ip monitor has caught up', () => {
+      run(`ip neighbour replace ${mark} lladdr 02:00:00:00:00:01 dev eth0 nud permanent`);
+      return text.includes(mark);
+    });
+    return text.split('\n');
+  };
+  await so();
+  const stop = async (): Promise<void> => {
+    child.kill();
+    await once(child, 'exit');
+  };
+  return { so, stop };
+}
+
+test.serial('foreign objects stay as they are', async (t) => {
+  if (!needs(t, 'root', 'namespaces', 'ip')) return;
+  t.teardown(cleaned);
+  run('ip nexthop add id 7 via 192.168.77.1 dev eth0');
+  run('ip nexthop add id 1409286150 via 192.168.77.1 dev eth0 proto 84');
+  run('ip nexthop add id 1409286151 blackhole proto 84');
+  run('ip route add 10.5.200.0/24 via 192.168.77.1 proto 16');
+  run('ip route add 10.5.201.0/24 nhid 7');
+  run('ip route add 10.6.0.0/16 via 192.168.77.1 proto 84');
+  run('ip route add blackhole 10.5.0.0/16');
+  run('ip neighbour add 10.5.2.0 lladdr 02:00:00:00:00:55 dev eth0 nud permanent');
+  const foreign = (): string[] => [
+    ...lines('ip nexthop').filter((line) => !line.includes(DEV)),
+    ...lines('ip route').filter((line) => !line.includes(DEV)),
+    ...lines('ip neighbour show dev eth0 nud permanent'),
+    ...lines('ip address show dev eth0'),
+  ];
+  const before = foreign();
+  const agent = await start();
+  t.teardown(agent.stop);
+  agent.reconciler.update(come(...PEERS), true);
+  await settled(agent);
+  agent.reconciler.update(go(...PEERS), false);
+  await settled(agent);
+  run(`ip link del ${DEV}`);
+  await eventually('the device is back', () => run(`ip link show ${DEV}`).includes('UP'));
+  await settled(agent);
+  t.deepEqual(foreign(), before);
+  t.deepEqual(ours()['neighbours'], []);
+  run('ip route del blackhole 10.5.0.0/16; ip route del 10.6.0.0/16; ip route del 10.5.200.0/24');
+  run('ip nexthop flush; ip neighbour del 10.5.2.0 dev eth0');
+});
+
+test.serial(
+  "a nexthop that others put in the place of ours is left to them, and the peer's route goes on",
+  async (t) => {
+    if (!needs(t, 'root', 'namespaces', 'ip')) return;
+    t.teardown(cleaned);
+    const agent = await start();
+    t.teardown(agent.stop);
+    agent.reconciler.update(come(...PEERS), true);
+    await settled(agent);
+    for (const what of ['via 192.168.77.1 dev eth0', 'blackhole']) {
+      const id = nexthopId();
+      run(`ip nexthop replace id ${id} ${what}`);
+      await eventually(
+        'the route is on another nexthop',
+        () => nexthopId() !== id && run(`ip route get 10.5.2.1`).includes(DEV),
+      );
+      await settled(agent);
+      t.true(run(`ip nexthop show id ${id}`).includes(what));
+    }
+  },
+);
+
+test.serial('DirectRouting follows the underlay', async (t) => {
+  if (!needs(t, 'root', 'namespaces', 'ip')) return;
+  t.teardown(cleaned);
+  const agent = await start({ DirectRouting: true });
+  t.teardown(agent.stop);
+  const near = { ...PEERS[0], publicIp: ip('192.168.77.2') };
+  agent.reconciler.update(come(near, PEERS[1]), true);
+  await settled(agent);
+  const way = (): string => run(`ip route show ${DST}`);
+  t.true(way().includes('via 192.168.77.2 dev eth0'), way());
+  run('ip route add 192.168.77.2/32 via 192.168.77.1');
+  await eventually('behind a router: encapsulated', () => way().includes(DEV));
+  run('ip route del 192.168.77.2/32');
+  await eventually('a neighbour again: direct', () => way().includes('dev eth0'));
+  run('ip link set eth0 down');
+  run('ip link set eth0 up');
+  await eventually('direct again', () => way().includes('via 192.168.77.2 dev eth0'));
+  await settled(agent);
+  t.deepEqual(ours()['nexthops']?.length, 1);
+});
+
+test.serial('2,000 peers come and go, and a restart among them changes nothing', async (t) => {
+  if (!needs(t, 'root', 'namespaces', 'ip')) return;
+  t.teardown(cleaned);
+  const many = Array.from({ length: 2_000 }, (_, i) => peer(i + 16));
+  const first = await start();
+  first.reconciler.update(come(...many), true);
+  await settled(first);
+  t.is(first.reconciler.counters.refusals, 0);
+  t.is(first.reconciler.counters.repairs, 0);
+  const count = (): number[] => Object.values(ours()).map((all) => all.length);
+  t.deepEqual(count(), [4, 1, 2_000, 2_000, 2_000, 2_000]);
+  const before = ours();
+  await first.stop();
+  const second = await start();
+  t.teardown(second.stop);
+  second.reconciler.update(come(...many), true);
+  await settled(second);
+  t.is(second.reconciler.counters.operations, 0);
+  t.deepEqual(ours(), before);
+  run(`ip link del ${DEV}`);
+  await eventually('all are back', () => JSON.stringify(ours()) === JSON.stringify(before));
+  await settled(second);
+  second.reconciler.update(go(...many), false);
+  await settled(second);
+  t.deepEqual(count(), [4, 1, 0, 0, 0, 0]);
+});

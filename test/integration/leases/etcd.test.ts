@@ -1,0 +1,164 @@
+import test, { type ExecutionContext } from 'ava';
+import { TartanError } from '../../../config/errors.ts';
+import { connectEtcd, type EtcdOptions } from '../../../leases/etcd.ts';
+import type { Store } from '../../../leases/store.ts';
+import { freePorts, startEtcd, startEtcdCluster } from '../../support/etcd.ts';
+import { Follower } from '../../support/follower.ts';
+import { makePki } from '../../support/pki.ts';
+import { realClock } from '../../support/real-clock.ts';
+import { startProxy } from '../../support/tcp-proxy.ts';
+
+const RANGE = { key: '/s/', end: '/s0' };
+const PASSWORD = 'pa55-word-never-shown';
+
+function connect(t: ExecutionContext, options: EtcdOptions): Store {
+  const store = connectEtcd(options);
+  t.teardown(() => store.close());
+  return store;
+}
+
+function put(store: Store, key: string, value: string): Promise<{ readonly revision: number }> {
+  return store.txn({ compare: [], success: [{ put: key, value, lease: '0' }], failure: [] });
+}
+
+/** The code of what was thrown and the reason in it; its message must never hold a password. */
+async function refusalOf(t: ExecutionContext, work: Promise<unknown>): Promise<unknown> {
+  const error = await t.throwsAsync(work, { instanceOf: TartanError });
+  t.false(`${error?.message} ${JSON.stringify(error?.data)}`.includes(PASSWORD));
+  t.log(error?.message);
+  return [error?.code, error?.data['reason']];
+}
+
+test('TLS with client certificates: the right one works, everything else is refused clearly', async (t) => {
+  t.timeout(60_000);
+  const pki = await makePki(t);
+  const client = await pki.client('agent');
+  const etcd = await startEtcd({ owner: t, tls: { pki, client } });
+  const { cert, key } = client;
+  const endpoints = [etcd.endpoint];
+  const store = connect(t, { endpoints, tls: { ca: pki.ca, cert, key } });
+  await put(store, '/s/a', '1');
+  t.is((await store.get('/s/a')).kv?.value, '1');
+  t.is(await store.keepAlive(await store.grant(60)), 60);
+  const follower = new Follower(store, RANGE, realClock);
+  t.teardown(() => follower.stop());
+  await follower.until(() => follower.isConnected);
+
+  const plain = connect(t, { endpoints: [etcd.endpoint.replace('https', 'http')], tls: { ca: pki.ca, cert, key } });
+  t.is((await plain.get('/s/a')).kv?.value, '1', 'key and certificate mean TLS, as in flannel');
+
+  const stranger = await makePki(t);
+  const strange = await stranger.client('agent');
+  const refused = ['ETCD_REFUSED', 'tls'];
+  const wrongCa = connect(t, { endpoints, tls: { ca: stranger.ca, cert, key } });
+  t.deepEqual(await refusalOf(t, wrongCa.get('/s/a')), refused);
+  const systemRoots = connect(t, { endpoints });
+  t.deepEqual(await refusalOf(t, systemRoots.get('/s/a')), refused);
+  const wrongClient = connect(t, { endpoints, tls: { ca: pki.ca, cert: strange.cert, key: strange.key } });
+  t.deepEqual(await refusalOf(t, wrongClient.get('/s/a')), refused);
+  const noClient = connect(t, { endpoints, tls: { ca: pki.ca } });
+  t.deepEqual(await refusalOf(t, noClient.get('/s/a')), refused);
+  const error = t.throws(() => connectEtcd({ endpoints, tls: { ca: pki.ca, cert: Buffer.from('no PEM'), key } }));
+  t.like(error, { code: 'ETCD_REFUSED', data: { reason: 'tls' } });
+});
+
+test('user and password, with tokens that run out: calls and new watches go on', async (t) => {
+  t.timeout(60_000);
+  const etcd = await startEtcd({ owner: t, extraFlags: ['--auth-token-ttl', '2'] });
+  const early = connect(t, { endpoints: [etcd.endpoint], username: 'agent', password: PASSWORD });
+  await put(early, '/s/early', '1');
+  await etcd.enableAuth('agent', PASSWORD, '/s/');
+  await put(early, '/s/early', '2');
+
+  const proxy = await startProxy(t, etcd.port);
+  const store = connect(t, { endpoints: [proxy.endpoint], username: 'agent', password: PASSWORD });
+  const follower = new Follower(store, RANGE, realClock);
+  t.teardown(() => follower.stop());
+  await follower.until(() => follower.isConnected);
+  for (let round = 0; round < 2; round += 1) {
+    await realClock.sleep(3500, new AbortController().signal);
+    proxy.cut();
+    await follower.until(() => !follower.isConnected);
+    await follower.until(() => follower.isConnected);
+    await put(early, `/s/${round}`, '1');
+    await follower.until(() => follower.values.has(`/s/${round}`));
+  }
+  t.is(follower.snapshots.length, 1);
+  t.is(await early.keepAlive(await early.grant(60)), 60);
+
+  const wrong = connect(t, { endpoints: [etcd.endpoint], username: 'agent', password: `${PASSWORD}!` });
+  t.deepEqual(await refusalOf(t, wrong.get('/s/a')), ['ETCD_REFUSED', 'auth']);
+  const nobody = connect(t, { endpoints: [etcd.endpoint] });
+  t.deepEqual(await refusalOf(t, nobody.get('/s/a')), ['ETCD_REFUSED', 'auth']);
+  t.deepEqual(await refusalOf(t, early.get('/elsewhere')), ['ETCD_REFUSED', 'permission']);
+  t.deepEqual(await refusalOf(t, put(early, '/elsewhere', '1')), ['ETCD_REFUSED', 'permission']);
+  t.deepEqual(await refusalOf(t, early.list({ key: '/', end: '0' })), ['ETCD_REFUSED', 'permission']);
+  const end = await new Promise<string>((resolve) => {
+    early.watch({ key: '/', end: '0' }, 1, { onCreated() {}, onEvents() {}, onEnd: ({ reason }) => resolve(reason) });
+  });
+  t.not(end, '');
+});
+
+test('one of three endpoints dead, another black-holed, from the start', async (t) => {
+  t.timeout(60_000);
+  const etcd = await startEtcd({ owner: t });
+  const [dead = 0] = await freePorts(1);
+  const proxy = await startProxy(t, etcd.port);
+  proxy.blackHole();
+  const endpoints = [`http://127.0.0.1:${dead}`, proxy.endpoint, etcd.endpoint];
+  // Whichever is asked first.
+  for (let round = 0; round < 8; round += 1) {
+    const store = connect(t, { endpoints });
+    await put(store, `/s/${round}`, '1');
+    t.is(await store.keepAlive(await store.grant(60)), 60);
+    const follower = new Follower(store, RANGE, realClock);
+    await follower.until(() => follower.isConnected);
+    await follower.stop();
+    await store.close();
+  }
+  t.is((await connect(t, { endpoints }).list(RANGE)).kvs.length, 8);
+  const nowhere = connect(t, { endpoints: [`http://127.0.0.1:${dead}`, proxy.endpoint], deadlineMs: 1000 });
+  const error = await t.throwsAsync(nowhere.get('/s/a'), { code: 'ETCD_UNAVAILABLE' });
+  t.like(error, { data: { endpoints: [`http://127.0.0.1:${dead}`, proxy.endpoint] } });
+});
+
+test('a cluster of three: members die and come back, the watch loses nothing', async (t) => {
+  t.timeout(120_000);
+  const members = await startEtcdCluster({ owner: t });
+  const endpoints = members.map((member) => member.endpoint);
+  const store = connect(t, { endpoints });
+  const follower = new Follower(store, RANGE, realClock);
+  t.teardown(() => follower.stop());
+  await follower.until(() => follower.isConnected);
+  let count = 0;
+  for (const member of members) {
+    await member.stop('SIGKILL');
+    for (let round = 0; round < 5; round += 1, count += 1) await putInTime(store, `/s/${count}`);
+    await member.restart();
+  }
+  await follower.until(() => follower.values.size === count);
+  t.deepEqual(follower.faults, []);
+  t.true(follower.snapshots.every((snapshot, index) => snapshot.continuous === index > 0));
+  // Two of three gone: no leader, so neither an answer nor a watch that looks alive.
+  await Promise.all(members.slice(1).map((member) => member.stop('SIGKILL')));
+  await t.throwsAsync(put(store, '/s/x', '1'), { code: 'ETCD_UNAVAILABLE' });
+  await follower.until(() => !follower.isConnected);
+});
+
+/** An election takes a moment. */
+async function putInTime(store: Store, key: string): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await put(store, key, '1');
+      return;
+    } catch (error) {
+      if (attempt === 20) throw error;
+      await realClock.sleep(200, new AbortController().signal);
+    }
+  }
+}
+
+test('an endpoint that is no URL, and none at all', (t) => {
+  t.throws(() => connectEtcd({ endpoints: ['127.0.0.1:2379'] }), { code: 'USAGE' });
+  t.throws(() => connectEtcd({ endpoints: [] }), { code: 'USAGE' });
+});

@@ -1,0 +1,91 @@
+import test, { type ExecutionContext } from 'ava';
+import { Cluster } from '../../../agent/cluster.ts';
+import { type Joined, join } from '../../../agent/joining.ts';
+import { parseCommandLine } from '../../../config/command-line.ts';
+import type { ErrorCode } from '../../../config/errors.ts';
+import { silentLog } from '../../../config/log.ts';
+import { VirtualClock } from '../../fakes/clock.ts';
+import { FakeEtcd } from '../../fakes/etcd.ts';
+import { hostKernel } from '../backends/rig.ts';
+
+const PREFIX = '/coreos.com/network';
+const OTHER = '{"PublicIP":"192.0.2.9","PublicIPv6":null,"BackendType":"host-gw"}';
+
+/** A host that joins, and what it says that it waits for. */
+function scene(t: ExecutionContext, config: string | undefined, ...flags: readonly string[]) {
+  const clock = new VirtualClock();
+  const etcd = new FakeEtcd(clock);
+  if (config !== undefined) etcd.put(`${PREFIX}/config`, config);
+  const stop = new AbortController();
+  t.teardown(() => {
+    stop.abort();
+    etcd.stop();
+  });
+  const parsed = parseCommandLine(flags, {});
+  if (!parsed.ok) throw new TypeError(parsed.problems.join('; '));
+  const store = etcd.connect();
+  const kernel = hostKernel();
+  const cluster = new Cluster({ store, prefix: PREFIX, clock, log: silentLog, known: undefined });
+  const said: (ErrorCode | undefined)[] = [];
+  let joined: Joined | undefined;
+  cluster.follow(stop.signal).catch(() => undefined);
+  const owner = { node: 'n1', name: 'host1', claim: '0'.repeat(32) };
+  join({
+    ...{
+      options: parsed.invocation.options,
+      store,
+      kernel,
+      cluster,
+      clock,
+      log: silentLog,
+      signal: stop.signal,
+      owner,
+    },
+    ...{ previous: undefined, macs: new Map(), rememberDevices: async () => undefined },
+    onPhase: (_phase, _problem, code) => said.push(code),
+  }).then(
+    (held) => {
+      joined = held;
+    },
+    (error: unknown) => stop.signal.aborted || t.fail(String(error)),
+  );
+  return { clock, etcd, kernel, code: () => said.at(-1), joined: () => joined };
+}
+
+const HOST_GW = '{"Network":"10.5.0.0/16","Backend":{"Type":"host-gw"}}';
+const small = (last: number): string =>
+  JSON.stringify({
+    ...{ Network: '10.5.0.0/16', SubnetMin: '10.5.1.0', SubnetMax: `10.5.${last}.0` },
+    Backend: { Type: 'host-gw' },
+  });
+
+test('no config, an unusable one, a good one: each wait has its code, and ends with what it waits for', async (t) => {
+  const { clock, etcd, code, joined } = scene(t, undefined);
+  await clock.advance(100);
+  t.is(code(), 'CONFIG_MISSING');
+  etcd.put(`${PREFIX}/config`, '{}');
+  await clock.advance(100);
+  t.is(code(), 'CONFIG_INVALID');
+  etcd.put(`${PREFIX}/config`, HOST_GW);
+  t.true(await clock.advanceUntil(() => joined() !== undefined, 5_000));
+});
+
+test('a range that is full is left as soon as the config has room', async (t) => {
+  const { clock, etcd, code, joined } = scene(t, small(1));
+  etcd.put(`${PREFIX}/subnets/10.5.1.0-24`, OTHER);
+  await clock.advance(1_000);
+  t.is(code(), 'RANGE_EXHAUSTED');
+  etcd.put(`${PREFIX}/config`, small(2));
+  t.true(await clock.advanceUntil(() => joined() !== undefined, 2_000));
+  t.is(joined()?.held.subnet.toString(), '10.5.2.0/24');
+});
+
+test('what the host lacks for the config is looked at again, without another config', async (t) => {
+  const vxlan = '{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan"}}';
+  const { clock, kernel, code, joined } = scene(t, vxlan);
+  kernel.tables.changeLink('eth0', { mtuBytes: 100 });
+  await clock.advance(1_000);
+  t.is(code(), 'CONFIG_INVALID');
+  kernel.tables.changeLink('eth0', { mtuBytes: 1500 });
+  t.true(await clock.advanceUntil(() => joined() !== undefined, 70_000));
+});

@@ -1,0 +1,61 @@
+import test from 'ava';
+import { METRICS, Metrics } from '../../../agent/metrics.ts';
+import type { Status } from '../../../agent/status.ts';
+import { readRepository } from '../../support/repository.ts';
+
+const status: Status = {
+  ...{ version: '1', pid: 1, node: 'n', name: 'h', startedAt: '2026-01-01T00:00:00.000Z', ready: true, phase: '' },
+  etcd: { endpoints: [], prefix: '/p', connected: true, since: '2026-01-01T00:00:00.000Z' },
+  ...{
+    problems: ['one'],
+    devices: [],
+    inStep: false,
+    missing: [],
+    missingCount: 5,
+    peers: [],
+    refused: [],
+    refusedCount: 7,
+  },
+};
+
+const counters = { leaseEvents: 1, kernelOperations: 2, kernelRefusals: 0, repairs: 3, claimTransactions: 4 };
+
+async function samples(of: Status): Promise<Map<string, string>> {
+  const { body } = await new Metrics(() => ({ status: of, counters })).render();
+  const lines = body.split('\n').filter((line) => line.startsWith('tartan_'));
+  return new Map(lines.map((line) => [line.split(' ')[0] ?? '', line.split(' ')[1] ?? '']));
+}
+
+test('the README has every metric with its meaning', (t) => {
+  const rows = readRepository('agent/README.md').matchAll(/^\| `(tartan_\w+)` \| (.*) \|$/gm);
+  const documented = Array.from(rows, ([, name, help]) => ({ name, help }));
+  t.deepEqual(
+    documented,
+    METRICS.map(({ name, help }) => ({ name, help })),
+  );
+});
+
+test('each is served, read at the moment it is asked for', async (t) => {
+  const found = await samples(status);
+  t.deepEqual([...found.keys()].sort(), METRICS.map(({ name }) => name).sort());
+  t.deepEqual([found.get('tartan_ready'), found.get('tartan_in_step'), found.get('tartan_problems')], ['1', '0', '1']);
+  t.deepEqual([found.get('tartan_refused_leases'), found.get('tartan_repairs_total')], ['7', '3']);
+  t.is(found.get('tartan_missing_objects'), '5');
+});
+
+test('one scrape reads the status once, the next one anew', async (t) => {
+  let reads = 0;
+  const metrics = new Metrics(() => {
+    reads += 1;
+    return { status, counters: { ...counters, repairs: reads } };
+  });
+  await metrics.render();
+  t.is(reads, 1);
+  t.regex((await metrics.render()).body, /^tartan_repairs_total 2$/m);
+});
+
+test('no lease is -1 seconds, a reservation has no end', async (t) => {
+  const lease = { key: 'k', subnet: '10.5.1.0/24', publicIp: '192.0.2.1', secondsLeft: null, expiresAt: null };
+  t.is((await samples(status)).get('tartan_lease_seconds_left'), '-1');
+  t.is((await samples({ ...status, lease })).get('tartan_lease_seconds_left'), '+Inf');
+});

@@ -1,0 +1,50 @@
+import test from 'ava';
+import { linkStep } from '../../../../backends/kernel/link-step.ts';
+import type { Link, LinkInfo, VxlanAttributes } from '../../../../backends/state.ts';
+import { macFromBytes, parseIp } from '../../../../config/address.ts';
+
+const local = parseIp('192.0.2.1');
+const other = parseIp('192.0.2.2');
+if (local === undefined || other === undefined) throw new Error('bad test data');
+const mac = macFromBytes(Buffer.from([2, 0, 0, 0, 0, 1]));
+const vxlan: VxlanAttributes = { vni: 1, port: 8472, local, lower: 'eth0', learning: false, gbp: false };
+const wanted: Link = { kind: 'link', name: 'flannel.1', mac, mtuBytes: 1450, up: true, vxlan };
+const found: LinkInfo = {
+  index: 7,
+  name: 'flannel.1',
+  mac,
+  mtuBytes: 1450,
+  up: true,
+  loopback: false,
+  type: 'vxlan',
+  vxlan,
+};
+
+test('a device that is not there is made', (t) => {
+  t.deepEqual(linkStep(wanted, undefined), { step: 'make' });
+});
+
+test('a device that is as wanted is left alone', (t) => {
+  t.deepEqual(linkStep(wanted, found), { step: 'none' });
+});
+
+test('address, size and state are changed in place, and only what differs', (t) => {
+  const step = linkStep(wanted, { ...found, mac: undefined, mtuBytes: 1500, up: false });
+  t.deepEqual(step, { step: 'change', change: { mac, mtuBytes: 1450, up: true } });
+  t.deepEqual(linkStep({ ...wanted, up: false }, found), { step: 'change', change: { up: false } });
+});
+
+test('what makes a vxlan that vxlan can only be had by a new device', (t) => {
+  const differences: Partial<VxlanAttributes>[] = [
+    { vni: 2 },
+    { port: 4789 },
+    { local: other },
+    { lower: 'eth1' },
+    { learning: true },
+    { gbp: true },
+  ];
+  for (const difference of differences) {
+    t.deepEqual(linkStep(wanted, { ...found, vxlan: { ...vxlan, ...difference } }), { step: 'make anew' });
+  }
+  t.deepEqual(linkStep(wanted, { ...found, type: 'bridge', vxlan: undefined }), { step: 'make anew' });
+});

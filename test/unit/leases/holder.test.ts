@@ -1,0 +1,427 @@
+import test, { type ExecutionContext } from 'ava';
+import type { HeldLease } from '../../../leases/held-lease.ts';
+import { type HolderOptions, renewalIntervalMs } from '../../../leases/holder.ts';
+import { keyValue, net, PREFIX } from './leases.ts';
+import { CONFIG, DUAL, type Holding, type Host, type HostOptions, KEYS, World } from './world.ts';
+
+const HOUR = 3_600_000;
+
+interface Scene {
+  readonly world: World;
+  readonly host: Host;
+  readonly held: HeldLease;
+  readonly holding: Holding;
+}
+
+async function scene(
+  t: ExecutionContext,
+  setting: {
+    readonly config?: string;
+    readonly host?: HostOptions;
+    readonly options?: Partial<HolderOptions>;
+    readonly unwatched?: boolean;
+  } = {},
+): Promise<Scene> {
+  const world = new World(t, setting.config ?? CONFIG);
+  const host = world.host(setting.host);
+  const held = await host.mustAcquire();
+  const holding = setting.unwatched
+    ? host.holdUnwatched(t, held, setting.options)
+    : host.hold(t, held, setting.options);
+  await world.clock.advance(1);
+  return { world, host, held, holding };
+}
+
+/** The value that a flanneld on `host` would write there. */
+function asFlanneld({ host, held }: Scene, change: Partial<Parameters<typeof keyValue>[0]> = {}): string {
+  return keyValue({ subnet: held.subnet, publicIp: String(host.publicIp), mac: host.mac, ...change }).value;
+}
+
+test('a renewal is due hourly, sooner where the lease is short or the margin wide', (t) => {
+  t.is(renewalIntervalMs(86_400, 3600), HOUR);
+  t.is(renewalIntervalMs(86_400, 85_000), 1_400_000);
+  t.is(renewalIntervalMs(3600, 3600), 1_200_000);
+  t.is(renewalIntervalMs(30, 10), 10_000);
+});
+
+test('24 hours of holding: kept alive about hourly, never put, never read more than that', async (t) => {
+  const { world, host, held, holding } = await scene(t);
+  const { revision } = world.etcd.version;
+  const before = { ...host.store.calls };
+  await world.clock.advance(24 * HOUR);
+  t.is(world.etcd.version.revision, revision);
+  const { keepAlive, get, txn, list, grant } = host.store.calls;
+  t.true(keepAlive - before.keepAlive >= 24 && keepAlive - before.keepAlive <= 31);
+  t.is(get - before.get, keepAlive - before.keepAlive);
+  t.deepEqual([txn, list, grant], [before.txn, before.list, before.grant]);
+  const { expiresAt } = holding.holder.held;
+  t.true(expiresAt > world.clock.now() + 23 * HOUR && expiresAt <= world.clock.now() + 24 * HOUR);
+  t.deepEqual({ ...holding.holder.held, expiresAt: 0 }, { ...held, expiresAt: 0 });
+});
+
+test('an outage of 23 hours costs nothing, whenever it begins', async (t) => {
+  for (const minutes of [1, 30, 47, 50, 53, 56, 59]) {
+    const { world, host, held, holding } = await scene(t, { unwatched: true });
+    await world.clock.advance(minutes * 60_000);
+    host.store.reachable = false;
+    await world.clock.advance(23 * HOUR);
+    t.truthy(world.lease(held.key));
+    host.store.reachable = true;
+    await world.clock.advance(60_000);
+    t.is(holding.holder.failing, undefined);
+    t.deepEqual([holding.ended(), world.lease(held.key)?.createRevision], [undefined, held.modRevision]);
+    t.true(holding.holder.held.expiresAt > world.clock.now() + 23 * HOUR);
+    holding.stop();
+  }
+});
+
+test('while etcd is away it says since when, and asks ever more rarely', async (t) => {
+  const { world, host, holding } = await scene(t, { unwatched: true });
+  host.store.reachable = false;
+  const since = world.clock.now();
+  await world.clock.advance(2 * HOUR);
+  const { failing } = holding.holder;
+  t.true(failing !== undefined && failing.since - since <= HOUR && failing.attempts > 100 && failing.attempts < 400);
+});
+
+test('the lease ran out in an outage: claimed again in one transaction, the same', async (t) => {
+  const { world, host, held, holding } = await scene(t, { config: DUAL, unwatched: true });
+  host.store.reachable = false;
+  await world.clock.advance(25 * HOUR);
+  t.deepEqual([world.leases.length, world.own.length, holding.ended()], [0, 0, undefined]);
+  t.true(holding.holder.held.expiresAt < world.clock.now());
+  const { revision } = world.etcd.version;
+  host.store.reachable = true;
+  await world.clock.advance(60_000);
+  t.is(world.etcd.version.revision, revision + 1);
+  t.is(world.lease(held.key)?.value, held.value);
+  t.is(world.own.length, 3);
+  t.true(holding.holder.held.expiresAt > world.clock.now() + 23 * HOUR);
+  t.deepEqual(world.etcd.leases, [holding.holder.held.etcdLease]);
+});
+
+test('the key is deleted by hand: there again at once, on the same etcd lease', async (t) => {
+  const { world, held, holding } = await scene(t);
+  const { revision } = world.etcd.version;
+  const at = world.clock.monotonic();
+  world.etcd.delete(held.key);
+  await world.clock.advance(0);
+  t.is(world.lease(held.key)?.value, held.value);
+  t.deepEqual([world.etcd.version.revision, world.clock.monotonic()], [revision + 2, at]);
+  t.deepEqual(world.etcd.leases, [held.etcdLease]);
+  t.is(holding.holder.held.modRevision, revision + 2);
+});
+
+test('the etcd lease is revoked: everything is there again at once, on a new one', async (t) => {
+  const { world, held, holding } = await scene(t, { config: DUAL });
+  world.etcd.revoke(held.etcdLease);
+  await world.clock.advance(0);
+  const { etcdLease } = holding.holder.held;
+  t.deepEqual(world.etcd.leases, [etcdLease]);
+  t.is(world.lease(held.key)?.etcdLease, etcdLease);
+  t.is(world.own.length, 3);
+});
+
+test('hostile rewrites are put right; a fight is fought ever more slowly, and said', async (t) => {
+  const { world, host, held, holding } = await scene(t);
+  let attacks = 0;
+  const stop = world.etcd.subscribe(() => {
+    if (world.value(held.key) !== held.value || attacks >= 1000) return;
+    attacks += 1;
+    world.etcd.put(held.key, `rubbish ${attacks}`, held.etcdLease);
+  });
+  world.etcd.put(held.key, '{}', held.etcdLease);
+  await world.clock.advance(10 * 60_000);
+  t.true(attacks > 5 && attacks < 120, String(attacks));
+  t.true(host.logged.some((message) => message.includes('fights')));
+  stop();
+  await world.clock.advance(60_000);
+  t.is(world.lease(held.key)?.value, held.value);
+  t.is(holding.ended(), undefined);
+});
+
+test('a value of ours that was changed by hand is put back in one transaction', async (t) => {
+  const { world, host, held } = await scene(t);
+  const value = keyValue({ subnet: held.subnet, publicIp: '192.0.2.1', mac: '02:aa:00:00:00:01', owner: host.owner });
+  const revision = world.etcd.put(held.key, value.value);
+  await world.clock.advance(0);
+  t.like(world.lease(held.key), { value: held.value, etcdLease: held.etcdLease, modRevision: revision + 1 });
+});
+
+test('a flanneld on this host takes over: told, and nothing is touched', async (t) => {
+  const it = await scene(t, { host: { publicIp6: 'fd77::1' } });
+  const { world, held, holding } = it;
+  const revision = world.etcd.put(held.key, asFlanneld(it), world.etcd.grant(86_400));
+  await world.clock.advance(0);
+  t.is(holding.ended(), 'LEASE_TAKEN_OVER');
+  t.is(world.etcd.version.revision, revision);
+});
+
+test('another host has the key: the lease is lost, and nothing is touched', async (t) => {
+  const it = await scene(t);
+  const { world, held, holding } = it;
+  const revision = world.etcd.put(held.key, asFlanneld(it, { publicIp: '192.0.2.99' }), world.etcd.grant(86_400));
+  await world.clock.advance(0);
+  t.is(holding.ended(), 'LEASE_LOST');
+  t.is(world.etcd.version.revision, revision);
+});
+
+test('taken while the key was away: the lease is lost', async (t) => {
+  const { world, host, held, holding } = await scene(t, { unwatched: true });
+  host.store.reachable = false;
+  await world.clock.advance(25 * HOUR);
+  const other = world.host();
+  await other.mustAcquire({ previous: held });
+  host.store.reachable = true;
+  await world.clock.advance(60_000);
+  t.is(holding.ended(), 'LEASE_LOST');
+  t.is(world.leases.length, 1);
+});
+
+test('our address was taken with another subnet while our lease was gone: asked, then given up or taken back', async (t) => {
+  for (const lives of [true, false]) {
+    const { world, host, held, holding } = await scene(t, { unwatched: true });
+    host.store.reachable = false;
+    await world.clock.advance(25 * HOUR);
+    const other = world.host({ publicIp: '192.0.2.1' });
+    const theirs = await other.mustAcquire({ previous: { subnet: net('10.5.200.0/24'), subnet6: undefined } });
+    if (lives) other.answer(t, theirs);
+    host.store.reachable = true;
+    await world.clock.advance(120_000);
+    t.is(holding.ended(), lives ? 'LEASE_LOST' : undefined);
+    t.is(world.lease(held.key) === undefined, lives);
+    t.is(world.leases.length, 1);
+    t.is(world.etcd.leases.length, 1);
+    holding.stop();
+  }
+});
+
+test('a host that heard nothing for a while looks before it renews', async (t) => {
+  const { world, host, held, holding } = await scene(t);
+  world.etcd.revoke(held.etcdLease);
+  host.store.reachable = false;
+  await world.clock.advance(1000);
+  await world.host().mustAcquire({ previous: held });
+  host.store.reachable = true;
+  await world.clock.advance(60_000);
+  t.is(holding.ended(), 'LEASE_LOST');
+});
+
+test('a clock that is set: the key is read within a minute, and the expiry is right again', async (t) => {
+  for (const days of [-400, -1, 1, 400]) {
+    const { world, host, holding } = await scene(t);
+    const { get } = host.store.calls;
+    world.clock.setWall(world.clock.now() + days * 24 * HOUR);
+    await world.clock.advance(60_000);
+    t.is(host.store.calls.get, get + 1);
+    const left = holding.holder.held.expiresAt - world.clock.now();
+    t.true(left > 23 * HOUR && left <= 24 * HOUR);
+    await world.clock.advance(600_000);
+    t.is(host.store.calls.get, get + 1);
+    holding.stop();
+  }
+});
+
+test('our value is put once a day while a flanneld lease lives, and only then', async (t) => {
+  let flannelds = false;
+  const { world, held, holding } = await scene(t, { options: { flanneldsLive: () => flannelds } });
+  const { revision } = world.etcd.version;
+  await world.clock.advance(48 * HOUR);
+  t.is(world.etcd.version.revision, revision);
+  flannelds = true;
+  await world.clock.advance(72 * HOUR);
+  const puts = world.etcd.version.revision - revision;
+  t.true(puts === 3 || puts === 4, String(puts));
+  t.like(world.lease(held.key), { value: held.value, etcdLease: held.etcdLease, createRevision: held.modRevision });
+  t.is(holding.holder.held.modRevision, world.etcd.version.revision);
+});
+
+test('a reservation is held without an end: its value stays, its side keys are kept alive', async (t) => {
+  const world = new World(t);
+  const host = world.host();
+  const { key, value } = keyValue({ subnet: '10.5.42.0/24', publicIp: '192.0.2.1' });
+  world.etcd.put(key, value);
+  const held = await host.mustAcquire();
+  const holding = host.hold(t, held);
+  const { revision } = world.etcd.version;
+  await world.clock.advance(72 * HOUR);
+  t.is(world.etcd.version.revision, revision);
+  t.is(world.own.length, 2);
+  world.etcd.revoke(held.sideLease ?? '');
+  await world.clock.advance(HOUR);
+  t.is(world.own.length, 2);
+  t.like(world.lease(key), { etcdLease: '0', value: held.value });
+  t.like(holding.holder.held, { etcdLease: '0', expiresAt: Number.POSITIVE_INFINITY });
+  t.deepEqual(world.etcd.leases, [holding.holder.held.sideLease]);
+});
+
+test('an operator makes a reservation of a held lease, and takes it back', async (t) => {
+  const it = await scene(t);
+  const { world, held, holding } = it;
+  world.etcd.put(held.key, held.value);
+  await world.clock.advance(0);
+  t.like(holding.holder.held, { etcdLease: '0', sideLease: held.etcdLease, expiresAt: Number.POSITIVE_INFINITY });
+  world.etcd.put(held.key, asFlanneld(it));
+  await world.clock.advance(0);
+  t.like(world.lease(held.key), { etcdLease: '0', value: held.value });
+  world.etcd.delete(held.key);
+  await world.clock.advance(0);
+  t.like(world.lease(held.key), { etcdLease: held.etcdLease, value: held.value });
+  t.true(Number.isFinite(holding.holder.held.expiresAt));
+});
+
+test("etcd forbids our keys from now on: claimed again by flannel's rule, with a warning", async (t) => {
+  const { world, host, held, holding } = await scene(t, { config: DUAL });
+  host.store.deny(`${PREFIX}/tartan/`);
+  world.etcd.delete(held.key);
+  await world.clock.advance(1000);
+  t.is(world.lease(held.key)?.value, held.value);
+  t.is(holding.holder.held.sideLease, undefined);
+  t.true(host.logged.some((message) => message.includes('forbids')));
+  world.etcd.revoke(held.etcdLease);
+  await world.clock.advance(1000);
+  t.is(world.lease(held.key)?.value, held.value);
+  for (const half of ['10.5.0.0-17', '10.5.128.0-17']) world.etcd.put(`${PREFIX}/subnets/${half}`, 'any');
+  world.etcd.delete(held.key);
+  await world.clock.advance(1000);
+  t.is(holding.ended(), 'LEASE_LOST');
+});
+
+test("another length than the config's: claimed again only where nothing overlaps", async (t) => {
+  const wide = '{"Network":"10.5.0.0/16","SubnetLen":20,"Backend":{"Type":"vxlan"}}';
+  for (const intruder of [false, true]) {
+    const { world, held, holding } = await scene(t, { config: wide });
+    world.etcd.put(KEYS.config, CONFIG);
+    const inside = `${held.subnet.split('/')[0]}-24`;
+    const release = world.etcd.version.revision;
+    if (intruder) {
+      // Both in one step: the lease goes and another comes that is part of it.
+      const success = [{ delete: held.key }, { put: `${PREFIX}/subnets/${inside}`, value: 'any', lease: '0' }];
+      world.etcd.run({ compare: [], success, failure: [] });
+    } else world.etcd.delete(held.key);
+    await world.clock.advance(1000);
+    t.is(holding.ended(), intruder ? 'LEASE_LOST' : undefined);
+    t.is(world.lease(held.key) === undefined, intruder);
+    t.is(world.value(KEYS.otherLengths.key), intruder ? undefined : held.key);
+    t.true(world.etcd.version.revision > release);
+    holding.stop();
+  }
+});
+
+test("a claim of today's length that comes between the reading and the claiming of another length foils it", async (t) => {
+  const wide = '{"Network":"10.5.0.0/16","SubnetLen":20,"Backend":{"Type":"vxlan"}}';
+  const { world, host, held, holding } = await scene(t, { config: wide });
+  world.etcd.put(KEYS.config, CONFIG);
+  const inside = `${PREFIX}/subnets/${held.subnet.split('/')[0]}-24`;
+  const { list } = host.store;
+  host.store.list = async (range, options) => {
+    const listing = await list.call(host.store, range, options);
+    host.store.list = list;
+    world.etcd.put(inside, 'any');
+    return listing;
+  };
+  world.etcd.delete(held.key);
+  await world.clock.advance(10_000);
+  t.is(holding.ended(), 'LEASE_LOST');
+  t.is(world.lease(held.key), undefined);
+});
+
+test('a wiped store: the lease is there again within its grace time, the same', async (t) => {
+  const { world, held, holding } = await scene(t, { config: DUAL });
+  world.etcd.restore({ clusterId: '4711' });
+  world.etcd.put(KEYS.config, DUAL);
+  await world.clock.advance(30_000);
+  t.is(world.lease(held.key)?.value, held.value);
+  t.is(holding.holder.held.clusterId, '4711');
+  t.is((await world.host().acquire()).outcome, 'unsettled');
+  await world.clock.advance(60_000);
+  t.is(world.own.length, 3);
+  t.is((await world.host().acquire()).outcome, 'held');
+  t.is(holding.ended(), undefined);
+});
+
+test('a store restored from before our time: what stands there is asked, and is ours again if nobody answers', async (t) => {
+  for (const lives of [false, true]) {
+    const world = new World(t);
+    const old = world.host();
+    const stale = await old.mustAcquire();
+    const backup = world.etcd.backup();
+    world.etcd.revoke(stale.etcdLease);
+    const host = world.host();
+    const held = await host.mustAcquire({ previous: stale });
+    t.is(held.subnet, stale.subnet);
+    const holding = host.hold(t, held);
+    await world.clock.advance(1);
+    if (lives) old.answer(t, stale);
+    world.etcd.restore(backup);
+    await world.clock.advance(30_000);
+    t.is(holding.ended(), lives ? 'LEASE_LOST' : undefined);
+    t.is(world.lease(held.key)?.owner?.node, lives ? old.owner.node : host.owner.node);
+    holding.stop();
+  }
+});
+
+test('a store restored to where we held the lease already: nothing is put', async (t) => {
+  const { world, held, holding } = await scene(t);
+  const backup = world.etcd.backup();
+  for (let i = 0; i < 5; i++) world.etcd.put('/elsewhere', String(i));
+  await world.clock.advance(HOUR);
+  world.etcd.restore({ ...backup, clusterId: '4711' });
+  await world.clock.advance(30_000);
+  t.is(world.etcd.version.revision, backup.revision);
+  await world.clock.advance(HOUR);
+  t.like(holding.holder.held, { clusterId: '4711', modRevision: held.modRevision });
+  t.is(holding.ended(), undefined);
+});
+
+test('a lost re-claim is run again, never in a tight loop', async (t) => {
+  const { world, host, held, holding } = await scene(t);
+  const { txn } = host.store;
+  let claims = 0;
+  host.store.txn = async (request) => {
+    if (request.success.some((op) => 'put' in op && op.put === held.key)) {
+      claims += 1;
+      world.etcd.put(KEYS.node('node1'), `moved ${claims}`);
+    }
+    return txn.call(host.store, request);
+  };
+  world.etcd.delete(held.key);
+  await world.clock.advance(60_000);
+  t.true(claims > 5 && claims < 60, String(claims));
+  host.store.txn = txn;
+  await world.clock.advance(6_000);
+  t.is(world.lease(held.key)?.value, held.value);
+  t.is(holding.ended(), undefined);
+});
+
+test('stopped: it ends with the reason, and leaves the lease', async (t) => {
+  const { world, held, holding } = await scene(t);
+  holding.stop();
+  await world.clock.advance(1000);
+  t.is(holding.ended(), 'stopped');
+  t.truthy(world.lease(held.key));
+});
+
+test('dual stack: another pair has our IPv4 subnet, or our IPv6 one: the lease is lost', async (t) => {
+  for (const taken of ['IPv4', 'IPv6']) {
+    const { world, held, holding } = await scene(t, { config: DUAL });
+    const [v4, v6] = [held.subnet, String(held.subnet6)];
+    const other =
+      taken === 'IPv4' ? { subnet: v4, subnet6: 'fd00:5:0:ffff::/64' } : { subnet: '10.5.250.0/24', subnet6: v6 };
+    const { key, value } = keyValue({ ...other, publicIp: '192.0.2.99' });
+    const success = [{ delete: held.key }, { put: key, value, lease: '0' }];
+    world.etcd.run({ compare: [], success, failure: [] });
+    await world.clock.advance(60_000);
+    t.is(holding.ended(), 'LEASE_LOST', taken);
+    holding.stop();
+  }
+});
+
+test('rubbish beside our key does not keep us from claiming it again', async (t) => {
+  const { world, held, holding } = await scene(t);
+  world.etcd.put(`${held.key}&rubbish`, 'any');
+  world.etcd.delete(held.key);
+  await world.clock.advance(0);
+  t.is(world.lease(held.key)?.value, held.value);
+  t.is(holding.ended(), undefined);
+});
