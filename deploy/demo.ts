@@ -174,9 +174,10 @@ async function shellOn({ host }: Member, lab: Lab): Promise<string> {
 async function howToLookAround(lab: Lab): Promise<void> {
   const [first, second] = members;
   if (first === undefined || second === undefined) return;
-  say('\nEverything stays up until Ctrl-C. From another terminal, as root, a shell on each host that lives:');
   const living = members.filter((member) => member.agent.running);
-  table(await Promise.all(living.map(async (member) => [member.name, await shellOn(member, lab)])));
+  const shells = await Promise.all(living.map(async (member) => [member.name, await shellOn(member, lab)]));
+  say('\nEverything stays up until Ctrl-C. From another terminal, as root, a shell on each host that lives:');
+  table(shells);
   say('\nThere, for example:');
   table([
     ['tartan status', 'the agent of that host; also: tartan leases, tartan config get, tartan help'],
