@@ -50,7 +50,7 @@ test('Ctrl-C in the middle: it ends at once and cleans up', async (t) => {
 test('with --keep the hosts stay until Ctrl-C', async (t) => {
   if (!needs(t, 'lab')) return;
   const demo = run('--keep');
-  const ready = () => /A container, and etcd:[^]*etcdctl/.test(demo.output());
+  const ready = () => /A container, and etcd:[\s\S]*etcdctl/.test(demo.output());
   await eventually('it says how to look around', ready, { timeoutMs: 120_000, context: demo.output });
   t.regex(demo.output(), /nsenter -t \d+ -n -m -u -i -- env .*bash/);
   t.true(labProcessesOf(demo.pid).length > 8);
