@@ -79,6 +79,7 @@ export class Network {
     const holder = this.#hold();
     const reconciler = await this.#program();
     status.watch(switchForwardingOn(config, log));
+    await holder.sure();
     await publish({ config, own: held, mtuBytes: backend.mtuBytes }, options, log);
     status.setReady();
     log.info('ready', { subnet: held.subnet, backend: backend.type, dev: joined.underlay.dev, mtu: backend.mtuBytes });
@@ -89,7 +90,7 @@ export class Network {
         this.#complete ||= complete;
       },
       onOwnKey: (kv) => holder.observe(kv),
-      onConfig: (kv) => this.#followConfig(kv?.value, reconciler),
+      onConfig: (kv) => this.#followConfig(kv?.value, reconciler, holder),
     });
     this.#parts.tasks.start((signal) => cluster.sweep(signal));
     this.#parts.tasks.start((signal) => this.#sweepLeftovers(reconciler, signal));
@@ -151,7 +152,8 @@ export class Network {
     });
     memory.hold(joined.held, cluster.settledVersion);
     status.hold(holder);
-    tasks.start((signal) => answerChallenges(store, prefix, joined.held, owner, { clock, log, signal }));
+    const sure = (): Promise<void> => holder.sure();
+    tasks.start((signal) => answerChallenges(store, prefix, joined.held, owner, { clock, log, signal, sure }));
     tasks.start(() => holder.run());
     return holder;
   }
@@ -179,7 +181,7 @@ export class Network {
   }
 
   /** The config key as it is now: what a running agent can follow is followed, the rest is said. */
-  #followConfig(text: string | undefined, reconciler: Reconciler): void {
+  #followConfig(text: string | undefined, reconciler: Reconciler, holder: Holder): void {
     const { context, cluster, status, joined, memory } = this.#parts;
     const { options, log } = context;
     const change = judgeConfig(this.#running, text);
@@ -195,7 +197,11 @@ export class Network {
     memory.update({ networks: this.#networks() });
     reconciler.setNetworks(this.#networks());
     cluster.judge(peerPolicy(joined, networksOf(joined.config, change.config), options.etcdEndpoints));
-    this.#publishing = this.#publishing.then(() => this.#republish(change.config));
+    const sure = this.#publishing.then(() => holder.sure());
+    this.#publishing = sure.then(
+      () => this.#republish(change.config),
+      () => undefined,
+    );
   }
 
   /**
