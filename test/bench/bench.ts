@@ -10,9 +10,10 @@ import type { Suite } from './suite.ts';
 import { change } from './suites/change.ts';
 import { memory } from './suites/memory.ts';
 import { peers } from './suites/peers.ts';
+import { reclaim } from './suites/reclaim.ts';
 import { start } from './suites/start.ts';
 
-const SUITES: readonly Suite[] = [start, memory, peers, change];
+const SUITES: readonly Suite[] = [start, memory, peers, change, reclaim];
 
 const USAGE = `usage: npm run bench -- [SUITE ...] [--runs N] [--full] [--json]
 ${SUITES.map(({ name, title }) => `  ${name.padEnd(8)} ${title}`).join('\n')}`;

@@ -136,7 +136,9 @@ export class ModelHost {
     if (!own || !this.line.isCalm || this.clock.isStopped || calmMs < IN_STEP_MS) return;
     const { leases } = this.#truth;
     for (const lease of leases) {
-      if (lease.key === own.key || this.#truth.ageOf(lease) < IN_STEP_MS) continue;
+      if (lease.key === own.key || this.#truth.ageOf(lease, GRACE_MS) < IN_STEP_MS) continue;
+      // Of two with one address one is about to lose its lease.
+      if (lease.publicIp === own.attributes.publicIp) continue;
       if (this.kernel.get(lease.key) !== lease.value) this.#truth.note(`${this.#name} lacks its peer ${lease.key}`);
     }
     for (const [key, value] of this.kernel) {
