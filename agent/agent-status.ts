@@ -125,6 +125,7 @@ export class AgentStatus {
     return {
       ...{ version, pid: process.pid, node: owner.node, name: owner.name, startedAt: iso(this.#startedAt) },
       ...{ ready: problem === undefined, phase: this.#ready && problem ? problem : this.#phase },
+      ...this.#memory(),
       problems: this.#allProblems(),
       etcd: {
         ...{ endpoints: options.etcdEndpoints, prefix: options.etcdPrefix, connected: state.connected },
@@ -172,10 +173,28 @@ export class AgentStatus {
   /** An etcd that is away is one, unless that is what is waited for anyway. */
   #told(): string[] {
     const { connected, reason, error } = this.#sources.cluster.state;
-    const told = [...this.#problems.values()];
+    const told = [...this.#problems.values(), ...this.#fromMemory()];
     if (connected || reason === '' || told.some((one) => one.includes(reason))) return told;
     const text = `etcd is away, the network stays as it is: ${reason}`;
     return [...told, withCode(text, error?.code ?? 'ETCD_UNAVAILABLE')];
+  }
+
+  /** Since when we run from memory, until etcd has given the leases and confirmed ours. */
+  #memory(): Pick<Status, 'fromMemory'> {
+    const since = this.#joined?.fromMemorySince;
+    const { recalledOf } = this.#sources.cluster;
+    if (since === undefined || (this.#holder?.isConfirmed && recalledOf === undefined)) return {};
+    return { fromMemory: { since: iso(since), ...(recalledOf !== undefined && { leasesOf: iso(recalledOf) }) } };
+  }
+
+  #fromMemory(): string[] {
+    const { fromMemory } = this.#memory();
+    if (!fromMemory) return [];
+    const { reason, error } = this.#sources.cluster.state;
+    const { since, leasesOf } = fromMemory;
+    const what = `running from memory since ${since}${leasesOf ? `, by the leases of ${leasesOf}` : ''}`;
+    const why = reason === '' ? 'etcd has not confirmed our lease' : `etcd is away: ${reason}`;
+    return [withCode(`${what}; ${why}`, error?.code ?? 'ETCD_UNAVAILABLE')];
   }
 
   counters(): Counters {

@@ -25,6 +25,7 @@ import type { Memory } from './memory.ts';
 import { logPeers } from './peer-log.ts';
 import { peerPolicy } from './peer-policy.ts';
 import { publish, publishedFiles } from './publisher.ts';
+import { keepRemembering } from './remembering.ts';
 import type { Tasks } from './tasks.ts';
 import { clearDevices, type Made } from './withdrawal.ts';
 
@@ -34,7 +35,6 @@ const ANNOUNCE_MS = 60_000;
 /** A pass over the kernel under way is waited for: whoever clears the kernel afterwards must be the last to write. */
 const PASS_WITHIN_MS = 10_000;
 const LOOK_AT_EXPIRY_MS = 1_000;
-const REMEMBER_STORE_MS = 60_000;
 
 export interface NetworkParts {
   readonly context: AgentContext;
@@ -94,7 +94,8 @@ export class Network {
     this.#parts.tasks.start((signal) => cluster.sweep(signal));
     this.#parts.tasks.start((signal) => this.#sweepLeftovers(reconciler, signal));
     this.#parts.tasks.start((signal) => this.#announce(signal));
-    this.#parts.tasks.start((signal) => this.#rememberStore(signal));
+    const remembering = { cluster, memory, clock: context.clock };
+    this.#parts.tasks.start((signal) => keepRemembering(remembering, () => this.#running.text, signal));
     this.#parts.tasks.start((signal) => this.#watchExpiry(holder, signal));
   }
 
@@ -113,15 +114,6 @@ export class Network {
       }
       wasTold = left <= 0;
       await clock.sleep(Math.min(Math.max(left, LOOK_AT_EXPIRY_MS), ANNOUNCE_MS), signal);
-    }
-  }
-
-  /** A store restored to what it was before the last renewal must be known again as one that went back. */
-  async #rememberStore(signal: AbortSignal): Promise<never> {
-    const { context, cluster, memory } = this.#parts;
-    for (;;) {
-      await context.clock.sleep(REMEMBER_STORE_MS, signal);
-      memory.see(cluster.settledVersion);
     }
   }
 
@@ -148,6 +140,7 @@ export class Network {
       isOurDevice: (attributes) => isOurDevice(joined, attributes),
       flanneldsLive: () => cluster.directory.all().some((lease) => lease.owner === undefined),
       onHeld: (held) => memory.hold(held, cluster.settledVersion),
+      unconfirmed: joined.fromMemorySince === undefined ? undefined : 'etcd has not answered since the start',
     });
     memory.hold(joined.held, cluster.settledVersion);
     status.hold(holder);

@@ -40,6 +40,8 @@ export interface HolderOptions {
   /** Whether a live lease was written by a flanneld, whose node sees us again only after a PUT if it lost its peers. */
   readonly flanneldsLive: () => boolean;
   readonly onHeld: (held: HeldLease) => void;
+  /** Why the lease is only remembered; undefined: it was read or claimed a moment ago. */
+  readonly unconfirmed?: string | undefined;
 }
 
 export interface Failing {
@@ -67,6 +69,7 @@ export class Holder {
   /** Monotonic clock, ms. */
   #putDueAt: number;
   #failing: Failing | undefined;
+  #isConfirmed: boolean;
 
   constructor(context: AcquireContext, held: HeldLease, options: HolderOptions) {
     this.#context = context;
@@ -75,6 +78,15 @@ export class Holder {
     this.#version = { clusterId: held.clusterId, revision: held.modRevision };
     this.#pace = new Pace(context.clock);
     this.#putDueAt = this.#inADay();
+    const { unconfirmed } = options;
+    this.#isConfirmed = unconfirmed === undefined;
+    // As after a renewal that failed: whatever etcd says first of our key is reason to read and judge it.
+    if (unconfirmed !== undefined) this.#failing = { since: context.clock.now(), attempts: 1, error: unconfirmed };
+  }
+
+  /** Whether etcd was seen to have the lease, by this holder or by who claimed it. */
+  get isConfirmed(): boolean {
+    return this.#isConfirmed;
   }
 
   get held(): HeldLease {
@@ -134,6 +146,7 @@ export class Holder {
       await this.#renew();
       if (this.#failing) log.info('the lease is renewed again', { subnet: this.#held.subnet });
       this.#failing = undefined;
+      this.#isConfirmed = true;
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof TartanError && (error.code === 'LEASE_LOST' || error.code === 'LEASE_TAKEN_OVER'))

@@ -20,7 +20,7 @@ const SEEN = { clusterId: '7', revision: 3 };
 test('a store that is not settled leaves the one before in place', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'tartan-memory-'));
   t.teardown(() => rmSync(dir, { recursive: true }));
-  const memory = await Memory.open(dir, silentLog);
+  const memory = await Memory.open(dir, '/p', silentLog);
   t.is(memory.known, undefined);
   memory.see(SEEN);
   t.is(memory.known, undefined);
@@ -31,6 +31,6 @@ test('a store that is not settled leaves the one before in place', async (t) => 
   memory.see(undefined);
   await memory.settled();
   const { held } = (await loadMemory(dir)).memory;
-  t.deepEqual([held?.expiresAt, held?.clusterId, held?.revision], [2, '7', 3]);
+  t.deepEqual([held?.expiresAt, held?.seen], [2, SEEN]);
   t.deepEqual(memory.known, SEEN);
 });
