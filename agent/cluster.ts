@@ -125,7 +125,7 @@ export class Cluster {
 
   /** Goes by what an earlier run saw, for as long as etcd has not answered. The first list is judged as if it had not. */
   recall({ kvs, config, savedAt }: RememberedCluster): void {
-    if (this.version !== undefined) return;
+    if (this.version !== undefined || this.recalledOf !== undefined) return;
     this.recalledOf = savedAt;
     this.config = { key: this.#keys.config, value: config, createRevision: 0, modRevision: 0, lease: '0' };
     this.#tell(this.directory.applySnapshot(kvs, { continuous: true, now: this.#options.clock.monotonic() }));

@@ -2,10 +2,8 @@ import type { Clock } from '../config/clock.ts';
 import type { Cluster } from './cluster.ts';
 import type { Memory } from './memory.ts';
 
-/** At most so often the leases are written down while they change … */
-const REST_MS = 60_000;
-/** … and after a rest, as soon as this after a change. */
-const LOOK_MS = 5_000;
+/** How soon after a change the leases are written down; the rests double up to the longest while they go on changing. */
+const REST_MS = { shortest: 1_000, longest: 60_000 } as const;
 
 /**
  * Keeps what the cluster says on disk, for a start without etcd, until the signal is aborted, and once more then. What a
@@ -18,6 +16,7 @@ export async function keepRemembering(
   signal: AbortSignal,
 ): Promise<never> {
   let kept: number | undefined;
+  let restMs: number = REST_MS.shortest;
   const keep = async (): Promise<boolean> => {
     const { settledVersion: version, edition } = cluster;
     if (!version || kept === edition) return false;
@@ -27,7 +26,10 @@ export async function keepRemembering(
     return true;
   };
   try {
-    for (;;) await clock.sleep((await keep()) ? REST_MS : LOOK_MS, signal);
+    for (;;) {
+      await clock.sleep(restMs, signal);
+      restMs = (await keep()) ? Math.min(restMs * 2, REST_MS.longest) : Math.max(restMs / 2, REST_MS.shortest);
+    }
   } finally {
     // Written by whoever closes the memory.
     void keep();
