@@ -75,6 +75,23 @@ test('an outage of 23 hours costs nothing, whenever it begins', async (t) => {
   }
 });
 
+test('a lease that is only remembered counts as not renewed, until etcd has said that it is ours', async (t) => {
+  const world = new World(t, CONFIG);
+  const host = world.host();
+  const held = await host.mustAcquire();
+  host.store.reachable = false;
+  const { holder } = host.holdUnwatched(t, held, { unconfirmed: 'not asked yet' });
+  t.deepEqual([holder.isConfirmed, holder.failing?.error], [false, 'not asked yet']);
+  await world.clock.advance(60_000);
+  t.deepEqual([holder.isConfirmed, holder.failing?.since], [false, world.clock.now() - 60_000]);
+  host.store.reachable = true;
+  // As the watch reports it, unchanged: elsewhere no reason to look.
+  holder.observe({ ...held, createRevision: held.modRevision, lease: held.etcdLease });
+  await world.clock.advance(10);
+  t.deepEqual([holder.isConfirmed, holder.failing], [true, undefined]);
+  t.is(world.lease(held.key)?.createRevision, held.modRevision);
+});
+
 test('while etcd is away it says since when, and asks ever more rarely', async (t) => {
   const { world, host, holding } = await scene(t, { unwatched: true });
   host.store.reachable = false;
