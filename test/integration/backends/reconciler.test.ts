@@ -21,7 +21,7 @@ import { needs } from '../../support/require.ts';
 const DEV = 'flannel.1';
 const MAC = mac('02:00:00:00:00:10');
 const UNDERLAY = {
-  ...{ dev: 'eth0', mtuBytes: 1500, ip: ip('192.168.77.10'), ip6: undefined },
+  ...{ index: 2, dev: 'eth0', mtuBytes: 1500, ip: ip('192.168.77.10'), ip6: undefined },
   ...{ publicIp: ip('192.168.77.10'), publicIp6: undefined, hostAddresses: new Set([ip('192.168.77.10')]) },
 };
 
