@@ -214,7 +214,7 @@ export class Network {
 
   /** The host is no longer what it was: device, files, lease and what is taken as a peer follow, or it is said why not. */
   async #followHost(change: SurveyChange, holder: Holder, reconciler: Reconciler): Promise<void> {
-    const { context, cluster, status, owner } = this.#parts;
+    const { context, store, cluster, status, owner } = this.#parts;
     const { log } = context;
     const next = change.ok ? this.#joinedBy(change.survey) : change.reason;
     const problem = typeof next === 'string' ? next : change.ok ? change.note : undefined;
@@ -225,10 +225,13 @@ export class Network {
     const { underlay, backend, held, macs } = next;
     const { dev, mtuBytes: mtu, publicIp, publicIp6 } = underlay;
     log.info('following the external interface', { dev, mtu, publicIp, publicIp6 });
+    const before = this.#joined.underlay;
+    if (before.ip !== underlay.ip || before.ip6 !== underlay.ip6) store.reconnect();
     this.#joined = next;
     status.follow(next);
-    holder.advertise({ ...backend.advertise(macs), owner });
     await reconciler.moveTo({ backend, underlay: dev, device: backend.device(held, macs) });
+    // Peers may send to the new address once the device is there.
+    holder.advertise({ ...backend.advertise(macs), owner });
     if (!this.#isUp) return;
     cluster.judge(this.#policy());
     this.#republish();

@@ -10,8 +10,7 @@ import type { LabProcess } from '../../support/process.ts';
 import { DOCKER_FILE, type Scene, scenesOn, VXLAN } from './scene.ts';
 
 const HOST_GW = '{"Network":"10.5.0.0/16","Backend":{"Type":"host-gw"}}';
-const DUAL =
-  '{"EnableIPv6":true,"Network":"10.5.0.0/16","IPv6Network":"fd00:5::/48","Backend":{"Type":"vxlan"}}';
+const DUAL = '{"EnableIPv6":true,"Network":"10.5.0.0/16","IPv6Network":"fd00:5::/48","Backend":{"Type":"vxlan"}}';
 
 const scenes = scenesOn({ ipv6: true });
 
@@ -247,7 +246,10 @@ for (const [backend, config] of [
     const mac = backend === 'vxlan' ? (await device(a.host)).mac : '';
     await secondInterface(scene, a.host, '192.168.77.221');
     await a.host.configure('link del eth0');
-    await a.host.configure('route add 192.168.77.0/24 dev eth1 src 192.168.77.221', 'route add default via 192.168.77.1');
+    await a.host.configure(
+      'route add 192.168.77.0/24 dev eth1 src 192.168.77.221',
+      'route add default via 192.168.77.1',
+    );
     await leaseSays(scene, a, '192.168.77.221');
     await inStep(scene, a, ({ underlay, problems }) => underlay?.dev === 'eth1' && problems.length === 0);
     await inStep(scene, b, ({ peers }) => peers[0]?.publicIp === '192.168.77.221');
@@ -317,8 +319,11 @@ test('without etcd: device and files follow at once, the lease when etcd is back
     'addr add 192.168.77.211/24 dev eth0',
     'route add default via 192.168.77.1',
   );
-  await eventually('the device sends from there', async () => /local 192\.168\.77\.211 /.test((await device(a.host)).text));
+  await eventually('the device sends from there', async () =>
+    /local 192\.168\.77\.211 /.test((await device(a.host)).text),
+  );
   await eventually('MTU is published', async () => (await publishedMtu(a.host)) === '1350 1350');
+  t.true(a.agent.running);
   await scene.lab.etcd.start();
   await leaseSays(scene, a, '192.168.77.211');
   await inStep(scene, b, ({ peers }) => peers[0]?.publicIp === '192.168.77.211');

@@ -51,6 +51,7 @@ function slowed(store: FakeStore, clock: VirtualClock, life: AbortSignal): Store
     timeToLive: (lease) => slow(() => store.timeToLive(lease)),
     revoke: (lease) => slow(() => store.revoke(lease)),
     watch: (range, from, handler) => store.watch(range, from, handler),
+    reconnect: () => store.reconnect(),
     close: () => store.close(),
   };
 }
