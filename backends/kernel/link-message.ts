@@ -124,26 +124,33 @@ function writeLocal(writer: MessageWriter, local: Ip): void {
   writer.attributeIp(familyOf(local) === 4 ? VXLAN_LOCAL : VXLAN_LOCAL6, local);
 }
 
-/** `lowerIndex`: of `change.vxlan.lower`, where that is changed. */
-export function encodeLinkChange(
-  writer: MessageWriter,
-  index: number,
-  change: LinkChange,
-  lowerIndex: number | undefined,
-): void {
-  const { mac, mtuBytes, up, vxlan } = change;
+export function encodeLinkChange(writer: MessageWriter, index: number, change: Omit<LinkChange, 'vxlan'>): void {
+  const { mac, mtuBytes, up } = change;
   writer.begin(RTM_NEWLINK, NLM_F_REQUEST);
   writeHeader(writer, index, up);
   if (mac !== undefined) writer.attributeMac(IFLA_ADDRESS, mac);
   if (mtuBytes !== undefined) writer.attributeU32(IFLA_MTU, mtuBytes);
-  if (vxlan !== undefined) writeKind(writer, () => writeVxlanChange(writer, vxlan, lowerIndex));
   writer.end();
 }
 
-function writeVxlanChange(writer: MessageWriter, change: VxlanChange, lowerIndex: number | undefined): void {
-  if (lowerIndex !== undefined) writer.attributeU32(VXLAN_LINK, lowerIndex);
-  if (change.local !== undefined) writeLocal(writer, change.local);
-  if (change.learning !== undefined) writer.attributeU8(VXLAN_LEARNING, change.learning ? 1 : 0);
+/**
+ * A message of its own: the kernel refuses one that changes the MTU as well ("Cannot change mtu").
+ * @param lowerIndex of `change.lower`, where that is changed.
+ */
+export function encodeVxlanChange(
+  writer: MessageWriter,
+  index: number,
+  change: VxlanChange,
+  lowerIndex: number | undefined,
+): void {
+  writer.begin(RTM_NEWLINK, NLM_F_REQUEST);
+  writeHeader(writer, index, undefined);
+  writeKind(writer, () => {
+    if (lowerIndex !== undefined) writer.attributeU32(VXLAN_LINK, lowerIndex);
+    if (change.local !== undefined) writeLocal(writer, change.local);
+    if (change.learning !== undefined) writer.attributeU8(VXLAN_LEARNING, change.learning ? 1 : 0);
+  });
+  writer.end();
 }
 
 export function encodeLinkDelete(writer: MessageWriter, name: string): void {

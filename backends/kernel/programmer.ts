@@ -2,7 +2,14 @@ import type { Link, LinkInfo, Operation } from '../state.ts';
 import type { DeviceTable } from './device-table.ts';
 import { errnoName } from './errno.ts';
 import type { KernelRefusal } from './kernel.ts';
-import { encodeLinkChange, encodeLinkDelete, encodeNewVxlan, type LinkChange } from './link-message.ts';
+import {
+  encodeLinkChange,
+  encodeLinkDelete,
+  encodeNewVxlan,
+  encodeVxlanChange,
+  type LinkChange,
+  type VxlanChange,
+} from './link-message.ts';
 import { linkStep } from './link-step.ts';
 import { MessageWriter } from './message-writer.ts';
 import { type BatchReply, type NetlinkSocket, turnOfLoop } from './netlink-socket.ts';
@@ -157,11 +164,17 @@ class Run {
   }
 
   async #changeLink(link: Link, index: number, change: LinkChange): Promise<KernelRefusal | undefined> {
-    const lower = change.vxlan?.lower;
-    const lowerIndex = lower === undefined ? undefined : this.#tools.devices.indexOf(lower);
-    if (lower !== undefined && lowerIndex === undefined) return noLower(link);
-    const refusal = await this.#one((writer) => encodeLinkChange(writer, index, change, lowerIndex));
-    return change.vxlan && refusal?.errno === UNCHANGEABLE ? this.#makeAnew(link) : refusal;
+    const { vxlan, ...plain } = change;
+    const refusal = vxlan && (await this.#changeVxlan(link, index, vxlan));
+    if (refusal?.errno === UNCHANGEABLE) return this.#makeAnew(link);
+    if (refusal || Object.keys(plain).length === 0) return refusal;
+    return this.#one((writer) => encodeLinkChange(writer, index, plain));
+  }
+
+  async #changeVxlan(link: Link, index: number, change: VxlanChange): Promise<KernelRefusal | undefined> {
+    const lower = change.lower === undefined ? undefined : this.#tools.devices.indexOf(change.lower);
+    if (change.lower !== undefined && lower === undefined) return noLower(link);
+    return await this.#one((writer) => encodeVxlanChange(writer, index, change, lower));
   }
 
   /** A device that can't be made again is not given up for it: it may still carry packets. */

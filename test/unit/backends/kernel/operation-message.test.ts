@@ -72,11 +72,11 @@ test('a device that is to be up is made so in the same message', (t) => {
 
 test('changes of a device are those of `ip link set`', (t) => {
   t.is(
-    hex((writer) => encodeLinkChange(writer, 4, { mac: mac('02:42:00:00:00:09') }, undefined)),
+    hex((writer) => encodeLinkChange(writer, 4, { mac: mac('02:42:00:00:00:09') })),
     captured('2c00000010000500d364016b00000000000000000400000000000000000000000a0001000242000000090000'),
   );
   t.is(
-    hex((writer) => encodeLinkChange(writer, 4, { up: true }, undefined)),
+    hex((writer) => encodeLinkChange(writer, 4, { up: true })),
     captured('2000000010000500d264016b0000000000000000040000000100000001000000'),
   );
 });
