@@ -88,10 +88,13 @@ export class Network {
     const holder = this.#hold();
     const reconciler = await this.#program(holder);
     status.watch(switchForwardingOn(config, log));
+    const joined = this.#joined;
     await publish(this.#publication(), options, log);
     this.#isUp = true;
+    // The host may have changed while they were written.
+    if (this.#joined !== joined) this.#republish();
     status.setReady();
-    const { backend, underlay } = this.#joined;
+    const { backend, underlay } = joined;
     log.info('ready', { subnet: held.subnet, backend: backend.type, dev: underlay.dev, mtu: backend.mtuBytes });
     cluster.serve(this.#policy(), {
       onPeers: (changes, complete) => {
