@@ -91,6 +91,12 @@ export class AgentStatus {
     this.setPhase('programming the device');
   }
 
+  /** The host changed under what was joined. */
+  follow(joined: Joined): void {
+    this.#joined = joined;
+    this.announce();
+  }
+
   setConfig(config: NetworkConfig): void {
     this.#config = config;
   }
@@ -164,10 +170,12 @@ export class AgentStatus {
 
   #leaseProblems(): string[] {
     if (!this.#holder) return [];
-    const { held, failing } = this.#holder;
+    const { held, failing, refusedBy } = this.#holder;
     const expired = held.expiresAt <= this.#sources.clock.now() ? [`${EXPIRED}: another host may take the subnet`] : [];
     const trouble = failing ? [`renewals of the lease have failed since ${iso(failing.since)}: ${failing.error}`] : [];
-    return [...expired, ...trouble];
+    const other = refusedBy && `another live host (${refusedBy.name}, node ${refusedBy.node}) has our public IP`;
+    const refused = other ? [withCode(`${other}: the lease keeps the old one`, 'ADDRESS_IN_USE')] : [];
+    return [...expired, ...trouble, ...refused];
   }
 
   /** An etcd that is away is one, unless that is what is waited for anyway. */

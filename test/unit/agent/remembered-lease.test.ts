@@ -12,7 +12,7 @@ const OWNER = { node: 'n1', name: 'host1', claim: '0'.repeat(32) };
 const WHO = { prefix: '/net', owner: OWNER, now: NOW };
 const MAC = mac('c2:88:f0:5b:5f:ac');
 const UNDERLAY = {
-  ...{ dev: 'eth0', mtuBytes: 1500, ip: ip('192.0.2.1'), ip6: undefined },
+  ...{ dev: 'eth0', index: 2, mtuBytes: 1500, ip: ip('192.0.2.1'), ip6: undefined },
   ...{ publicIp: ip('192.0.2.1'), publicIp6: undefined, hostAddresses: new Set([ip('192.0.2.1')]) },
 };
 
