@@ -42,7 +42,7 @@ interface Memory {
 export class ModelHost {
   readonly clock: ProcessClock;
   readonly line: Line;
-  readonly identity: Identity;
+  #identity: Identity;
   readonly #name: string;
   readonly #time: VirtualClock;
   readonly #truth: Truth;
@@ -70,7 +70,7 @@ export class ModelHost {
   ) {
     this.#time = time;
     this.#truth = truth;
-    this.identity = identity;
+    this.#identity = identity;
     this.#name = `host${number}`;
     this.#ttlSeconds = ttlSeconds;
     this.clock = new ProcessClock(time);
@@ -114,6 +114,13 @@ export class ModelHost {
     this.kernel.clear();
   }
 
+  /** The host has another address, whether the agent runs or not. */
+  renumber(publicIp: string): void {
+    this.trouble();
+    this.#identity = { ...this.#identity, publicIp };
+    this.#followAddress();
+  }
+
   stop(): void {
     if (this.#life) this.clock.stop();
     this.trouble();
@@ -138,7 +145,7 @@ export class ModelHost {
     for (const lease of leases) {
       if (lease.key === own.key || this.#truth.ageOf(lease, GRACE_MS) < IN_STEP_MS) continue;
       // Of two with one address one is about to lose its lease.
-      if (lease.publicIp === own.attributes.publicIp) continue;
+      if ([own.attributes.publicIp, this.#identity.publicIp].includes(lease.publicIp)) continue;
       if (this.kernel.get(lease.key) !== lease.value) this.#truth.note(`${this.#name} lacks its peer ${lease.key}`);
     }
     for (const [key, value] of this.kernel) {
@@ -197,7 +204,7 @@ export class ModelHost {
       cluster.follow(signal).catch(reject);
     });
     failed.catch(() => undefined);
-    const owner = { node: this.identity.node, name: this.#name, claim: this.#memory.claim };
+    const owner = { node: this.#identity.node, name: this.#name, claim: this.#memory.claim };
     const held = await Promise.race([failed, this.#join(cluster, store, owner, signal)]);
     await Promise.race([failed, this.#hold(cluster, store, owner, held, signal)]);
   }
@@ -212,7 +219,7 @@ export class ModelHost {
         continue;
       }
       const context = { store, prefix: PREFIX, clock, log: silentLog, signal };
-      const publicIp = ip(this.identity.publicIp);
+      const publicIp = ip(this.#identity.publicIp);
       const attributes = {
         ...{ publicIp, publicIp6: undefined, backendType: 'host-gw' },
         ...{ backendData: undefined, backendV6Data: undefined },
@@ -260,7 +267,9 @@ export class ModelHost {
     const holding = holder.run();
     holding.catch(() => undefined);
     await Promise.race([holder.sure(), holding]);
-    cluster.serve(policyOf(held), {
+    // The address may be another one since the claim began.
+    this.#followAddress();
+    cluster.serve(this.#policyOf(held), {
       onPeers: (changes, complete) => this.#program(changes, complete),
       onOwnKey: (kv) => holder.observe(kv),
       onConfig: () => undefined,
@@ -269,6 +278,25 @@ export class ModelHost {
     void cluster.sweep(signal).catch(() => undefined);
     void this.#rememberStore(cluster, signal).catch(() => undefined);
     await holding;
+  }
+
+  #followAddress(): void {
+    const { held } = this;
+    if (!held) return;
+    this.#holder?.advertise({ ...held.attributes, publicIp: ip(this.#identity.publicIp) });
+    if (this.#servesSince <= this.#time.monotonic()) this.#cluster?.judge(this.#policyOf(held));
+  }
+
+  #policyOf(held: HeldLease): DirectoryPolicy {
+    const context = {
+      ...{ networks: NETWORKS, ownSubnets: coverage(held), underlay: [], guarded: [] },
+      ownPublicIps: [ip(this.#identity.publicIp)],
+    };
+    return {
+      ownKey: held.key,
+      refuse: (lease) => refuseByNetwork(lease, context),
+      identities: addressIdentities,
+    };
   }
 
   #remember(held: HeldLease, cluster: Cluster): void {
@@ -298,16 +326,4 @@ export class ModelHost {
     if (key === this.held?.key || isNewcomer || this.#truth.mayGo(key, before, GRACE_MS)) return;
     this.#truth.note(`${this.#name} dropped the live peer ${key}${value === undefined ? '' : ' for another'}`);
   }
-}
-
-function policyOf(held: HeldLease): DirectoryPolicy {
-  const context = {
-    ...{ networks: NETWORKS, ownSubnets: coverage(held), underlay: [], guarded: [] },
-    ownPublicIps: [held.attributes.publicIp],
-  };
-  return {
-    ownKey: held.key,
-    refuse: (lease) => refuseByNetwork(lease, context),
-    identities: addressIdentities,
-  };
 }

@@ -62,6 +62,7 @@ export class Line {
       timeToLive: (lease) => call(() => server.timeToLive(lease)),
       revoke: (lease) => call(() => server.revoke(lease)),
       watch: (range, from, handler) => this.#watch((slow) => server.watch(range, from, slow), handler, life),
+      reconnect: () => server.reconnect(),
       close: () => server.close(),
     };
   }
