@@ -1,5 +1,5 @@
 /**
- * The entry of `npm run demo`, `npm test` and `npm run bench` on a machine that has only Node and npm. Says what is
+ * The entry of `npm run demo`, `npm test`, `npm run bench` and `npm run faults` on a machine that has only Node and npm. Says what is
  * missing, installs it, builds, and hands over; arguments, signals and the exit status pass through. No dependencies,
  * no TypeScript: it runs before either exists.
  */
@@ -30,6 +30,7 @@ const HEAVY = { 'systemd-analyze': 'systemd', go: 'golang-go' };
 
 const MODES = {
   demo: { script: 'dist/deploy/demo.js', needs: () => LAB, root: true },
+  faults: { script: 'dist/test/faults/faults.js', needs: () => ({ ...LAB, openssl: 'openssl' }), root: true },
   bench: { script: 'dist/test/bench/bench.js', needs: () => LAB, root: true },
   test: {
     script: 'dist/test/run.js',
