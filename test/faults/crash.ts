@@ -70,16 +70,26 @@ export const CRASH: readonly Fault[] = [
     },
     { loses: Number.POSITIVE_INFINITY },
   ),
-  crash('killed; state and files lost', async (scene) => {
-    await scene.crash();
-    await scene.shell('rm -rf /run/flannel /run/tartan /var/lib/tartan');
-    scene.start();
-  }),
-  crash('killed; state and files damaged', async (scene) => {
-    await scene.crash();
-    await scene.shell(`for file in /run/flannel/subnet.env $(find /var/lib/tartan -type f); do echo '{"' >$file; done`);
-    scene.start();
-  }),
+  crash(
+    'killed; state and files lost',
+    async (scene) => {
+      await scene.crash();
+      await scene.shell('rm -rf /run/flannel /run/tartan /var/lib/tartan');
+      scene.start();
+    },
+    { undo: (scene) => scene.restart() },
+  ),
+  crash(
+    'killed; state and files damaged',
+    async (scene) => {
+      await scene.crash();
+      await scene.shell(
+        `for file in /run/flannel/subnet.env $(find /var/lib/tartan -type f); do echo '{"' >$file; done`,
+      );
+      scene.start();
+    },
+    { undo: (scene) => scene.restart() },
+  ),
   crash(
     'host rebooted',
     async (scene) => {

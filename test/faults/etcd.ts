@@ -49,13 +49,6 @@ async function holdsAll(scene: Scene): Promise<boolean> {
   return leased.every(Boolean) && (await scene.isAsBefore());
 }
 
-/** A good lease comes and goes. */
-async function goesOn(scene: Scene): Promise<void> {
-  const visitor = scene.visitor();
-  await scene.welcome(visitor);
-  await scene.seeOff(visitor);
-}
-
 export const ETCD: readonly Fault[] = [
   etcd('stopped for 10 s', async (scene) => {
     await scene.etcd.stop('SIGTERM');
@@ -101,7 +94,7 @@ export const ETCD: readonly Fault[] = [
   three('the leader of three gone for 10 s', async (scene) => {
     const leader = await scene.etcd.leader();
     await leader.stop();
-    await goesOn(scene);
+    await scene.goesOn();
     await scene.standsStillFor(AWAY_MS);
     await leader.start();
   }),

@@ -23,7 +23,11 @@ interface Entry {
 function input(name: string, entry: (scene: Scene) => Entry): Fault {
   return {
     ...{ group: 'input', name, withinMs: WITHIN_MS, loses: 0 },
-    breaks: (scene) => scene.put(entry(scene)),
+    breaks: async (scene) => {
+      await scene.put(entry(scene));
+      // What came after it is done: it has been seen.
+      await scene.goesOn();
+    },
     undo: (scene) => scene.drop(entry(scene)),
   };
 }

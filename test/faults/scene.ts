@@ -36,7 +36,7 @@ const RESIDENT = paperPeer(200);
 const FOREIGN = [
   'route add 10.200.0.0/24 dev docker0 proto static',
   'neigh add 10.200.0.9 lladdr 4e:00:00:00:ff:09 dev docker0 nud permanent',
-  'nexthop add id 77 dev docker0 proto static',
+  'nexthop add id 77 blackhole proto static',
   'addr add 10.200.1.1/32 dev docker0',
 ];
 
@@ -86,7 +86,13 @@ export class Scene {
     await this.put(RESIDENT);
     this.#beginning = await this.etcd.snapshot();
     // One after the other: flanneld ends where it loses a race for a subnet.
-    for (const member of this.members) await member.start(this.kind.flags);
+    for (const member of this.members) {
+      await member.start(this.kind.flags);
+      // Somewhere in its life, not in its first minute: an agent that never saw this store believes no absence in it.
+      await member.programmed(this.members.filter((other) => other !== member && other.started));
+      await member.agent.stop();
+      await member.start(this.kind.flags);
+    }
     for (const member of this.members) {
       await member.addContainer();
       await member.host.configure(...FOREIGN);
@@ -172,12 +178,14 @@ export class Scene {
     }
   }
 
-  async put(...peers: readonly { readonly key: string; readonly value: string }[]): Promise<void> {
-    for (const { key, value } of peers) await this.etcd.put(key, value);
+  async put(...entries: readonly { readonly key: string; readonly value: string }[]): Promise<void> {
+    // From its standard input etcdctl takes no empty value.
+    for (const { key, value } of entries)
+      await (value === '' ? this.etcd.ctl(['put', key, '']) : this.etcd.put(key, value));
   }
 
-  async drop(...peers: readonly { readonly key: string }[]): Promise<void> {
-    for (const { key } of peers) await this.etcd.ctl(['del', key]);
+  async drop(...entries: readonly { readonly key: string }[]): Promise<void> {
+    for (const { key } of entries) await this.etcd.ctl(['del', key]);
   }
 
   /** Puts what only exists on paper again, as its host would: for a store that lost it. */
@@ -216,6 +224,13 @@ export class Scene {
     return { timeoutMs: FOLLOWS_MS, context: () => this.subject.agent.tail(6) };
   }
 
+  /** A good lease comes and goes. */
+  async goesOn(): Promise<void> {
+    const visitor = this.visitor();
+    await this.welcome(visitor);
+    await this.seeOff(visitor);
+  }
+
   /** The subject reaches no etcd, and nobody tells it so. */
   async cutOff(): Promise<void> {
     for (const { at } of this.etcd.members) await at.configure(`route add blackhole ${this.host.ip}/32`);
@@ -229,6 +244,23 @@ export class Scene {
   async crash(): Promise<void> {
     await this.subject.agent.kill();
   }
+
+  /** Ends the agent in order and starts it again, so that it is none that sees its store for the first time. */
+  async restart(): Promise<void> {
+    await this.subject.agent.stop();
+    this.start();
+  }
+
+  /** What happens while the agent can't look. */
+  readonly unseen = async (work: () => Promise<unknown>): Promise<void> => {
+    const { agent } = this.subject;
+    agent.signal('SIGSTOP');
+    try {
+      await work();
+    } finally {
+      agent.signal('SIGCONT');
+    }
+  };
 
   /** Starts the agent again, and waits for nothing. */
   start(...flags: readonly string[]): void {
