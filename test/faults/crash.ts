@@ -1,7 +1,7 @@
 /** The agent ended, or stopped in its tracks, at any moment. The kernel goes on without it. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Fault } from './fault.ts';
-import { paperPeer } from './paper-peer.ts';
+import { missChanges, withNewcomer } from './newcomer.ts';
 import type { Scene } from './scene.ts';
 
 /** From the start of the new process. */
@@ -10,23 +10,9 @@ const SHORT_LEASE_S = 5;
 /** From the exec of the agent to the blow, ms: within reading its files, connecting, claiming, programming. */
 const MOMENTS = [20, 100, 150, 200, 250, 300, 350, 400, 500, 700];
 
-const [LEAVES, COMES] = [paperPeer(241), paperPeer(242)];
-
 function crash(name: string, breaks: Fault['breaks'], more: Partial<Fault> = {}): Fault {
-  return { group: 'crash', name, withinMs: WITHIN_MS, loses: 0, breaks, ...more };
-}
-
-const CHANGED: Partial<Fault> = {
-  holds: (scene) => scene.isAsBefore(COMES),
-  undo: (scene) => scene.drop(COMES),
-};
-
-/** One peer leaves and another comes while the agent is not there to see it. */
-async function missedWhile(scene: Scene, away: () => Promise<unknown>): Promise<void> {
-  await scene.welcome(LEAVES);
-  await away();
-  await scene.drop(LEAVES);
-  await scene.put(COMES);
+  const fault: Fault = { group: 'crash', name, withinMs: WITHIN_MS, loses: 0, breaks, ...more };
+  return more.provesLifeAfter === undefined ? withNewcomer(fault) : fault;
 }
 
 /** All that a reboot takes: processes, devices, /run, sysctls. The state directory stays. */
@@ -53,14 +39,10 @@ export const CRASH: readonly Fault[] = [
     }
     scene.start();
   }),
-  crash(
-    'killed; meanwhile a peer left and another came',
-    async (scene) => {
-      await missedWhile(scene, () => scene.crash());
-      scene.start();
-    },
-    CHANGED,
-  ),
+  crash('killed; meanwhile a peer left and another came', async (scene) => {
+    await missChanges(scene, () => scene.crash());
+    scene.start();
+  }),
   crash(
     'killed; meanwhile the device was deleted',
     async (scene) => {
@@ -110,16 +92,12 @@ export const CRASH: readonly Fault[] = [
     // What the proof of life needs comes back only when the network did without it.
     { loses: Number.POSITIVE_INFINITY, withinMs: 2 * WITHIN_MS, provesLifeAfter: (scene) => scene.etcd.start() },
   ),
-  crash(
-    'suspended for 5 s; a peer left and another came',
-    async (scene) => {
-      const { agent } = scene.subject;
-      await missedWhile(scene, async () => agent.signal('SIGSTOP'));
-      await sleep(5_000);
-      agent.signal('SIGCONT');
-    },
-    CHANGED,
-  ),
+  crash('suspended for 5 s; a peer left and another came', async (scene) => {
+    const { agent } = scene.subject;
+    await missChanges(scene, async () => agent.signal('SIGSTOP'));
+    await sleep(5_000);
+    agent.signal('SIGCONT');
+  }),
   crash(
     'suspended while its lease is revoked',
     async (scene) => {

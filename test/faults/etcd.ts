@@ -1,6 +1,7 @@
 /** etcd away, elsewhere, in the past, or empty. What the kernels hold must not change because of it. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Fault } from './fault.ts';
+import { missChanges, withNewcomer } from './newcomer.ts';
 import { paperPeer } from './paper-peer.ts';
 import { CONFIG, CONFIG_KEY, type Scene } from './scene.ts';
 
@@ -11,30 +12,23 @@ const AWAY_MS = 10_000;
 const GRACE_MS = 60_000;
 
 function etcd(name: string, breaks: Fault['breaks'], more: Partial<Fault> = {}): Fault {
-  return { group: 'etcd', name, withinMs: WITHIN_MS, loses: 0, breaks, ...more };
+  const fault: Fault = { group: 'etcd', name, withinMs: WITHIN_MS, loses: 0, breaks, ...more };
+  return more.holds === undefined ? withNewcomer(fault) : fault;
 }
 
 function three(name: string, breaks: Fault['breaks'], more: Partial<Fault> = {}): Fault {
   return etcd(name, breaks, { only: { etcd: 'three' }, ...more });
 }
 
-const [LEAVES, COMES, GHOST] = [paperPeer(241), paperPeer(242), paperPeer(243)];
+const GHOST = paperPeer(243);
 
-/** The subject is cut off; meanwhile a peer leaves and another comes. `after`: what else is done to the store. */
-async function missChanges(scene: Scene, after: () => Promise<unknown> = async () => {}): Promise<void> {
-  await scene.welcome(LEAVES);
-  await scene.cutOff();
-  await scene.drop(LEAVES);
-  await scene.put(COMES);
+/** The subject is cut off while peers change. `after`: what else is done to the store then. */
+async function outOfReach(scene: Scene, after: () => Promise<unknown> = async () => {}): Promise<void> {
+  await missChanges(scene, () => scene.cutOff());
   await after();
   await sleep(AWAY_MS);
   await scene.reconnect();
 }
-
-const MISSED: Partial<Fault> = {
-  holds: (scene) => scene.isAsBefore(COMES),
-  undo: (scene) => scene.drop(COMES),
-};
 
 async function compact({ etcd: store }: Scene): Promise<void> {
   const answer: { readonly header: { readonly revision: number } } = JSON.parse(
@@ -69,8 +63,8 @@ export const ETCD: readonly Fault[] = [
     await scene.standsStillFor(AWAY_MS);
     await Promise.all(scene.etcd.members.map((member) => member.plug()));
   }),
-  etcd('out of reach for 10 s: a peer left, another came', (scene) => missChanges(scene), MISSED),
-  etcd('the same, and compacted meanwhile', (scene) => missChanges(scene, () => compact(scene)), MISSED),
+  etcd('out of reach for 10 s: a peer left, another came', (scene) => outOfReach(scene)),
+  etcd('the same, and compacted meanwhile', (scene) => outOfReach(scene, () => compact(scene))),
   etcd(
     'restored from a snapshot older than all leases',
     async (scene) => {

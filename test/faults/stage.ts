@@ -14,11 +14,18 @@ class Stage {
     this.#store = store;
   }
 
+  /** Never rejects. */
   async play(fault: Fault): Promise<Outcome> {
-    this.#scene ??= await Scene.create(this.#subject, this.#store);
-    const outcome = await runTrial(fault, this.#scene);
-    if (!outcome.isWhole) this.close();
-    return outcome;
+    try {
+      this.#scene ??= await Scene.create(this.#subject, this.#store);
+      const outcome = await runTrial(fault, this.#scene);
+      if (!outcome.isWhole) this.close();
+      return outcome;
+    } catch (failure: unknown) {
+      this.close();
+      const message = failure instanceof Error ? failure.message : String(failure);
+      return { fault, healedMs: undefined, lost: 0, why: `it could not be tried: ${message}`, isWhole: false };
+    }
   }
 
   close(): void {
@@ -33,24 +40,35 @@ export interface Programme {
   readonly faults: readonly Fault[];
   /** How many scenes are played on side by side. */
   readonly stages: number;
-  readonly onOutcome: (outcome: Outcome) => void;
-  readonly onFailure: (fault: Fault, failure: unknown) => void;
 }
 
-/** Whoever is free takes the next fault of the list. Never rejects. */
-export async function playAll(programme: Programme): Promise<void> {
-  const waiting = [...programme.faults];
-  const work = async (): Promise<void> => {
-    const stage = new Stage(programme.subject, programme.store);
-    for (let fault = waiting.shift(); fault !== undefined; fault = waiting.shift()) {
-      try {
-        programme.onOutcome(await stage.play(fault));
-      } catch (failure: unknown) {
-        stage.close();
-        programme.onFailure(fault, failure);
-      }
-    }
-    stage.close();
-  };
-  await Promise.all(Array.from({ length: programme.stages }, work));
+/** Stages that are lent out, in the order in which they were asked for. */
+class Theatre {
+  readonly #free: Stage[];
+  readonly #waiting: ((stage: Stage) => void)[] = [];
+
+  constructor(stages: readonly Stage[]) {
+    this.#free = [...stages];
+  }
+
+  async play(fault: Fault): Promise<Outcome> {
+    const stage = this.#free.shift() ?? (await new Promise<Stage>((resolve) => this.#waiting.push(resolve)));
+    const outcome = await stage.play(fault);
+    const next = this.#waiting.shift();
+    if (next) next(stage);
+    else this.#free.push(stage);
+    return outcome;
+  }
+
+  close(): void {
+    for (const stage of this.#free) stage.close();
+  }
+}
+
+/** Plays them all: whichever stage is free takes the next fault. @returns the outcomes to come; none rejects */
+export function playAll({ subject, store, faults, stages }: Programme): ReadonlyMap<Fault, Promise<Outcome>> {
+  const theatre = new Theatre(Array.from({ length: stages }, () => new Stage(subject, store)));
+  const played = new Map(faults.map((fault) => [fault, theatre.play(fault)]));
+  void Promise.all(played.values()).then(() => theatre.close());
+  return played;
 }

@@ -32,6 +32,7 @@ const CHECKS = {
   ip: command('ip', 'iproute2'),
   ping: command('ping', 'iputils-ping'),
   nft: command('nft', 'nftables'),
+  openssl: command('openssl', 'openssl'),
   iptables: command('iptables', 'iptables'),
   'systemd-analyze': command('systemd-analyze', 'systemd'),
   go: command('go', 'golang-go'),
