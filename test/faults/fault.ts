@@ -11,11 +11,11 @@ export type StoreSize = (typeof STORES)[number];
 
 export interface Fault {
   readonly group: Group;
-  /** Unique. */
+  /** Unique in its group. */
   readonly name: string;
   /** What is promised, ms from the moment that `breaks` is through: the cause is over then, or was a single blow. */
   readonly withinMs: number;
-  /** How many packets may be lost from before the fault until all is well; one is sent every 10 ms. Default: any number. */
+  /** How many packets may be lost from before the fault until all is well, of one every 10 to 20 ms. Default: any. */
   readonly loses?: number;
   /** With this subject, or this etcd, only. */
   readonly only?: { readonly subject?: SubjectName; readonly etcd?: StoreSize };

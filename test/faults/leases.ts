@@ -5,8 +5,8 @@ import type { Fault } from './fault.ts';
 import { CONFIG, CONFIG_KEY, macIn, type Scene } from './scene.ts';
 
 const WITHIN_MS = 1_000;
-/** No peer is without the route for longer than 50 ms. */
-const GAP = 5;
+/** No peer is without the route for longer than 50 ms: while nothing is answered, ping sends every 18 ms. */
+const GAP = 3;
 
 function leases(name: string, breaks: Fault['breaks'], more: Partial<Fault> = {}): Fault {
   return { group: 'leases', name, withinMs: WITHIN_MS, loses: 0, breaks, ...more };

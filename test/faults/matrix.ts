@@ -59,8 +59,8 @@ const TITLES = {
   host: 'The host',
 } as const;
 
-function cells(run: Run | undefined, name: string): readonly string[] {
-  const outcome = run?.outcomes.find(({ fault }) => fault.name === name);
+function cells(run: Run | undefined, fault: Fault): readonly string[] {
+  const outcome = run?.outcomes.find((one) => one.fault === fault);
   return outcome === undefined ? ['', ''] : [healed(outcome), String(outcome.lost)];
 }
 
@@ -73,12 +73,7 @@ function metFaults(runs: readonly Run[]): readonly Fault[] {
 function rowsOf(title: string, faults: readonly Fault[], runs: readonly Run[]): readonly string[] {
   if (faults.length === 0) return [];
   const [tartan, flanneld] = (['tartan', 'flanneld'] as const).map((name) => runs.find((run) => run.subject === name));
-  const rows = faults.map((fault) => [
-    fault.name,
-    promise(fault),
-    ...cells(tartan, fault.name),
-    ...cells(flanneld, fault.name),
-  ]);
+  const rows = faults.map((fault) => [fault.name, promise(fault), ...cells(tartan, fault), ...cells(flanneld, fault)]);
   return [[`**${title}**`, '', '', '', '', ''], ...rows].map((row) => `| ${row.join(' | ')} |`);
 }
 

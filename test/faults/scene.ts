@@ -178,10 +178,15 @@ export class Scene {
     }
   }
 
+  /** Tried again where etcd is just choosing another leader. */
   async put(...entries: readonly { readonly key: string; readonly value: string }[]): Promise<void> {
+    for (const { key, value } of entries) await eventually(`etcd takes ${key}`, () => this.#store(key, value));
+  }
+
+  async #store(key: string, value: string): Promise<true> {
     // From its standard input etcdctl takes no empty value.
-    for (const { key, value } of entries)
-      await (value === '' ? this.etcd.ctl(['put', key, '']) : this.etcd.put(key, value));
+    await (value === '' ? this.etcd.ctl(['put', key, '']) : this.etcd.put(key, value));
+    return true;
   }
 
   async drop(...entries: readonly { readonly key: string }[]): Promise<void> {

@@ -1,8 +1,8 @@
 import test from 'ava';
 import { faultsFor, TABLE } from '../../faults/table.ts';
 
-test('every fault has a name of its own and a promise', (t) => {
-  t.is(new Set(TABLE.map(({ name }) => name)).size, TABLE.length);
+test('every fault has a name of its own in its group and a promise', (t) => {
+  t.is(new Set(TABLE.map(({ group, name }) => `${group}: ${name}`)).size, TABLE.length);
   t.true(TABLE.every(({ withinMs }) => withinMs > 0));
   // They stand in a Markdown table.
   t.false(TABLE.some(({ name }) => name.includes('|')));
