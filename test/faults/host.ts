@@ -33,6 +33,10 @@ async function hasMtu(scene: Scene, mtu: number): Promise<boolean> {
   return device && lines.includes(`file FLANNEL_MTU=${mtu}`);
 }
 
+async function isOnUplink(scene: Scene): Promise<boolean> {
+  return (await pictureOf(scene.host)).some((line) => line.startsWith('link ') && line.includes(' on uplink '));
+}
+
 export const HOST: readonly Fault[] = [
   host('the underlay loses its address, and gets it back', async (scene) => {
     await scene.ip('addr flush dev eth0');
@@ -70,6 +74,6 @@ export const HOST: readonly Fault[] = [
     async (scene) => {
       await scene.ip('link set eth0 down', 'link set eth0 name uplink', 'link set uplink up', defaultRoute(scene));
     },
-    { holds: async () => true, spoils: true },
+    { holds: isOnUplink, spoils: true },
   ),
 ];

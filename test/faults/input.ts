@@ -2,7 +2,7 @@
 
 import { PREFIX } from '../support/agent.ts';
 import type { Fault } from './fault.ts';
-import { leaseKey, paperPeer, vxlanLease } from './paper-peer.ts';
+import { leaseKey, type PaperPeer, paperPeer, vxlanLease } from './paper-peer.ts';
 import type { Scene } from './scene.ts';
 
 const WITHIN_MS = 1_000;
@@ -51,6 +51,13 @@ async function putJunk({ etcd }: Scene): Promise<void> {
 
 const RESIDENT = paperPeer(200);
 
+const { value, ...peer } = paperPeer(251);
+const DUAL: PaperPeer = {
+  ...peer,
+  key: `${peer.key}&fd00:5:0:1::-64`,
+  value: value.replace('null', '"fd77::fb"').replace('}}', `},"BackendV6Data":{"VNI":1,"VtepMAC":"${MAC}"}}`),
+};
+
 export const INPUT: readonly Fault[] = [
   input('a key under subnets/ that is no subnet', () => under('garbage')),
   input('a key further down', () => under('10.5.251.0-24/extra')),
@@ -95,10 +102,11 @@ export const INPUT: readonly Fault[] = [
     ...lease(SUBNET),
     value: `{"PublicIP":"${IP}","PublicIPv6":null,"BackendType":"host-gw"}`,
   })),
-  input('a lease with an IPv6 half', () => ({
-    key: `${leaseKey(SUBNET)}&fd00:5:0:1::-64`,
-    value: `{"PublicIP":"224.0.0.5","PublicIPv6":"fd77::99","BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"${MAC}"}}`,
-  })),
+  {
+    ...input('a lease of a host with IPv6 too', () => DUAL),
+    // That one is good, and means us: its IPv4 half.
+    holds: (scene) => scene.isAsBefore(DUAL),
+  },
   {
     ...{ group: 'input', name: "a peer's lease overwritten with nonsense, then put right", withinMs: WITHIN_MS },
     breaks: async (scene) => {

@@ -143,8 +143,10 @@ export class Scene {
   /** A script on the subject's host. */
   readonly shell = (script: string): Promise<string> => this.host.run('sh', ['-c', script]);
 
-  #pictures(): Promise<readonly Picture[]> {
-    return Promise.all(this.members.map(({ host }) => pictureOf(host)));
+  async #pictures(): Promise<readonly Picture[]> {
+    const pictures = await Promise.all(this.members.map(({ host }) => pictureOf(host)));
+    const macs = this.members.map(({ name }, i) => ({ name, mac: deviceMac(pictures[i] ?? []) }));
+    return pictures.map((lines, i) => withoutOldMacs(named(lines, macs), this.members[1 - i]));
   }
 
   /**
@@ -291,6 +293,27 @@ export class Scene {
 
 export function macIn(value: string): string {
   return /"VtepMAC":"([^"]*)"/.exec(value)?.[1] ?? '';
+}
+
+function deviceMac(picture: Picture): string | undefined {
+  return picture.map((line) => /^link .* mac (\S+) /.exec(line)?.[1]).find((mac) => mac !== undefined);
+}
+
+/** Devices' MACs by their hosts: one that changes is as good as the old one, once everybody knows it. */
+function named(
+  picture: Picture,
+  macs: readonly { readonly name: string; readonly mac: string | undefined }[],
+): Picture {
+  const replaced = (line: string): string =>
+    macs.reduce((text, { name, mac }) => (mac === undefined ? text : text.replaceAll(mac, `<mac of ${name}>`)), line);
+  return picture.map(replaced).sort();
+}
+
+/** What a peer's kernel still has of a MAC that its host gave up harms nobody. */
+function withoutOldMacs(picture: Picture, other: Member | undefined): Picture {
+  const isOld = (line: string): boolean =>
+    line.startsWith('fdb ') && line.endsWith(` to ${other?.host.ip}`) && !line.includes('<mac of ');
+  return picture.filter((line) => !isOld(line));
 }
 
 function mentions(line: string, { network, gateway, ip, mac }: PaperPeer): boolean {
