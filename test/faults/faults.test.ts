@@ -4,33 +4,35 @@
  */
 import test from 'ava';
 import { needs } from '../support/require.ts';
-import type { StoreSize } from './fault.ts';
+import { STORES, type StoreSize } from './fault.ts';
 import { formatOutcome } from './matrix.ts';
 import { playAll } from './stage.ts';
 import { tartan } from './subject.ts';
 import { faultsFor } from './table.ts';
 import { brokenPromise } from './verdict.ts';
 
-/** Most faults wait for something: they are played on several scenes side by side. */
-const STAGES = { one: 3, three: 2 } as const;
+/** Most faults wait for something: all of this is played side by side, and each test waits for its own. */
+const STAGES = 2;
 /** If all the faults before it are watched in vain. */
 const LIMIT_MS = 30 * 60_000;
 const SLACK = 10;
+const TITLES = { one: '', three: 'three members with TLS, ' } as const;
 
-function playOn(store: StoreSize, title: string): void {
-  const faults = faultsFor('tartan', store);
-  let played: ReturnType<typeof playAll> | undefined;
-  for (const fault of faults) {
-    test(`${title}${fault.group}: ${fault.name}`, async (t) => {
+function play(store: StoreSize): ReturnType<typeof playAll> {
+  return playAll({ subject: tartan, store, faults: faultsFor('tartan', store), stages: STAGES });
+}
+
+let played: Readonly<Record<StoreSize, ReturnType<typeof playAll>>> | undefined;
+
+for (const store of STORES) {
+  for (const fault of faultsFor('tartan', store)) {
+    test(`${TITLES[store]}${fault.group}: ${fault.name}`, async (t) => {
       if (!needs(t, 'lab', 'openssl')) return;
       t.timeout(LIMIT_MS);
-      played ??= playAll({ subject: tartan, store, faults, stages: STAGES[store] });
-      const outcome = await played.get(fault);
+      played ??= { one: play('one'), three: play('three') };
+      const outcome = await played[store].get(fault);
       if (outcome) t.log(formatOutcome(outcome));
       t.is(outcome && brokenPromise(outcome, SLACK), undefined);
     });
   }
 }
-
-playOn('one', '');
-playOn('three', 'three members with TLS, ');
