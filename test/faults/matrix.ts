@@ -43,11 +43,12 @@ export function formatOutcome(outcome: Outcome): string {
   return broken === undefined ? row : `${row}\n${broken.replace(/^/gm, '          ')}`;
 }
 
-/** `tartan, etcd of one member: 70 of 71 faults healed as promised` */
+/** `tartan, etcd of one member: 71 of 71 faults healed, 70 as promised` */
 export function formatSum({ subject, store, outcomes }: Run): string {
   const kept = outcomes.filter((outcome) => brokenPromise(outcome) === undefined).length;
   const members = store === 'one' ? 'one member' : 'three members with TLS';
-  return `${subject}, etcd of ${members}: ${kept} of ${outcomes.length} faults healed as promised`;
+  const all = outcomes.filter(({ healedMs }) => healedMs !== undefined).length;
+  return `${subject}, etcd of ${members}: ${all} of ${outcomes.length} faults healed, ${kept} as promised`;
 }
 
 const TITLES = {
