@@ -44,7 +44,7 @@ export const DRIFT: readonly Fault[] = [
     ip(`neigh replace ${peer.gateway} lladdr ${WRONG_MAC} dev flannel.1 nud reachable`),
   ),
   drift('a neighbour that nobody leases', ({ ip }) =>
-    ip(`neigh add ${NOBODY.gateway} lladdr ${NOBODY.mac} dev flannel.1 nud permanent`),
+    ip(`neigh replace ${NOBODY.gateway} lladdr ${NOBODY.mac} dev flannel.1 nud permanent`),
   ),
   drift("a peer's FDB entry deleted", ({ bridge, peer }) => bridge(`fdb del ${peer.mac} dev flannel.1`)),
   drift("a peer's FDB entry leads elsewhere", ({ bridge, peer }) =>
