@@ -88,11 +88,12 @@ export class Network {
     const holder = this.#hold();
     const reconciler = await this.#program(holder);
     status.watch(switchForwardingOn(config, log));
+    await holder.sure();
     const joined = this.#joined;
     await publish(this.#publication(), options, log);
     this.#isUp = true;
     // The host may have changed while they were written.
-    if (this.#joined !== joined) this.#republish();
+    if (this.#joined !== joined) this.#republish(holder);
     status.setReady();
     const { backend, underlay } = joined;
     log.info('ready', { subnet: held.subnet, backend: backend.type, dev: underlay.dev, mtu: backend.mtuBytes });
@@ -103,7 +104,7 @@ export class Network {
         this.#complete ||= complete;
       },
       onOwnKey: (kv) => holder.observe(kv),
-      onConfig: (kv) => this.#followConfig(kv?.value, reconciler),
+      onConfig: (kv) => this.#followConfig(kv?.value, reconciler, holder),
     });
     this.#parts.tasks.start((signal) => cluster.sweep(signal));
     this.#parts.tasks.start((signal) => this.#sweepLeftovers(reconciler, signal));
@@ -169,7 +170,8 @@ export class Network {
     });
     memory.hold(joined.held, cluster.settledVersion);
     status.hold(holder);
-    tasks.start((signal) => answerChallenges(store, prefix, joined.held, owner, { clock, log, signal }));
+    const sure = (): Promise<void> => holder.sure();
+    tasks.start((signal) => answerChallenges(store, prefix, joined.held, owner, { clock, log, signal, sure }));
     tasks.start(() => holder.run());
     return holder;
   }
@@ -230,7 +232,7 @@ export class Network {
     holder.advertise({ ...backend.advertise(macs), owner });
     if (!this.#isUp) return;
     cluster.judge(this.#policy());
-    this.#republish();
+    this.#republish(holder);
   }
 
   /** @returns why the network can't be as configured on such a host, where it can't. */
@@ -242,7 +244,7 @@ export class Network {
   }
 
   /** The config key as it is now: what a running agent can follow is followed, the rest is said. */
-  #followConfig(text: string | undefined, reconciler: Reconciler): void {
+  #followConfig(text: string | undefined, reconciler: Reconciler, holder: Holder): void {
     const { context, cluster, status, memory } = this.#parts;
     const { log } = context;
     const change = judgeConfig(this.#running, text);
@@ -258,7 +260,7 @@ export class Network {
     memory.update({ networks: this.#networks() });
     reconciler.setNetworks(this.#networks());
     cluster.judge(this.#policy());
-    this.#republish();
+    this.#republish(holder);
   }
 
   /**
@@ -285,8 +287,10 @@ export class Network {
     memory.update({ macs: this.#joined.macs, networks: this.#networks() });
   }
 
-  #republish(): void {
-    this.#publishing = this.#publishing.then(() => this.#rewriteFiles());
+  #republish(holder: Holder): void {
+    const rewritten = this.#publishing.then(() => holder.sure()).then(() => this.#rewriteFiles());
+    // The agent ends before the lease is sure: the files stay.
+    this.#publishing = rewritten.catch(() => undefined);
   }
 
   async #rewriteFiles(): Promise<void> {
