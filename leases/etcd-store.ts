@@ -95,9 +95,14 @@ export class EtcdStore implements Store {
     };
   }
 
+  /** Watches end as renewed: whoever follows opens them again at once, over a new connection. */
+  protected reopenWatches(): void {
+    for (const watch of [...this.#watches]) watch.end({ renewed: true, reason: 'the connection is renewed' });
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
-    for (const watch of [...this.#watches]) watch.end('closed');
+    for (const watch of [...this.#watches]) watch.end({ reason: 'closed' });
     this.#calls.close();
   }
 

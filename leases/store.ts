@@ -61,14 +61,21 @@ export type StoreEvent =
   | { readonly type: 'put'; readonly kv: KeyValue }
   | { readonly type: 'delete'; readonly key: string; readonly modRevision: number };
 
+export interface WatchEnd {
+  /** The start revision is gone from history. */
+  readonly compacted: boolean;
+  /** The connection is replaced by another one, with other certificates: nothing is wrong. */
+  readonly renewed: boolean;
+  readonly reason: string;
+}
+
 /** What one raw watch stream reports. After `end` it says nothing more. */
 export interface WatchHandler {
   /** The server took the watch; its revision at that moment. */
   onCreated(version: StoreVersion): void;
   /** All events up to `version.revision`, in order; none for a progress notification. */
   onEvents(events: readonly StoreEvent[], version: StoreVersion): void;
-  /** compacted: the start revision is gone from history. */
-  onEnd(why: { readonly compacted: boolean; readonly reason: string }): void;
+  onEnd(why: WatchEnd): void;
 }
 
 /**

@@ -17,6 +17,8 @@ export interface SessionEnd {
   readonly newest: StoreVersion;
   /** There is no going on: list again. */
   readonly relist: boolean;
+  /** Only the connection is another one now: go on at once, and say nothing. */
+  readonly renewed: boolean;
   readonly reason: string;
   /** It brought something, or stood for a while: no failed attempt. */
   readonly settled: boolean;
@@ -61,8 +63,8 @@ export class WatchSession {
         signal.removeEventListener('abort', abort);
         return true;
       };
-      const end = (relist: boolean, reason: string): void => {
-        if (close()) resolve(this.#endOf(relist, reason));
+      const end = (relist: boolean, reason: string, renewed = false): void => {
+        if (close()) resolve({ ...this.#endOf(relist, reason), renewed });
       };
       /** `work` says why this store cannot be followed further, if so. */
       const guarded = (work: () => string | undefined): void => {
@@ -78,7 +80,7 @@ export class WatchSession {
       const stop = store.watch(range, this.#delivered.revision, {
         onCreated: (version) => guarded(() => this.#created(version)),
         onEvents: (events, version) => guarded(() => this.#receive(events, version)),
-        onEnd: ({ compacted, reason }) => end(compacted, reason),
+        onEnd: ({ compacted, renewed, reason }) => end(compacted, reason, renewed),
       });
       if (this.#over.signal.aborted) stop();
       else this.#over.signal.addEventListener('abort', stop);
@@ -116,7 +118,7 @@ export class WatchSession {
     return version.clusterId === this.#newest.clusterId ? undefined : 'the cluster is another one';
   }
 
-  #endOf(relist: boolean, reason: string): SessionEnd {
+  #endOf(relist: boolean, reason: string): Omit<SessionEnd, 'renewed'> {
     const { clock } = this.#options;
     const stood = this.#createdAt === undefined ? 0 : clock.monotonic() - this.#createdAt;
     const settled = this.#progressed || stood >= SETTLED_MS;

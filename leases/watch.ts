@@ -78,7 +78,7 @@ class RangeFollower {
     const { signal } = this.#options;
     while (!signal.aborted) {
       this.#delivered ??= await this.#list();
-      if (this.#delivered !== undefined && !signal.aborted) await this.#watch(this.#delivered);
+      if (this.#delivered !== undefined && !signal.aborted && (await this.#watch(this.#delivered))) continue;
       if (!(await this.#pause())) return;
     }
   }
@@ -101,14 +101,17 @@ class RangeFollower {
     this.#setState(false, toError(thrown).message, error);
   }
 
-  async #watch(from: StoreVersion): Promise<void> {
+  /** @returns whether it only ended for another connection: to be opened again at once. */
+  async #watch(from: StoreVersion): Promise<boolean> {
     const session = new WatchSession(this.#options, from, this.#newest ?? from, () => this.#setState(true, ''));
     const end = await session.run();
     this.#delivered = end.relist ? undefined : end.delivered;
     this.#newest = end.newest;
-    if (this.#options.signal.aborted) return;
+    if (this.#options.signal.aborted) return false;
+    if (end.renewed) return true;
     this.#setState(false, end.reason);
     if (end.settled) this.#pauseMs = FIRST_PAUSE_MS;
+    return false;
   }
 
   /** @returns false where the follower was told to stop meanwhile. */

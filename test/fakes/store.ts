@@ -54,6 +54,11 @@ export class FakeStore implements Store {
     for (const watch of [...this.#watches]) watch.end('cut');
   }
 
+  /** As after a change of certificates. */
+  renew(): void {
+    for (const watch of [...this.#watches]) watch.end('renewed', { renewed: true });
+  }
+
   get isReachable(): boolean {
     return this.#reachable;
   }
