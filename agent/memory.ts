@@ -43,23 +43,24 @@ export class Memory {
   /** @param seen the store as it was when the lease was held; undefined: not to be relied on, the one before stays. */
   hold(held: HeldLease, seen: StoreVersion | undefined): void {
     const { key, value, subnet, subnet6, etcdLease, expiresAt, attributes } = held;
-    const { clusterId, revision } = seen ?? this.#current.held ?? { clusterId: '', revision: 0 };
+    const version = versionIn(seen ?? this.#current.held ?? { clusterId: '', revision: 0 });
     const { publicIp } = attributes;
-    this.update({ held: { key, value, subnet, subnet6, etcdLease, expiresAt, publicIp, clusterId, revision } });
+    this.update({ held: { key, value, subnet, subnet6, etcdLease, expiresAt, publicIp, ...version } });
   }
 
   /** The store as last seen, with the lease still held in it; undefined: as in `hold`. */
   see(seen: StoreVersion | undefined): void {
     const { held } = this.#current;
-    if (!held || !seen || (held.clusterId === seen.clusterId && held.revision === seen.revision)) return;
-    const { clusterId, revision } = seen;
-    this.update({ held: { ...held, clusterId, revision } });
+    if (!held || !seen) return;
+    const { clusterId, revision, term } = held;
+    if (clusterId === seen.clusterId && revision === seen.revision && term === seen.term) return;
+    this.update({ held: { ...held, ...versionIn(seen) } });
   }
 
   /** The store that was known when the lease was last held. */
   get known(): StoreVersion | undefined {
     const { held } = this.#current;
-    return held && held.clusterId !== '' ? { clusterId: held.clusterId, revision: held.revision } : undefined;
+    return held && held.clusterId !== '' ? versionIn(held) : undefined;
   }
 
   /** Resolves when everything so far is written, or could not be. */
@@ -76,4 +77,8 @@ export class Memory {
       this.onProblem(`a restart may get another subnet: ${toError(error).message}`);
     }
   }
+}
+
+function versionIn({ clusterId, revision, term }: StoreVersion): StoreVersion {
+  return { clusterId, revision, ...(term !== undefined && { term }) };
 }

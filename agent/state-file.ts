@@ -3,7 +3,7 @@
  * objects and files it made (`tartan down` must find them with etcd gone). Never believed where it does not fit:
  *
  *     { "version": 1, "claim": "<32 hex digits>",
- *       "held": { "key", "value", "subnet", "subnet6", "publicIp", "etcdLease", "expiresAt", "clusterId", "revision" },
+ *       "held": { "key", "value", "subnet", "subnet6", "publicIp", "etcdLease", "expiresAt", "clusterId", "revision", "term" },
  *       "macs": { "flannel.1": "c2:88:f0:5b:5f:ac" }, "networks": ["10.5.0.0/16"], "files": ["/run/flannel/subnet.env"] }
  */
 import { randomBytes } from 'node:crypto';
@@ -26,6 +26,7 @@ export interface HeldState extends LeaseSubnets {
   readonly publicIp: Ip | undefined;
   readonly clusterId: string;
   readonly revision: number;
+  readonly term?: number;
 }
 
 export interface AgentMemory {
@@ -51,13 +52,14 @@ export function freshMemory(): AgentMemory {
 }
 
 function parseHeld(value: JsonObject): HeldState | undefined {
-  const { key, value: text, etcdLease, expiresAt, publicIp, clusterId, revision } = value;
+  const { key, value: text, etcdLease, expiresAt, publicIp, clusterId, revision, term } = value;
   const subnet = prefixIn(value['subnet']);
   const subnet6 = prefixIn(value['subnet6']);
   if (!subnet || typeof key !== 'string' || typeof text !== 'string' || typeof etcdLease !== 'string') return undefined;
   if (typeof clusterId !== 'string' || typeof revision !== 'number') return undefined;
   return {
     ...{ key, value: text, etcdLease, subnet, subnet6, clusterId, revision },
+    ...(typeof term === 'number' && { term }),
     expiresAt: typeof expiresAt === 'number' ? expiresAt : Number.POSITIVE_INFINITY,
     publicIp: typeof publicIp === 'string' ? parseIp(publicIp) : undefined,
   };

@@ -2,7 +2,7 @@ import { toError } from '../config/errors.ts';
 import type { EtcdCalls, RawStream } from './etcd-calls.ts';
 import { toFailure } from './etcd-failure.ts';
 import type { Header, WatchRequest, WatchResponse, WireEvent } from './etcd-messages.ts';
-import { eventOf, rangeRequest, versionOf } from './etcd-messages.ts';
+import { eventOf, rangeRequest, watchVersionOf } from './etcd-messages.ts';
 import type { KeyRange, StoreEvent, StoreVersion, WatchEnd, WatchHandler } from './store.ts';
 
 type WatchStream = RawStream<WatchRequest, WatchResponse>;
@@ -100,7 +100,7 @@ export class EtcdWatch {
 
   #created({ header }: WatchResponse): void {
     clearTimeout(this.#opening);
-    this.#handler.onCreated(versionOf(header));
+    this.#handler.onCreated(watchVersionOf(header));
   }
 
   #collect(response: WatchResponse): void {
@@ -114,7 +114,7 @@ export class EtcdWatch {
 
 /** While a watch catches up, the header has the store's revision, which is ahead of what was delivered. */
 function deliveredVersion(header: Header, last: StoreEvent | undefined): StoreVersion {
-  const version = versionOf(header);
+  const version = watchVersionOf(header);
   if (last === undefined) return version;
   return { ...version, revision: last.type === 'put' ? last.kv.modRevision : last.modRevision };
 }

@@ -16,10 +16,15 @@ export interface KeyValue {
   readonly lease: string;
 }
 
-/** Which history an answer belongs to. Another cluster id, or a revision that went back: another store. */
+/**
+ * Which history an answer belongs to. Another cluster id, a revision or a term that went back: another store. A store that
+ * was wiped or restored has the same cluster id, which is made of its members' addresses, and begins again at term 2.
+ */
 export interface StoreVersion {
   readonly clusterId: string;
   readonly revision: number;
+  /** raft's, in answers that a quorum stands behind; a watch and an old state file tell none. */
+  readonly term?: number;
 }
 
 export type Compare =
@@ -53,6 +58,12 @@ export interface TxnResult extends StoreVersion {
   readonly responses: readonly (readonly KeyValue[])[];
 }
 
+export interface ListOptions {
+  readonly keysOnly?: boolean;
+  /** At this revision instead of now. The listing's own is then the store's, of now. */
+  readonly at?: number;
+}
+
 export interface Listing extends StoreVersion {
   readonly kvs: readonly KeyValue[];
 }
@@ -84,8 +95,8 @@ export interface WatchHandler {
  */
 export interface Store {
   get(key: string): Promise<{ readonly kv: KeyValue | undefined } & StoreVersion>;
-  /** The whole range at one revision, read in pages. */
-  list(range: KeyRange, options?: { readonly keysOnly?: boolean }): Promise<Listing>;
+  /** The whole range at one revision, read in pages. Rejects with reason `history` where etcd does not have `at`. */
+  list(range: KeyRange, options?: ListOptions): Promise<Listing>;
   txn(txn: Txn): Promise<TxnResult>;
   /** A new etcd lease. Rejects where the granted TTL is not what was asked for. */
   grant(ttlSeconds: number): Promise<string>;

@@ -15,7 +15,7 @@ const memory: AgentMemory = {
   held: {
     ...{ key: '/coreos.com/network/subnets/10.5.66.0-24', value: '{"PublicIP":"192.0.2.1"}', etcdLease: '7587' },
     ...{ subnet: prefix('10.5.66.0/24'), subnet6: prefix('fd00:5:0:12::/64'), publicIp: ip('192.0.2.1') },
-    ...{ expiresAt: 1_800_000_000_000, clusterId: '14841639068965178418', revision: 12 },
+    ...{ expiresAt: 1_800_000_000_000, clusterId: '14841639068965178418', revision: 12, term: 3 },
   },
   macs: new Map(mac ? [['flannel.1', mac]] : []),
   networks: [prefix('10.5.0.0/16'), prefix('fd00:5::/48')],
@@ -30,6 +30,12 @@ function directory(t: ExecutionContext): string {
 
 test('what is written is read again', (t) => {
   t.deepEqual(parseMemory(formatMemory(memory)), { memory, problem: undefined });
+});
+
+test('a file from before the term was kept is read as well', (t) => {
+  const text = formatMemory(memory).replace(/,\s*"term": 3/, '');
+  const { held, problem } = { ...parseMemory(text).memory, ...parseMemory(text) };
+  t.deepEqual([problem, held?.revision, held?.term], [undefined, 12, undefined]);
 });
 
 test('a reservation has no expiry, and a lease of one family no other subnet', (t) => {
