@@ -15,6 +15,7 @@ import type { AgentContext } from './agent-context.ts';
 import { AgentStatus } from './agent-status.ts';
 import { readTextFile } from './atomic-file.ts';
 import { Cluster } from './cluster.ts';
+import { EtcdAddresses } from './etcd-addresses.ts';
 import { EtcdConnection } from './etcd-connection.ts';
 import { serveHealth } from './health.ts';
 import { identifyHost } from './host-facts.ts';
@@ -83,6 +84,8 @@ class Agent {
     await this.#serve(status);
     this.#tasks.start((ending) => this.#systemd.watch(ending));
     this.#tasks.start((ending) => cluster.follow(ending));
+    const etcdAddresses = new EtcdAddresses(options.etcdEndpoints);
+    this.#tasks.start((ending) => etcdAddresses.follow(clock, ending));
     const onProblem = (text: string | undefined): void => status.setProblem('certificates', text);
     this.#tasks.start((ending) => etcd.followFiles({ clock, log, signal: ending, onProblem }));
     const kernel = await openKernel(log);
@@ -96,8 +99,8 @@ class Agent {
       },
       onPhase: (phase, problem, code) => status.setPhase(phase, problem, code),
     });
-    const parts = { context: this.#context, tasks: this.#tasks, store, kernel, cluster, memory, status, owner, joined };
-    await new Network(parts).bringUp();
+    const parts = { context: this.#context, tasks: this.#tasks, store, kernel, cluster, memory, status, owner };
+    await new Network({ ...parts, etcdAddresses, joined }).bringUp();
   }
 
   /** The lease is another host's now: peers must no longer reach its subnet here, nor Docker use it. */

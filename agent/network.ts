@@ -11,6 +11,7 @@ import type { Prefix } from '../config/address.ts';
 import { toError } from '../config/errors.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
 import { answerChallenges } from '../leases/challenge.ts';
+import type { DirectoryPolicy } from '../leases/directory-entry.ts';
 import { Holder } from '../leases/holder.ts';
 import type { LeaseAttributes, LeaseOwner } from '../leases/lease.ts';
 import type { Store } from '../leases/store.ts';
@@ -19,6 +20,7 @@ import type { AgentStatus } from './agent-status.ts';
 import type { Cluster } from './cluster.ts';
 import { configProblem, configProblemCode, judgeConfig } from './config-change.ts';
 import { networksOf } from './config-families.ts';
+import type { EtcdAddresses } from './etcd-addresses.ts';
 import { switchForwardingOn } from './forwarding.ts';
 import type { Joined } from './joining.ts';
 import type { Memory } from './memory.ts';
@@ -45,6 +47,7 @@ export interface NetworkParts {
   readonly memory: Memory;
   readonly status: AgentStatus;
   readonly owner: LeaseOwner;
+  readonly etcdAddresses: EtcdAddresses;
   readonly joined: Joined;
 }
 
@@ -82,7 +85,7 @@ export class Network {
     await publish({ config, own: held, mtuBytes: backend.mtuBytes }, options, log);
     status.setReady();
     log.info('ready', { subnet: held.subnet, backend: backend.type, dev: joined.underlay.dev, mtu: backend.mtuBytes });
-    cluster.serve(peerPolicy(joined, networksOf(config), options.etcdEndpoints), {
+    cluster.serve(this.#policy(), {
       onPeers: (changes, complete) => {
         logPeers(changes, log);
         reconciler.update(changes, complete);
@@ -91,6 +94,7 @@ export class Network {
       onOwnKey: (kv) => holder.observe(kv),
       onConfig: (kv) => this.#followConfig(kv?.value, reconciler),
     });
+    this.#parts.etcdAddresses.onChange = () => cluster.judge(this.#policy());
     this.#parts.tasks.start((signal) => cluster.sweep(signal));
     this.#parts.tasks.start((signal) => this.#sweepLeftovers(reconciler, signal));
     this.#parts.tasks.start((signal) => this.#announce(signal));
@@ -138,6 +142,11 @@ export class Network {
     return [...new Set([...networksOf(this.#parts.joined.config, this.#running), ...this.#leftovers.networks])];
   }
 
+  #policy(): DirectoryPolicy {
+    const { joined, etcdAddresses } = this.#parts;
+    return peerPolicy(joined, networksOf(joined.config, this.#running), etcdAddresses.current);
+  }
+
   /** Before anything else: our answer to a challenge must not wait for the kernel. */
   #hold(): Holder {
     const { context, tasks, store, cluster, status, joined, memory, owner } = this.#parts;
@@ -180,8 +189,8 @@ export class Network {
 
   /** The config key as it is now: what a running agent can follow is followed, the rest is said. */
   #followConfig(text: string | undefined, reconciler: Reconciler): void {
-    const { context, cluster, status, joined, memory } = this.#parts;
-    const { options, log } = context;
+    const { context, cluster, status, memory } = this.#parts;
+    const { log } = context;
     const change = judgeConfig(this.#running, text);
     const problem = configProblem(change);
     const code = configProblemCode(change);
@@ -194,7 +203,7 @@ export class Network {
     status.setConfig(change.config);
     memory.update({ networks: this.#networks() });
     reconciler.setNetworks(this.#networks());
-    cluster.judge(peerPolicy(joined, networksOf(joined.config, change.config), options.etcdEndpoints));
+    cluster.judge(this.#policy());
     this.#publishing = this.#publishing.then(() => this.#republish(change.config));
   }
 
