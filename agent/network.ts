@@ -21,6 +21,7 @@ import type { AgentStatus } from './agent-status.ts';
 import type { Cluster } from './cluster.ts';
 import { configProblem, configProblemCode, judgeConfig } from './config-change.ts';
 import { familiesOf, networksOf } from './config-families.ts';
+import type { EtcdAddresses } from './etcd-addresses.ts';
 import { switchForwardingOn } from './forwarding.ts';
 import type { Joined } from './joining.ts';
 import type { Memory } from './memory.ts';
@@ -49,6 +50,7 @@ export interface NetworkParts {
   readonly memory: Memory;
   readonly status: AgentStatus;
   readonly owner: LeaseOwner;
+  readonly etcdAddresses: EtcdAddresses;
   readonly joined: Joined;
 }
 
@@ -106,6 +108,7 @@ export class Network {
       onOwnKey: (kv) => holder.observe(kv),
       onConfig: (kv) => this.#followConfig(kv?.value, reconciler, holder),
     });
+    this.#parts.etcdAddresses.onChange = () => cluster.judge(this.#policy());
     this.#parts.tasks.start((signal) => cluster.sweep(signal));
     this.#parts.tasks.start((signal) => this.#sweepLeftovers(reconciler, signal));
     this.#parts.tasks.start((signal) => this.#announce(signal));
@@ -147,7 +150,7 @@ export class Network {
 
   #policy(): DirectoryPolicy {
     const networks = networksOf(this.#joined.config, this.#running);
-    return peerPolicy(this.#joined, networks, this.#parts.context.options.etcdEndpoints);
+    return peerPolicy(this.#joined, networks, this.#parts.etcdAddresses.current);
   }
 
   #publication(): Publication {
