@@ -55,14 +55,14 @@ export interface HostOptions {
   readonly machineId?: string;
 }
 
+/** What a host keeps over a reboot. */
+const STATE = '/var/lib/tartan';
+
 interface MachineOptions extends HostOptions {
   readonly name: string;
   readonly number: number;
   readonly address: number;
 }
-
-/** What a host keeps over a reboot. */
-const STATE = '/var/lib/tartan';
 
 const living = new Set<Lab>();
 
