@@ -6,6 +6,8 @@ export interface Wish {
   readonly seed: number;
   /** Keeps to these faults; none: all of them. */
   readonly only: readonly string[];
+  /** Directory for the agents' whole logs. */
+  readonly logs: string | undefined;
 }
 
 export type WishRead = { readonly ok: true; readonly wish: Wish } | { readonly ok: false; readonly reason: string };
@@ -15,6 +17,7 @@ const OPTIONS = {
   hosts: { type: 'string', default: '10' },
   seed: { type: 'string' },
   only: { type: 'string', multiple: true },
+  logs: { type: 'string' },
 } as const;
 
 function parsed(args: readonly string[]) {
@@ -26,7 +29,7 @@ function parsed(args: readonly string[]) {
 }
 
 /**
- * `chaos [--minutes N] [--seed S] [--hosts N] [--only FAULT]...`
+ * `chaos [--minutes N] [--seed S] [--hosts N] [--only FAULT]... [--logs DIR]`
  * @param anySeed what to take where none is asked for
  */
 export function parseWish(args: readonly string[], known: readonly string[], anySeed: number): WishRead {
@@ -47,5 +50,5 @@ export function parseWish(args: readonly string[], known: readonly string[], any
   const unknown = only.filter((name) => !known.includes(name));
   if (unknown.length > 0) return refuse(`no fault ${unknown.join(', ')}; there are:\n  ${known.join('\n  ')}`);
   const seed = values.seed === undefined ? anySeed : Number(values.seed);
-  return { ok: true, wish: { minutes, hosts, seed, only } };
+  return { ok: true, wish: { minutes, hosts, seed, only, logs: values.logs } };
 }

@@ -38,6 +38,13 @@ export interface Disturbance {
   readonly settleMs: number;
 }
 
+/** A host and the lease that etcd has for it now. */
+export interface Lessee {
+  readonly name: string;
+  readonly ip: string;
+  readonly subnet: string | undefined;
+}
+
 /** Clocks agree (it is one machine), but the run notes a fault or hears of a change a little later than it is there. */
 const BEFORE_MS = 2_000;
 const SETTLE_MS = 1_000;
@@ -70,22 +77,20 @@ export class Disturbances {
 
   /**
    * The agent of `judge` has answered.
-   * @param leased the subnet that etcd has for a host's lease now
    */
-  heard(
-    judge: string,
-    said: Said,
-    leased: (host: string) => { readonly ip: string; readonly subnet: string | undefined },
-  ): void {
+  heard(judge: string, said: Said, leased: (host: string) => Lessee): void {
     if (!said.isReady || !said.isInStep) return;
     for (const one of this.open) {
       if (one.judge !== judge || one.over === undefined || said.askedAt < one.over + one.settleMs) continue;
-      if (one.lessee !== undefined) {
-        const { ip, subnet } = leased(one.lessee);
-        if (!said.isConnected || (one.lessee !== judge && said.peers.get(ip) !== subnet)) continue;
-      }
+      if (one.lessee !== undefined && !this.#knows(judge, said, leased(one.lessee))) continue;
       one.until = said.askedAt;
     }
+  }
+
+  /** A host without a lease has no network: that lasts until it has one, and the judge knows it. */
+  #knows(judge: string, said: Said, { name, ip, subnet }: Lessee): boolean {
+    if (!said.isConnected || subnet === undefined) return false;
+    return name === judge || said.peers.get(ip) === subnet;
   }
 
   /** Why a packet of that time may be lost; undefined: it may not. */

@@ -1,7 +1,7 @@
 /** etcd's changes as `etcdctl watch` prints them: a client of another language, which finds its place again by itself. */
 import type { Lab } from '../support/hosts.ts';
+import type { EtcdEvent } from '../support/lease-history.ts';
 import type { LabProcess } from '../support/process.ts';
-import type { EtcdEvent } from './lease-history.ts';
 
 interface RawEvent {
   readonly type?: number;

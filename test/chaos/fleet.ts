@@ -3,12 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { PREFIX } from '../support/agent.ts';
 import { eventually } from '../support/eventually.ts';
 import { createLab, type Lab } from '../support/hosts.ts';
+import { type EtcdEvent, type LeaseChange, LeaseHistory } from '../support/lease-history.ts';
 import type { Exit, LabProcess } from '../support/process.ts';
-import { type Disturbance, Disturbances } from './disturbances.ts';
+import { type Disturbance, Disturbances, type Lessee } from './disturbances.ts';
 import { watchEtcd } from './etcd-watch.ts';
 import { Foreigners } from './foreigners.ts';
 import type { Journal } from './journal.ts';
-import { type EtcdEvent, type LeaseChange, LeaseHistory } from './lease-history.ts';
 import { networkConfig } from './network-config.ts';
 import type { ProbeReport } from './prober.ts';
 import { Station } from './station.ts';
@@ -109,6 +109,13 @@ export class Fleet {
     await eventually(`${key} is deleted`, tried, { timeoutMs: 90_000, everyMs: 300 });
   }
 
+  /** Deletes a key if it still has that value, as soon as etcd lets us. @returns whether it had */
+  async cleanIf(key: string, value: string): Promise<boolean> {
+    const input = `value("${key}") = "${value}"\n\ndel ${key}\n\n\n`;
+    const tried = async (): Promise<string> => await this.lab.etcd.ctl(['--command-timeout=3s', 'txn'], { input });
+    return /^SUCCESS/.test(await eventually(`${key} is mended`, tried, { timeoutMs: 90_000, everyMs: 300 }));
+  }
+
   /** Resolves with the store's revision when all up to it has been seen here. */
   async caughtUp(): Promise<number> {
     const marker = `${PREFIX}/zz-chaos-marker`;
@@ -161,9 +168,9 @@ export class Fleet {
     }
   }
 
-  #leased(name: string): { readonly ip: string; readonly subnet: string | undefined } {
+  #leased(name: string): Lessee {
     const ip = this.station(name)?.host.ip ?? '';
-    return { ip, subnet: this.history.of(ip)?.subnet };
+    return { name, ip, subnet: this.history.of(ip)?.subnet };
   }
 
   async #plumb(station: Station): Promise<void> {
@@ -199,17 +206,18 @@ export class Fleet {
       const isDisturbed = this.disturbances.excuse(station.name, other.name, Date.now()) !== undefined;
       this.journal.count(isDisturbed ? 'looks at a pair that was disturbed' : 'looks at a pair that must lose nothing');
     }
-    for (const { to, at } of lost) {
-      const why = this.disturbances.excuse(station.name, to, at);
-      this.journal.count(why === undefined ? 'packets lost though nothing was broken' : 'packets lost as they may be');
-      if (why === undefined) this.#lostFor(station, to, at);
-    }
+    this.#judgeLost(station, lost);
   }
 
-  #lostFor(station: Station, to: string, at: number): void {
-    this.journal.violate(
-      `a packet of ${station.name} to ${to} was lost at ${this.journal.time(at)}; nothing was broken`,
-    );
+  #judgeLost(station: Station, lost: ProbeReport['lost']): void {
+    const unexcused = lost.filter(({ to, at }) => this.disturbances.excuse(station.name, to, at) === undefined);
+    this.journal.count('packets lost as they may be', lost.length - unexcused.length);
+    for (const other of new Set(unexcused.map(({ to }) => to))) {
+      const times = unexcused.filter(({ to }) => to === other).map(({ at }) => at);
+      this.journal.count('packets lost though nothing was broken', times.length);
+      const when = `from ${this.journal.time(Math.min(...times))} to ${this.journal.time(Math.max(...times))}`;
+      this.journal.violate(`${times.length} packets of ${station.name} to ${other} lost, ${when}; nothing was broken`);
+    }
   }
 
   #onEnd(station: Station, agent: LabProcess, { status, signal }: Exit): void {

@@ -1,11 +1,11 @@
 /** One chaos run: everything is broken as the schedule says, then lifted, then compared. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PREFIX } from '../support/agent.ts';
-import { difference, expected, found } from './comparison.ts';
+import { difference, expected, found } from '../support/kernel-comparison.ts';
+import { type Lease, LeaseHistory } from '../support/lease-history.ts';
 import { type Broken, type Fault, Inapplicable } from './fault.ts';
 import { Fleet } from './fleet.ts';
 import { Journal } from './journal.ts';
-import { type Lease, LeaseHistory } from './lease-history.ts';
 import { type Decision, nameOf, schedule } from './schedule.ts';
 
 /** Until every lease that nobody renews has run out, and then some. */
@@ -26,7 +26,9 @@ export interface Verdict {
   readonly history: readonly string[];
   readonly summary: readonly string[];
   /** The last lines of the agents that the violations name. */
-  readonly logs: readonly string[];
+  readonly tails: readonly string[];
+  /** All lines of all agents, by host. */
+  readonly logs: ReadonlyMap<string, string>;
 }
 
 export async function runChaos(options: ChaosOptions): Promise<Verdict> {
@@ -124,6 +126,7 @@ function verdictOf({ journal, history, stations }: Fleet): Verdict {
     violations: journal.violations,
     history: journal.lines,
     summary: [...counts, `${String(history.revision).padStart(8)}  revisions of etcd, each judged`],
-    logs: concerned.map((station) => station.logTail()),
+    tails: concerned.map((station) => station.logTail()),
+    logs: new Map(stations.map(({ name, log }) => [name, log])),
   };
 }

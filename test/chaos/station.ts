@@ -31,6 +31,7 @@ export class Station {
   readonly #flags: readonly string[];
   readonly #listener: StationListener;
   #agent: LabProcess | undefined;
+  readonly #agents: LabProcess[] = [];
   #isFrozen = false;
   #container: { readonly subnet: string; readonly at: Container; readonly prober: LabProcess } | undefined;
   /** The subnet that the running agent has had. */
@@ -74,6 +75,7 @@ export class Station {
     if (this.#agent?.running) return;
     const agent = startAgent(this.lab, this.host, tartan, this.#flags);
     this.#agent = agent;
+    this.#agents.push(agent);
     this.subnet = undefined;
     void agent.exited.then((exit) => {
       if (this.#agent === agent) this.#listener.onEnd(this, agent, exit);
@@ -131,6 +133,8 @@ export class Station {
   async #unplumb(): Promise<void> {
     if (this.#container === undefined) return;
     await this.#container.prober.kill();
+    // A namespace gives its devices back when it likes; the cable goes at once.
+    await this.host.exec('ip', ['link', 'del', 'veth2']);
     await this.host.exec('ip', ['netns', 'del', this.#container.at.name]);
     await this.host.exec('ip', ['link', 'del', 'docker0']);
     this.#container = undefined;
@@ -139,6 +143,11 @@ export class Station {
   /** Containers to send to, by station. */
   async tellPeers(peers: Readonly<Record<string, string>>): Promise<void> {
     await writeFile(this.host.path(PEERS_FILE), JSON.stringify(peers));
+  }
+
+  /** Of every agent that it has had. */
+  get log(): string {
+    return this.#agents.map(({ lines, pid }) => [`--- pid ${pid}`, ...lines, ''].join('\n')).join('');
   }
 
   logTail(): string {

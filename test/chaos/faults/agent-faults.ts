@@ -47,6 +47,8 @@ function takenDown(name: string, flags: readonly string[]): Fault {
     ...{ name, lane: 'agent', weight: 1, lasts: [0, 6] },
     async apply({ fleet, station, seconds }) {
       station.trouble.begin();
+      // A subnet that is given back may be lost.
+      station.mayMove ||= flags.includes('--release');
       station.disown();
       const disturbance = fleet.disturb(station, name, { lasts: true });
       const { status, stdout, stderr } = await tartanOn(fleet.lab, station.host, ['down', ...flags]);

@@ -53,10 +53,10 @@ const HOSTILE: readonly (readonly [string, (target: Target) => Readonly<Record<s
       '10.5.153.0-24': lease('192.168.77.201', fleet.history.of(station.host.ip)?.mac ?? '02:00:00:00:77:af'),
     }),
   ],
-  ['keys that are none', () => ({ rubbish: 'x', '10.5.999.0-24': '{}', '10.5.3.0-33': '{}', 'a/b/c': '' })],
+  ['keys that are none', () => ({ rubbish: 'x', '10.5.999.0-24': '{}', '10.5.3.0-33': '{}', 'a/b/c': ' ' })],
   [
     'values that are none',
-    () => ({ '10.5.154.0-24': '{"PublicIP":7}', '10.5.155.0-24': '\u0000', '10.5.156.0-24': '' }),
+    () => ({ '10.5.154.0-24': '{"PublicIP":7}', '10.5.155.0-24': '\u0000', '10.5.156.0-24': ' ' }),
   ],
   [
     'a value of a megabyte',
@@ -67,16 +67,41 @@ const HOSTILE: readonly (readonly [string, (target: Target) => Readonly<Record<s
 const hostile: readonly Fault[] = HOSTILE.map(([what, keys]) => ({
   ...{ name: `hostile lease: ${what}`, lane: 'store', weight: 0.3, lasts: [0.5, 8] },
   async apply(target) {
-    for (const [key, value] of Object.entries(keys(target))) {
-      // What one call could not put is not there to be taken back; what of several was put must be.
-      await ctl(target, ['put', `${SUBNETS}/${key}`], value);
-    }
+    const put = async ([key, value]: readonly [string, string]): Promise<string> =>
+      await ctl(target, ['put', '--', `${SUBNETS}/${key}`], value);
+    const results = await Promise.allSettled(Object.entries(keys(target)).map(put));
+    // What etcd did not answer to may be there all the same, or come yet.
     const lift = async (): Promise<void> => {
       for (const key of Object.keys(keys(target))) await target.fleet.clean(`${SUBNETS}/${key}`);
     };
-    return { said: `put for ${target.seconds} s`, lift };
+    const failed = results.filter(({ status }) => status === 'rejected').length;
+    return { said: `put for ${target.seconds} s${failed > 0 ? ` (${failed} not answered)` : ''}`, lift };
   },
 }));
+
+const RUBBISH = 'rubbish';
+
+/** Who can't mend it in time, because it is cut off, finds its subnet taken by rubbish; an operator deletes that. */
+const garbled: Fault = {
+  ...{ name: 'own key garbled', lane: 'lease', weight: 2, lasts: [3, 6] },
+  async apply(target) {
+    const { fleet, station } = target;
+    const key = ownKey(target);
+    station.trouble.begin();
+    station.mayMove = true;
+    const put = await ctl(target, ['put', key], RUBBISH).then(
+      () => 'put',
+      () => 'perhaps put',
+    );
+    station.trouble.end();
+    const lift = async (): Promise<void> => {
+      station.trouble.begin();
+      if (await fleet.cleanIf(key, RUBBISH)) fleet.journal.note(`${key} was still rubbish: deleted`);
+      station.trouble.end();
+    };
+    return { said: `${RUBBISH} ${put} at ${key}`, lift };
+  },
+};
 
 export const leaseFaults: readonly Fault[] = [
   ...hostile,
@@ -84,10 +109,7 @@ export const leaseFaults: readonly Fault[] = [
     await ctl(target, ['del', key]);
     return key;
   }),
-  onLease('own key garbled', 2, async (target, key) => {
-    await ctl(target, ['put', key], 'rubbish');
-    return key;
-  }),
+  garbled,
   onLease('own etcd lease revoked', 2, async (target, key) => {
     const [, id] = /"lease":(\d+)/.exec(await ctl(target, ['get', key, '-w', 'json'])) ?? [];
     if (id === undefined) throw new Inapplicable('there is no lease');

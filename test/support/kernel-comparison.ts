@@ -2,33 +2,17 @@
  * What a host's kernel and files should hold by the leases in etcd, and what they do hold, both worked out here from what
  * `ip` and `bridge` print: an opinion independent of the agent's code.
  */
-import type { Host } from '../support/host.ts';
-import { type DeviceRow, nexthopsOf, routesOf } from '../support/kernel-tables.ts';
+import type { Host } from './host.ts';
+import { type DeviceRow, type FdbRow, type NeighbourRow, nexthopsOf, routesOf, rows } from './kernel-tables.ts';
 import type { Lease } from './lease-history.ts';
 
 const DEVICE = 'flannel.1';
 const OURS = '84';
 const DEVICE_MTU = 1450;
 
-interface NeighbourRow {
-  readonly dst: string;
-  readonly lladdr?: string;
-  readonly state: readonly string[];
-}
-
-interface FdbRow {
-  readonly mac: string;
-  readonly dst?: string;
-}
-
 interface LinkRow extends DeviceRow {
   readonly flags: readonly string[];
   readonly addr_info?: readonly { readonly family: string; readonly local: string; readonly prefixlen: number }[];
-}
-
-async function json<T>(host: Host, command: string, ...args: readonly string[]): Promise<readonly T[]> {
-  const { status, stdout } = await host.exec(command, args);
-  return status === 0 && stdout.trim() !== '' ? JSON.parse(stdout) : [];
 }
 
 const baseOf = (subnet: string): string => subnet.replace(/\/.*/, '');
@@ -52,8 +36,8 @@ export function expected(own: Lease, peers: readonly Lease[]): readonly string[]
 }
 
 async function deviceLines(host: Host): Promise<readonly string[]> {
-  const links = await json<LinkRow>(host, 'ip', '-j', '-d', 'link', 'show', 'dev', DEVICE);
-  const [shown] = await json<LinkRow>(host, 'ip', '-j', '-4', 'addr', 'show', 'dev', DEVICE);
+  const links = await rows<LinkRow>(host, 'ip', ['-j', '-d', 'link', 'show', 'dev', DEVICE]);
+  const [shown] = await rows<LinkRow>(host, 'ip', ['-j', '-4', 'addr', 'show', 'dev', DEVICE]);
   const addresses = (shown?.addr_info ?? []).map(({ local, prefixlen }) => `${local}/${prefixlen}`).join(' ');
   return links.map(({ address, mtu, flags, linkinfo }) => {
     const { id, port, local, learning } = linkinfo?.info_data ?? {};
@@ -69,8 +53,8 @@ export async function found(host: Host): Promise<readonly string[]> {
     deviceLines(host),
     routesOf(host),
     nexthopsOf(host),
-    json<NeighbourRow>(host, 'ip', '-j', 'neigh', 'show', 'dev', DEVICE),
-    json<FdbRow>(host, 'bridge', '-j', 'fdb', 'show', 'dev', DEVICE),
+    rows<NeighbourRow>(host, 'ip', ['-j', 'neigh', 'show', 'dev', DEVICE]),
+    rows<FdbRow>(host, 'bridge', ['-j', 'fdb', 'show', 'dev', DEVICE]),
     host.subnetEnv(),
   ]);
   const gateways = new Map(nexthops.map(({ id, gateway }) => [id, gateway]));
