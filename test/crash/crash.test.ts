@@ -6,13 +6,13 @@
  * TARTAN_CRASH=all takes every single point; else calls that are made often are sampled.
  */
 import test, { type ExecutionContext } from 'ava';
-import { peerLease } from '../bench/peers.ts';
 import { PREFIX } from '../support/agent.ts';
 import { type CrashPoint, doom } from '../support/crash-point.ts';
 import { eventually } from '../support/eventually.ts';
 import type { Container } from '../support/host.ts';
 import { createLab, type Lab } from '../support/hosts.ts';
 import { PacketStream } from '../support/packet-stream.ts';
+import { setPeers } from '../support/phantom-peers.ts';
 import { needs } from '../support/require.ts';
 import { about, DOCKER_FILE, newFile, STATE_FILE, SUBNET_FILE, Victim } from './victim.ts';
 
@@ -83,27 +83,6 @@ async function everywhere(
   };
   await Promise.all(victims.map(work));
   return points;
-}
-
-/** Peers that are not there, in two settings: from one to the other some go, some come, and some have another MAC. */
-const PEERS = [
-  { first: 0, count: 40, mac: '02:42:0a:00' },
-  { first: 20, count: 50, mac: '02:42:0a:01' },
-] as const;
-
-function setting(number: number): ReadonlyMap<string, string> {
-  const { first, count, mac } = PEERS[number % 2 === 0 ? 0 : 1];
-  const leases = Array.from({ length: count }, (_, i) => peerLease(first + i));
-  return new Map(leases.map(({ key, value }) => [key, value.replace('02:42:0a:00', mac)]));
-}
-
-/** From the other setting to this one, in one transaction. @returns how many peers there are now */
-async function setPeers({ etcd }: Lab, number: number): Promise<number> {
-  const [before, after] = [setting(number + 1), setting(number)];
-  const gone = [...before.keys()].filter((key) => !after.has(key)).map((key) => `del ${key}`);
-  const put = [...after].map(([key, value]) => `put ${key} ${JSON.stringify(value)}`);
-  await etcd.ctl(['txn'], { input: `\n${[...gone, ...put].join('\n')}\n\n\n` });
-  return after.size + VICTIMS;
 }
 
 type T = ExecutionContext<unknown>;
@@ -201,11 +180,11 @@ test.serial('killed at any send of a batch of peers, it sweeps what is left, and
   const [victim] = victims;
   if (victim === undefined) throw new Error('no victim');
   let number = 0;
-  await victim.inStep(await setPeers(made, number));
+  await victim.inStep(VICTIMS + (await setPeers(made, number)));
   await withTraffic(t, containers, async () => {
     const whileRunning = await everywhere([victim], [{ call: 'sendmsg' }], async (_, point) => {
       const strace = await doom(victim.host, victim.agent, point);
-      const peers = await setPeers(made, ++number);
+      const peers = VICTIMS + (await setPeers(made, ++number));
       const killed = await victim.dies(peers);
       await strace.stop();
       if (killed) await comesBack(t, victim, point, peers);
@@ -213,7 +192,7 @@ test.serial('killed at any send of a batch of peers, it sweeps what is left, and
     });
     const whileStarting = await everywhere([victim], [KERNEL], async (_, point) => {
       await victim.kill();
-      const peers = await setPeers(made, ++number);
+      const peers = VICTIMS + (await setPeers(made, ++number));
       if (!(await victim.startDoomed(point, peers))) return false;
       await comesBack(t, victim, point, peers);
       return true;
