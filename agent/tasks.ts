@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events';
 import type { Clock } from '../config/clock.ts';
 
 /** How long a task may take to end: one that still waits for an answer (etcd hangs) is left behind. */
@@ -13,8 +12,6 @@ export class Tasks {
 
   constructor(stop: AbortSignal, clock: Clock) {
     this.#clock = clock;
-    // Every task listens, some with several waits: that many are no leak.
-    setMaxListeners(0, this.#controller.signal);
     if (stop.aborted) this.#controller.abort(stop.reason);
     stop.addEventListener('abort', () => this.#controller.abort(stop.reason), { once: true });
   }
