@@ -24,7 +24,10 @@ const HEAL_WITHIN_MS = 20_000;
 const EXPIRY_MS = TTL_SECONDS * 1000 + 10_000;
 /** Losses are reported within this. */
 const REPORTED_WITHIN_MS = 30_000;
+/** Exit statuses that are documented for what the faults bring about. */
 const LEASE_LOST = 7;
+const INTERFACE_NOT_FOUND = 4;
+const ADDRESS_SEEN_WITHIN_MS = 5_000;
 const RESTART_AFTER_MS = 1_000;
 const CLEAN_MS = 5_000;
 
@@ -41,6 +44,7 @@ export class Fleet {
   readonly #stop = new AbortController();
   #loops: readonly Promise<void>[] = [];
   #clashes = 0;
+  #telling: Promise<void> = Promise.resolve();
 
   private constructor(lab: Lab, journal: Journal) {
     this.lab = lab;
@@ -175,11 +179,16 @@ export class Fleet {
 
   async #plumb(station: Station): Promise<void> {
     if (!(await station.plumb())) return;
-    const known = this.stations.flatMap(({ name, containerIp }) => (containerIp ? [[name, containerIp] as const] : []));
-    await Promise.all(this.stations.map((each) => each.tellPeers(Object.fromEntries(known))));
+    this.#telling = this.#telling.then(() => this.#tellPeers());
+    await this.#telling;
     const move = this.#moves.get(station);
     if (move !== undefined) this.over(move);
     this.#moves.delete(station);
+  }
+
+  async #tellPeers(): Promise<void> {
+    const known = this.stations.flatMap(({ name, containerIp }) => (containerIp ? [[name, containerIp] as const] : []));
+    await Promise.all(this.stations.map((each) => each.tellPeers(Object.fromEntries(known))));
   }
 
   /** Who has had all it needs for so long, and still is not in step, does not heal. */
@@ -222,18 +231,27 @@ export class Fleet {
 
   #onEnd(station: Station, agent: LabProcess, { status, signal }: Exit): void {
     if (this.#stop.signal.aborted) return;
-    const held = station.lastSubnet;
     station.disown();
-    const isLost = status === LEASE_LOST && held !== undefined && this.history.wasAnothers(held, station.host.ip);
-    if (isLost) this.journal.note(`${station.name} ends: its lease of ${held} is another's; started again`);
-    else this.journal.violate(`the agent of ${station.name} ended by itself (${signal ?? status})\n${agent.tail(25)}`);
-    this.journal.count(isLost ? 'leases lost to another' : 'agents that died');
-    station.mayMove = true;
+    const why = this.#excuseOfEnd(station, status);
+    if (why === undefined)
+      this.journal.violate(`the agent of ${station.name} ended by itself (${signal ?? status})\n${agent.tail(25)}`);
+    else this.journal.note(`the agent of ${station.name} ends, ${why}; started again`);
+    this.journal.count(why === undefined ? 'agents that died' : `agents that ended, ${why}`);
+    station.mayMove ||= status === LEASE_LOST;
     station.trouble.begin();
     setTimeout(() => {
       if (!this.#stop.signal.aborted && station.pid === undefined) station.start();
       station.trouble.end();
     }, RESTART_AFTER_MS);
+  }
+
+  /** Why an agent may end by itself: what its exit status stands for must be so. */
+  #excuseOfEnd({ lastSubnet, host, addressTrouble }: Station, status: number | null): string | undefined {
+    const isTaken = lastSubnet !== undefined && this.history.wasAnothers(lastSubnet, host.ip);
+    if (status === LEASE_LOST && isTaken) return "its lease being another's";
+    if (status === INTERFACE_NOT_FOUND && addressTrouble.lately(ADDRESS_SEEN_WITHIN_MS))
+      return 'its host having no address';
+    return undefined;
   }
 
   #onEvents(events: readonly EtcdEvent[]): void {

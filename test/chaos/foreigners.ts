@@ -11,7 +11,7 @@ const OBJECTS = [
   `neigh add 198.18.0.9 lladdr 02:00:00:00:99:09 nud permanent dev ${DEVICE}`,
   // Somebody else's, though inside the cluster's network; no host leases it.
   `route add 10.5.200.0/24 via 198.18.0.9 dev ${DEVICE} proto static`,
-  `route add 198.51.100.0/24 via 192.168.77.1 dev eth0 proto static`,
+  `route add 198.51.100.0/24 via 198.18.0.10 dev ${DEVICE} proto static`,
   `nexthop add id 77 via 198.18.0.9 dev ${DEVICE} proto static`,
   'route add 203.0.113.0/24 nhid 77 proto static',
   'link add vxlan9 type vxlan id 9 dstport 4790 local 198.18.0.1 nolearning',

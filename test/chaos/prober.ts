@@ -80,6 +80,7 @@ socket.on('message', (data, from) => {
 });
 socket.on('error', () => {});
 socket.bind(PORT, address, () => {
+  console.log('listening');
   setInterval(round, EVERY_MS);
   // After what has come meanwhile is read: this process may have been late itself.
   setInterval(() => setImmediate(report), SAY_EVERY_MS);

@@ -14,6 +14,7 @@ import { Trouble } from './trouble.ts';
 const PROBER = fileURLToPath(new URL('prober.js', import.meta.url));
 const PEERS_FILE = '/run/chaos-peers.json';
 const LOG_TAIL = 25;
+const PROBER_WITHIN_MS = 60_000;
 
 /** Who is told what a station meets. */
 export interface StationListener {
@@ -28,6 +29,8 @@ export class Station {
   readonly index: number;
   /** Of the agent, and of what it needs of this host: its cable. */
   readonly trouble = new Trouble();
+  /** Of the address on the wire, without which no agent can start. */
+  readonly addressTrouble = new Trouble();
   readonly #flags: readonly string[];
   readonly #listener: StationListener;
   #agent: LabProcess | undefined;
@@ -126,6 +129,7 @@ export class Station {
     prober.onLine((line) => {
       if (line.startsWith('{"sent"')) this.#listener.onProbes(this, JSON.parse(line));
     });
+    await prober.until(/^listening$/, PROBER_WITHIN_MS);
     this.#container = { subnet, at, prober };
     return true;
   }
