@@ -1,4 +1,5 @@
 /** What happens to an agent's process. None of it may cost a packet, unless the lease runs out meanwhile. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { PREFIX, TARTAN } from '../../support/agent.ts';
 import { type Fault, Inapplicable, type Target } from '../fault.ts';
 import type { Station } from '../station.ts';
@@ -10,6 +11,7 @@ const LONG = [18, 24] as const;
 
 /** etcd may be away, for a machine that is short of processors. */
 const DOWN_WITHIN_MS = 90_000;
+const GONE_WITHIN_MS = 5_000;
 
 type Seconds = readonly [number, number];
 
@@ -58,6 +60,8 @@ function takenDown(name: string, flags: readonly string[]): Fault {
       const [node, ...main] = TARTAN;
       const args = [...main, 'down', `--etcd-endpoints=${fleet.lab.etcd.endpoint}`, ...flags];
       const { status, stderr } = await station.host.exec(node, args, { timeoutMs: DOWN_WITHIN_MS });
+      // It lets go of its lock a moment before it ends.
+      await Promise.race([agent?.exited, sleep(GONE_WITHIN_MS)]);
       if (isUp && agent?.running === true) fleet.journal.violate(`${name} left the agent of ${station.name} running`);
       // One that was about to start had no lock yet by which it could be found.
       await agent?.kill();
