@@ -28,7 +28,7 @@ const LAB = {
 /** For the tests that kill at an exact system call. */
 const TRACING = { strace: 'strace' };
 const FIREWALL = { nft: 'nftables', iptables: 'iptables' };
-const HEAVY = { 'systemd-analyze': 'systemd', go: 'golang-go' };
+const HEAVY = { 'systemd-analyze': 'systemd', 'systemd-nspawn': 'systemd-container', go: 'golang-go' };
 
 const MODES = {
   demo: { script: 'dist/deploy/demo.js', needs: () => LAB, root: true },
