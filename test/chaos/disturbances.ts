@@ -2,7 +2,7 @@
  * Which packets may be lost. Exactly these: packets between A and B that were sent while A or B was disturbed.
  *
  *  - A fault of a host's kernel, cable or addresses, or its going down in order, disturbs that host; from the fault until
- *    its agent, asked a moment after the fault was over, says that it is in step.
+ *    its agent, asked a moment after the fault was over, has said twice that it is in step.
  *  - A change of A's lease in etcd (gone, there again, another one) disturbs A and each other host B as a pair, until
  *    B's agent, asked a moment later, is connected, in step, and has as A's subnet what etcd has.
  *
@@ -12,8 +12,9 @@
 
 /** What an agent says of itself. */
 export interface Said {
-  /** Wall clock, ms: when it was asked, not when it answered. */
+  /** Wall clock, ms. */
   readonly askedAt: number;
+  readonly answeredAt: number;
   readonly isReady: boolean;
   readonly isInStep: boolean;
   readonly isConnected: boolean;
@@ -32,7 +33,9 @@ export interface Disturbance {
   readonly from: number;
   /** When the fault itself was over; undefined: it lasts. */
   over: number | undefined;
-  /** When the judge said that all is well. */
+  /** Whether all was well when the judge answered last: once may have been before it woke up. */
+  wasWell: boolean;
+  /** When the judge had said twice in a row that all is well. */
   until: number | undefined;
   /** How long after the end of the fault the judge is asked at the earliest, ms. */
   readonly settleMs: number;
@@ -65,7 +68,7 @@ export class Disturbances {
 
   begin({ why, hosts, judge, lessee, at, settleMs = SETTLE_MS, lasts = false }: Begin): Disturbance {
     const over = lasts ? undefined : at;
-    const disturbance = { why, hosts, judge, lessee, from: at, over, until: undefined, settleMs };
+    const disturbance = { why, hosts, judge, lessee, from: at, over, wasWell: false, until: undefined, settleMs };
     this.#all.push(disturbance);
     return disturbance;
   }
@@ -79,12 +82,17 @@ export class Disturbances {
    * The agent of `judge` has answered.
    */
   heard(judge: string, said: Said, leased: (host: string) => Lessee): void {
-    if (!said.isReady || !said.isInStep) return;
     for (const one of this.open) {
       if (one.judge !== judge || one.over === undefined || said.askedAt < one.over + one.settleMs) continue;
-      if (one.lessee !== undefined && !this.#knows(judge, said, leased(one.lessee))) continue;
-      one.until = said.askedAt;
+      const isWell = this.#isWell(one, said, leased);
+      if (isWell && one.wasWell) one.until = said.answeredAt;
+      one.wasWell = isWell;
     }
+  }
+
+  #isWell({ judge, lessee }: Disturbance, said: Said, leased: (host: string) => Lessee): boolean {
+    if (!said.isReady || !said.isInStep) return false;
+    return lessee === undefined || this.#knows(judge, said, leased(lessee));
   }
 
   /** A host without a lease has no network: that lasts until it has one, and the judge knows it. */

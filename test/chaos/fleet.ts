@@ -163,7 +163,14 @@ export class Fleet {
       if (status !== undefined) {
         const peers = new Map(status.peers.map(({ publicIp, subnet }) => [publicIp, subnet]));
         const isConnected = status.etcd.connected && this.etcdTrouble.calmSince < askedAt - 1_000;
-        const said = { askedAt, isReady: status.ready, isInStep: status.inStep, isConnected, peers };
+        const said = {
+          askedAt,
+          answeredAt: Date.now(),
+          isReady: status.ready,
+          isInStep: status.inStep,
+          isConnected,
+          peers,
+        };
         this.disturbances.heard(station.name, said, (name) => this.#leased(name));
       }
       this.#complain(station, status?.phase ?? 'no answer');
