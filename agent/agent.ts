@@ -15,7 +15,8 @@ import type { AgentContext } from './agent-context.ts';
 import { AgentStatus } from './agent-status.ts';
 import { readTextFile } from './atomic-file.ts';
 import { Cluster } from './cluster.ts';
-import { openStore } from './etcd-connection.ts';
+import { EtcdAddresses } from './etcd-addresses.ts';
+import { EtcdConnection } from './etcd-connection.ts';
 import { serveHealth } from './health.ts';
 import { identifyHost } from './host-facts.ts';
 import { join } from './joining.ts';
@@ -73,7 +74,8 @@ class Agent {
     this.#memory = memory;
     const { claim, held, macs } = memory.current;
     const owner: LeaseOwner = { ...(await identifyHost(options.nodeName, claim)), claim };
-    const store = await openStore(options);
+    const etcd = await EtcdConnection.open(options);
+    const { store } = etcd;
     this.#store = store;
     const cluster = new Cluster({ store, prefix: options.etcdPrefix, clock, log, known: memory.known });
     this.#cluster = cluster;
@@ -83,6 +85,10 @@ class Agent {
     await this.#serve(status);
     this.#tasks.start((ending) => this.#systemd.watch(ending));
     this.#tasks.start((ending) => cluster.follow(ending));
+    const etcdAddresses = new EtcdAddresses(options.etcdEndpoints);
+    this.#tasks.start((ending) => etcdAddresses.follow(clock, ending));
+    const onProblem = (text: string | undefined): void => status.setProblem('certificates', text);
+    this.#tasks.start((ending) => etcd.followFiles({ clock, log, signal: ending, onProblem }));
     const kernel = await openKernel(log);
     this.#kernel = kernel;
     const joined = await join({
@@ -94,8 +100,8 @@ class Agent {
       },
       onPhase: (phase, problem, code) => status.setPhase(phase, problem, code),
     });
-    const parts = { context: this.#context, tasks: this.#tasks, store, kernel, cluster, memory, status, owner, joined };
-    await new Network(parts).bringUp();
+    const parts = { context: this.#context, tasks: this.#tasks, store, kernel, cluster, memory, status, owner };
+    await new Network({ ...parts, etcdAddresses, joined }).bringUp();
   }
 
   /** The lease is another host's now: peers must no longer reach its subnet here, nor Docker use it. */

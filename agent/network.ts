@@ -21,6 +21,7 @@ import type { AgentStatus } from './agent-status.ts';
 import type { Cluster } from './cluster.ts';
 import { configProblem, configProblemCode, judgeConfig } from './config-change.ts';
 import { familiesOf, networksOf } from './config-families.ts';
+import type { EtcdAddresses } from './etcd-addresses.ts';
 import { switchForwardingOn } from './forwarding.ts';
 import type { Joined } from './joining.ts';
 import type { Memory } from './memory.ts';
@@ -49,6 +50,7 @@ export interface NetworkParts {
   readonly memory: Memory;
   readonly status: AgentStatus;
   readonly owner: LeaseOwner;
+  readonly etcdAddresses: EtcdAddresses;
   readonly joined: Joined;
 }
 
@@ -88,11 +90,12 @@ export class Network {
     const holder = this.#hold();
     const reconciler = await this.#program(holder);
     status.watch(switchForwardingOn(config, log));
+    await holder.sure();
     const joined = this.#joined;
     await publish(this.#publication(), options, log);
     this.#isUp = true;
     // The host may have changed while they were written.
-    if (this.#joined !== joined) this.#republish();
+    if (this.#joined !== joined) this.#republish(holder);
     status.setReady();
     const { backend, underlay } = joined;
     log.info('ready', { subnet: held.subnet, backend: backend.type, dev: underlay.dev, mtu: backend.mtuBytes });
@@ -103,8 +106,9 @@ export class Network {
         this.#complete ||= complete;
       },
       onOwnKey: (kv) => holder.observe(kv),
-      onConfig: (kv) => this.#followConfig(kv?.value, reconciler),
+      onConfig: (kv) => this.#followConfig(kv?.value, reconciler, holder),
     });
+    this.#parts.etcdAddresses.onChange = () => cluster.judge(this.#policy());
     this.#parts.tasks.start((signal) => cluster.sweep(signal));
     this.#parts.tasks.start((signal) => this.#sweepLeftovers(reconciler, signal));
     this.#parts.tasks.start((signal) => this.#announce(signal));
@@ -146,7 +150,7 @@ export class Network {
 
   #policy(): DirectoryPolicy {
     const networks = networksOf(this.#joined.config, this.#running);
-    return peerPolicy(this.#joined, networks, this.#parts.context.options.etcdEndpoints);
+    return peerPolicy(this.#joined, networks, this.#parts.etcdAddresses.current);
   }
 
   #publication(): Publication {
@@ -169,7 +173,8 @@ export class Network {
     });
     memory.hold(joined.held, cluster.settledVersion);
     status.hold(holder);
-    tasks.start((signal) => answerChallenges(store, prefix, joined.held, owner, { clock, log, signal }));
+    const sure = (): Promise<void> => holder.sure();
+    tasks.start((signal) => answerChallenges(store, prefix, joined.held, owner, { clock, log, signal, sure }));
     tasks.start(() => holder.run());
     return holder;
   }
@@ -230,7 +235,7 @@ export class Network {
     holder.advertise({ ...backend.advertise(macs), owner });
     if (!this.#isUp) return;
     cluster.judge(this.#policy());
-    this.#republish();
+    this.#republish(holder);
   }
 
   /** @returns why the network can't be as configured on such a host, where it can't. */
@@ -242,7 +247,7 @@ export class Network {
   }
 
   /** The config key as it is now: what a running agent can follow is followed, the rest is said. */
-  #followConfig(text: string | undefined, reconciler: Reconciler): void {
+  #followConfig(text: string | undefined, reconciler: Reconciler, holder: Holder): void {
     const { context, cluster, status, memory } = this.#parts;
     const { log } = context;
     const change = judgeConfig(this.#running, text);
@@ -258,7 +263,7 @@ export class Network {
     memory.update({ networks: this.#networks() });
     reconciler.setNetworks(this.#networks());
     cluster.judge(this.#policy());
-    this.#republish();
+    this.#republish(holder);
   }
 
   /**
@@ -285,8 +290,10 @@ export class Network {
     memory.update({ macs: this.#joined.macs, networks: this.#networks() });
   }
 
-  #republish(): void {
-    this.#publishing = this.#publishing.then(() => this.#rewriteFiles());
+  #republish(holder: Holder): void {
+    const rewritten = this.#publishing.then(() => holder.sure()).then(() => this.#rewriteFiles());
+    // The agent ends before the lease is sure: the files stay.
+    this.#publishing = rewritten.catch(() => undefined);
   }
 
   async #rewriteFiles(): Promise<void> {

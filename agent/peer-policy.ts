@@ -1,5 +1,4 @@
 import type { Ip, Prefix } from '../config/address.ts';
-import { parseIp } from '../config/address.ts';
 import { coverage } from '../leases/coverage.ts';
 import type { DirectoryPolicy } from '../leases/directory-entry.ts';
 import type { StoredLease } from '../leases/lease.ts';
@@ -9,15 +8,15 @@ import type { Joined } from './joining.ts';
 /**
  * What this host takes as a peer.
  * @param networks the cluster's, as configured now and as when this agent started.
- * @param endpoints URLs of etcd; those with an address keep it out of every peer's subnet.
+ * @param etcd addresses of etcd's members.
  */
-export function peerPolicy(joined: Joined, networks: readonly Prefix[], endpoints: readonly string[]): DirectoryPolicy {
+export function peerPolicy(joined: Joined, networks: readonly Prefix[], etcd: readonly Ip[]): DirectoryPolicy {
   const { backend, held, underlay, underlayNetworks, gateways, macs } = joined;
   const context = {
     networks,
     ownSubnets: coverage(held),
     underlay: underlayNetworks,
-    guarded: [...gateways, ...addressesOf(endpoints)],
+    guarded: [...gateways, ...etcd],
     ownPublicIps: [underlay.publicIp, underlay.publicIp6, underlay.ip, underlay.ip6].filter((ip) => ip !== undefined),
   };
   const ownMacs = new Set([...macs.values()].map((mac) => `MAC ${mac}`));
@@ -32,11 +31,4 @@ export function peerPolicy(joined: Joined, networks: readonly Prefix[], endpoint
     ...new Set([...addressIdentities(lease), ...backend.identities(lease)]),
   ];
   return { ownKey: held.key, refuse, identities };
-}
-
-function addressesOf(endpoints: readonly string[]): Ip[] {
-  return endpoints.flatMap((endpoint) => {
-    const host = URL.canParse(endpoint) ? new URL(endpoint).hostname : '';
-    return parseIp(host.replace(/^\[|\]$/g, '')) ?? [];
-  });
 }

@@ -4,7 +4,7 @@
  *
  *     { "version": 1, "claim": "<32 hex digits>",
  *       "held": { "key", "value", "subnet", "subnet6", "publicIp", "etcdLease", "sideLease", "ttlSeconds", "expiresAt",
- *                 "modRevision", "clusterId", "seen": { "clusterId", "revision" } },
+ *                 "modRevision", "clusterId", "seen": { "clusterId", "revision", "term" } },
  *       "macs": { "flannel.1": "c2:88:f0:5b:5f:ac" }, "networks": ["10.5.0.0/16"], "files": ["/run/flannel/subnet.env"],
  *       "sha256": "<of all that, without spaces>" }
  */
@@ -77,8 +77,9 @@ function parseNumbers(
 }
 
 function parseVersion(value: unknown): StoreVersion | undefined {
-  const { clusterId, revision } = isJsonObject(value) ? value : {};
-  return typeof clusterId === 'string' && typeof revision === 'number' ? { clusterId, revision } : undefined;
+  const { clusterId, revision, term } = isJsonObject(value) ? value : {};
+  if (typeof clusterId !== 'string' || typeof revision !== 'number') return undefined;
+  return { clusterId, revision, ...(typeof term === 'number' && { term }) };
 }
 
 function isLeaseId(value: unknown): value is string {

@@ -15,7 +15,7 @@ import type { Log } from '../config/log.ts';
 import { parseOwner } from './codec.ts';
 import { sameSubnets } from './coverage.ts';
 import type { LeaseOwner, LeaseSubnets } from './lease.ts';
-import { isForbidden, keysUnder } from './registry.ts';
+import { isForbidden, keysUnder, oneKey } from './registry.ts';
 import type { SeenKey } from './side-keys.ts';
 import type { KeyValue, Store, StoreOp } from './store.ts';
 import { followRange } from './watch.ts';
@@ -24,6 +24,8 @@ const ANSWER_WITHIN_MS = 3_000;
 const POLL_MS = 200;
 /** Time to be answered and, after that, to claim. */
 const QUESTION_TTL_SECONDS = 10;
+/** A right that is missing is rarely given while anybody waits for it. */
+const FORBIDDEN_PAUSE_MS = 5 * 60_000;
 const ANSWER_PAUSE_MS = { first: 100, most: 1_600 } as const;
 
 export interface Asker {
@@ -134,19 +136,28 @@ async function putQuestion(store: Store, key: string, value: string, lease: stri
   return second.succeeded ? second.revision : undefined;
 }
 
+interface AnswerContext {
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  readonly log: Log;
+  /** Resolves when the lease is known to be held: a host that slept must look before it speaks. */
+  sure(): Promise<void>;
+}
+
 /** Answers challenges to the lease that this host holds, until the signal is aborted. */
 export async function answerChallenges(
   store: Store,
   prefix: string,
   subnets: LeaseSubnets,
   holder: LeaseOwner,
-  context: { readonly clock: Clock; readonly signal: AbortSignal; readonly log: Log },
+  context: AnswerContext,
 ): Promise<void> {
   const key = keysUnder(prefix).challenge(subnets);
   const { log } = context;
   const answer = async (kv: KeyValue | undefined): Promise<void> => {
     const asked = kv && parse(kv.value);
     if (!kv || !asked || asked.answer || (asked.holdsIt && asked.by.claim === holder.claim)) return;
+    await context.sure();
     log.warn('another host asked for our lease: telling it that we live', { by: asked.by, subnet: subnets.subnet });
     const value = JSON.stringify({ by: asked.by, answer: holder });
     await putAnswer(store, key, kv.modRevision, value, context);
@@ -154,8 +165,14 @@ export async function answerChallenges(
   const failed = (error: unknown): void => {
     if (!context.signal.aborted) log.warn('could not answer a challenge', { error });
   };
+  let wasForbidden = false;
   await followRange({
-    ...{ store, ...context, range: { key, end: `${key}\0` } },
+    ...{ store, ...context, range: oneKey(key), forbiddenPauseMs: FORBIDDEN_PAUSE_MS },
+    onState: ({ error }) => {
+      if (wasForbidden || !isForbidden(error)) return;
+      wasForbidden = true;
+      log.warn('etcd forbids our own keys: nobody who asks whether we live is answered', { key, error });
+    },
     onSnapshot: (snapshot) => void answer(snapshot.kvs[0]).catch(failed),
     onEvents: (events) => {
       const last = events.at(-1);
@@ -170,7 +187,7 @@ async function putAnswer(
   key: string,
   modRevision: number,
   value: string,
-  { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
+  { clock, signal, sure }: AnswerContext,
 ): Promise<void> {
   const put: StoreOp = { put: key, value, keepLease: true };
   for (let pause: number = ANSWER_PAUSE_MS.first; ; pause *= 2) {
@@ -180,6 +197,7 @@ async function putAnswer(
     } catch (error) {
       if (isForbidden(error) || pause > ANSWER_PAUSE_MS.most) throw error;
       await clock.sleep(pause, signal);
+      await sure();
     }
   }
 }

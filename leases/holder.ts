@@ -32,9 +32,13 @@ const DAY_MS = 24 * HOUR_MS;
 const RETRY_MS = { first: 1_000, most: 30_000, refused: 30_000 } as const;
 /** In a store that was restored or wiped everybody claims again: spread over this, well within its grace time. */
 const SPREAD_MS = 10_000;
-/** How often the two clocks are compared; by more than that apart, this process or its host was stopped meanwhile. */
-const LOOK_MS = 60_000;
-const JUMP_MS = 5_000;
+/**
+ * How often both clocks are looked at. A look that comes later than that, or finds them apart by more than before: this
+ * process or its host was stopped, or the clock was set.
+ */
+const LOOK_MS = 2_000;
+const JUMP_MS = 3_000;
+const SURE_MS = 50;
 
 export interface HolderOptions {
   /** --subnet-lease-renew-margin. */
@@ -70,6 +74,12 @@ export class Holder {
   /** The store as last seen. */
   #version: StoreVersion;
   #doubted = false;
+  /** Both clocks, ms, when they were last looked at. */
+  #looked: { readonly wall: number; readonly monotonic: number };
+  /** Whether the key was read since this process last slept. */
+  #isAwake = true;
+  /** Monotonic clock, ms: until when the lease lives, even if the wall clock is set meanwhile. */
+  #livesUntil: number;
   /** Monotonic clock, ms. */
   #putDueAt: number;
   #failing: Failing | undefined;
@@ -87,6 +97,8 @@ export class Holder {
     this.#wanted = held.attributes;
     this.#version = { clusterId: held.clusterId, revision: held.modRevision };
     this.#pace = new Pace(context.clock);
+    this.#looked = this.#clocks();
+    this.#livesUntil = this.#monotonicOf(held.expiresAt);
     this.#putDueAt = this.#inADay();
     const { unconfirmed } = options;
     this.#isConfirmed = unconfirmed === undefined;
@@ -125,17 +137,62 @@ export class Holder {
   /** What a watch or a list says stands at our key. That anything is said shows, too, that etcd is back. */
   observe(kv: KeyValue | undefined): void {
     const isAsPut = kv && kv.value === this.#held.value && kv.lease === this.#held.etcdLease;
-    if (isAsPut && !this.#failing) return;
-    this.#doubted = true;
-    this.#doorbell.ring();
+    if (!isAsPut || this.#failing) this.#doubt();
+  }
+
+  /**
+   * Resolves when the lease is ours as far as anybody can know: at once, but where this process slept or the lease ran
+   * out; then once the key was read. Rejects with the signal's reason. For whatever is done in the lease's name.
+   */
+  async sure(): Promise<void> {
+    const { clock, signal } = this.#context;
+    for (let isTold = false; !this.#isSure(); isTold = true) {
+      if (!isTold) this.#doubt();
+      await clock.sleep(SURE_MS, signal);
+    }
+    signal.throwIfAborted();
   }
 
   /** Returns never but by rejection: LEASE_LOST, LEASE_TAKEN_OVER, or the signal's reason. */
   async run(): Promise<never> {
+    // It may have slept since the claim.
+    if (!this.#isSure()) this.#doubted = true;
     for (;;) {
       if (!this.#doubted) await this.#wait(this.#pauseMs());
       await this.#step();
     }
+  }
+
+  #doubt(): void {
+    this.#doubted = true;
+    this.#doorbell.ring();
+  }
+
+  #isSure(): boolean {
+    this.#look();
+    return this.#isAwake && this.#looked.monotonic < this.#livesUntil;
+  }
+
+  #clocks(): { readonly wall: number; readonly monotonic: number } {
+    const { clock } = this.#context;
+    return { wall: clock.now(), monotonic: clock.monotonic() };
+  }
+
+  /** A moment of the wall clock as the monotonic one has it. */
+  #monotonicOf(wall: number): number {
+    const now = this.#clocks();
+    return now.monotonic + wall - now.wall;
+  }
+
+  /** @returns whether this process or its host was stopped since the last look, or set another time. */
+  #look(): boolean {
+    const before = this.#looked;
+    this.#looked = this.#clocks();
+    const passed = this.#looked.monotonic - before.monotonic;
+    const apart = Math.abs(this.#looked.wall - before.wall - passed);
+    const slept = passed > LOOK_MS + JUMP_MS || apart > JUMP_MS;
+    if (slept) this.#isAwake = false;
+    return slept;
   }
 
   #inADay(): number {
@@ -156,10 +213,10 @@ export class Holder {
   async #wait(ms: number): Promise<void> {
     const { clock, signal } = this.#context;
     const dueAt = clock.monotonic() + ms;
-    const offset = clock.now() - clock.monotonic();
+    this.#look();
     while (!this.#doubted && clock.monotonic() < dueAt) {
       await this.#doorbell.wait(Math.min(dueAt - clock.monotonic(), LOOK_MS), clock, signal);
-      if (Math.abs(clock.now() - clock.monotonic() - offset) > JUMP_MS) return;
+      if (this.#look()) return;
     }
   }
 
@@ -189,7 +246,10 @@ export class Holder {
   async #settle(): Promise<void> {
     const { store, prefix, clock, log, signal } = this.#context;
     for (;;) {
+      this.#look();
       const { kv, ...version } = await store.get(this.#held.key);
+      // What was read before a sleep says nothing about now.
+      if (this.#look()) continue;
       const isOtherStore = !follows(version, this.#version);
       this.#version = version;
       this.#recognise(kv);
@@ -199,6 +259,7 @@ export class Holder {
       if (kv && (verdict === 'ours' || verdict === 'reserved')) return this.#confirm(kv, version);
       if (isOtherStore) {
         log.warn('etcd is not the store that we knew: claiming our lease again', { subnet: this.#held.subnet });
+        this.#isAwake = true;
         await announceUnsettled(store, prefix).catch((error: unknown) => {
           if (!isForbidden(error)) throw error;
         });
@@ -243,6 +304,7 @@ export class Holder {
 
   #confirm({ modRevision, lease }: KeyValue, { clusterId }: StoreVersion): void {
     const { etcdLease } = this.#held;
+    this.#isAwake = true;
     if (this.#held.modRevision === modRevision && this.#held.clusterId === clusterId && etcdLease === lease) return;
     const expiresAt = lease === '0' ? Number.POSITIVE_INFINITY : this.#held.expiresAt;
     this.#become({ modRevision, clusterId, etcdLease: lease, expiresAt });
@@ -295,6 +357,7 @@ export class Holder {
 
   #become(change: Partial<HeldLease>): void {
     this.#held = { ...this.#held, ...change };
+    this.#livesUntil = this.#monotonicOf(this.#held.expiresAt);
     this.#options.onHeld(this.#held);
   }
 

@@ -66,8 +66,7 @@ export class Scene {
     const all = [`--etcd-prefix=${this.prefix}`, '--log-format=human', ...flags];
     const [command, ...args] = tartan.argv;
     if (Object.keys(env).length === 0) return startAgent(this.lab, host, tartan, all);
-    const endpoints = `--etcd-endpoints=${this.lab.etcd.endpoint}`;
-    return host.spawn(command, [...args, endpoints, '--iface=eth0', ...all], { env });
+    return host.spawn(command, [...args, ...this.lab.etcd.flags, '--iface=eth0', ...all], { env });
   }
 
   /** Starts it and waits until it is ready. */
@@ -108,7 +107,7 @@ export class Scene {
   run(host: Host, args: readonly string[], options: ExecOptions = {}): Promise<Outcome> {
     const [node, ...main] = TARTAN;
     const env = {
-      TARTAN_ETCD_ENDPOINTS: this.lab.etcd.endpoint,
+      ...this.lab.etcd.env,
       TARTAN_ETCD_PREFIX: this.prefix,
       ...options.env,
     };

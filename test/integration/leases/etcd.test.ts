@@ -62,6 +62,26 @@ test('TLS with client certificates: the right one works, everything else is refu
   t.like(error, { code: 'ETCD_REFUSED', data: { reason: 'tls' } });
 });
 
+test("the server's certificate must be for the address; Node has nothing to warn of", async (t) => {
+  t.timeout(60_000);
+  const warnings: string[] = [];
+  const note = ({ message }: Error): void => void warnings.push(message);
+  process.on('warning', note);
+  t.teardown(() => process.off('warning', note));
+  const pki = await makePki(t);
+  const client = await pki.client('agent');
+  const [port = 0] = await freePorts(1);
+  const both = `https://127.0.0.1:${port},https://127.0.0.2:${port}`;
+  const extraFlags = ['--listen-client-urls', both, '--advertise-client-urls', both];
+  await startEtcd({ owner: t, tls: { pki, client }, port, extraFlags });
+  const tls = { ca: pki.ca, cert: client.cert, key: client.key };
+  await put(connect(t, { endpoints: [`https://127.0.0.1:${port}`], tls }), '/s/a', '1');
+  await put(connect(t, { endpoints: [`https://localhost:${port}`], tls }), '/s/a', '1');
+  const elsewhere = connect(t, { endpoints: [`https://127.0.0.2:${port}`], tls });
+  t.deepEqual(await refusalOf(t, elsewhere.get('/s/a')), ['ETCD_REFUSED', 'tls']);
+  t.deepEqual(warnings, []);
+});
+
 test('user and password, with tokens that run out: calls and new watches go on', async (t) => {
   t.timeout(60_000);
   const etcd = await startEtcd({ owner: t, extraFlags: ['--auth-token-ttl', '2'] });
