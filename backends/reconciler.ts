@@ -84,6 +84,8 @@ export class Reconciler {
   /** Monotonic clock, ms. */
   #nextReadAt = Number.NEGATIVE_INFINITY;
   #inStepSince: number | undefined;
+  /** Whether an event has put in doubt what is not looked at yet. */
+  #isSuspicious = false;
   #failure: Trouble | undefined;
   /** Why the last reading that failed did. */
   #unread: Error | undefined;
@@ -98,7 +100,11 @@ export class Reconciler {
     this.#ids = ids;
     this.#onLink = new OnLink(kernel, underlay);
     this.#desired = new DesiredState(backend, ids, this.#onLink.has, (id) => this.#isForeign(id));
-    const [desired, onDoubt] = [this.#desired, () => this.#doorbell.ring()];
+    const onDoubt = (): void => {
+      this.#isSuspicious = true;
+      this.#doorbell.ring();
+    };
+    const desired = this.#desired;
     const { directRouting } = backend;
     this.#doubts = new Doubts({ view, desired, directRouting, onDoubt }, policy, underlay);
     this.#programming = new Programming({ kernel, view, desired, ids, clock, log, doubts: this.#doubts }, policy);
@@ -169,7 +175,7 @@ export class Reconciler {
 
   step(): Step {
     const failure = this.#failure ? [{ object: 'the kernel', ...this.#failure }] : [];
-    const since = this.#changes.length === 0 ? this.#inStepSince : undefined;
+    const since = this.#changes.length === 0 && !this.#isSuspicious ? this.#inStepSince : undefined;
     return { inStep: since !== undefined, since, missing: [...failure, ...this.#programming.troubles.list()] };
   }
 
@@ -200,7 +206,10 @@ export class Reconciler {
     for (let resyncAt = nextResync(); ; ) {
       await this.#rest(resyncAt, signal);
       if (clock.monotonic() >= resyncAt) {
+        // Looked at once a while without any reason: nobody is to take that for a fault.
+        const isSuspicious = this.#isSuspicious;
         this.#doubts.addAll();
+        this.#isSuspicious = isSuspicious;
         resyncAt = nextResync();
       }
       await this.#pass().catch((error: unknown) => this.#recover(toError(error), signal));
@@ -273,6 +282,7 @@ export class Reconciler {
   }
 
   #judge(): void {
+    if (!this.#doubts.exist) this.#isSuspicious = false;
     if (!this.#peersKnown || this.#programming.troubles.size > 0) this.#inStepSince = undefined;
     else if (!this.#doubts.exist) this.#inStepSince ??= this.#options.clock.now();
   }
