@@ -28,16 +28,17 @@ const LAB = {
 /** For the tests that kill at an exact system call. */
 const TRACING = { strace: 'strace' };
 const FIREWALL = { nft: 'nftables', iptables: 'iptables' };
+const TLS = { openssl: 'openssl' };
 const HEAVY = { 'systemd-analyze': 'systemd', 'systemd-nspawn': 'systemd-container', go: 'golang-go' };
 
 const MODES = {
   demo: { script: 'dist/deploy/demo.js', needs: () => LAB, root: true },
-  faults: { script: 'dist/test/faults/faults.js', needs: () => ({ ...LAB, openssl: 'openssl' }), root: true },
+  faults: { script: 'dist/test/faults/faults.js', needs: () => ({ ...LAB, ...TLS }), root: true },
   bench: { script: 'dist/test/bench/bench.js', needs: () => LAB, root: true },
   chaos: { script: 'dist/test/chaos/chaos.js', needs: () => LAB, root: true },
   test: {
     script: 'dist/test/run.js',
-    needs: (everything) => ({ ...LAB, ...TRACING, ...FIREWALL, ...(everything ? HEAVY : {}) }),
+    needs: (everything) => ({ ...LAB, ...TLS, ...TRACING, ...FIREWALL, ...(everything ? HEAVY : {}) }),
     root: false,
   },
 };
