@@ -13,8 +13,8 @@ export class Tasks {
 
   constructor(stop: AbortSignal, clock: Clock) {
     this.#clock = clock;
-    // Every task waits on it, and there are more than ten.
-    setMaxListeners(0, this.#controller.signal);
+    // Every task listens, most of them more than once.
+    setMaxListeners(0, this.signal);
     if (stop.aborted) this.#controller.abort(stop.reason);
     stop.addEventListener('abort', () => this.#controller.abort(stop.reason), { once: true });
   }

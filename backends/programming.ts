@@ -16,7 +16,7 @@ import type { NexthopIds } from './nexthop-ids.ts';
 import { formatOperation } from './operation-text.ts';
 import type { Ownership } from './ownership.ts';
 import { planKeys, withheldKeys } from './plan.ts';
-import { sameVxlan } from './same-object.ts';
+import { sameTunnel } from './same-object.ts';
 import { BOOT_PROTOCOL, type KernelObject, keyOf, type ObjectKind, type Operation, TARTAN_PROTOCOL } from './state.ts';
 import { Troubles } from './trouble.ts';
 
@@ -68,6 +68,12 @@ export class Programming {
   overhaul(): void {
     this.#isOverhaul = true;
     this.#isOurDoing = true;
+  }
+
+  /** What others' devices and addresses took along went by nobody's hand; what was refused without them may go now. */
+  footingMoved(): void {
+    this.#isOverhaul = true;
+    this.troubles.hurryRefused();
   }
 
   /** Takes note of what is wanted otherwise now; there is no reason to wait with it. */
@@ -164,7 +170,7 @@ export class Programming {
     const wanted = this.#tools.desired.objects.get(key);
     const found = this.#tools.view.objects.get(key)?.object;
     if (wanted?.kind !== 'link' || found?.kind !== 'link') return true;
-    return !found.up || !sameVxlan(wanted.vxlan, found.vxlan);
+    return !found.up || !sameTunnel(wanted.vxlan, found.vxlan);
   }
 
   /** What somebody else made necessary. */

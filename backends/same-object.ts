@@ -1,3 +1,4 @@
+import { familyOf } from '../config/address.ts';
 import {
   type KernelObject,
   type Link,
@@ -30,9 +31,13 @@ function sameLink(a: Link, b: Link): boolean {
   return plain && sameVxlan(a.vxlan, b.vxlan);
 }
 
-export function sameVxlan(a: VxlanAttributes, b: VxlanAttributes): boolean {
-  const sameFlags = a.learning === b.learning && a.gbp === b.gbp;
-  return sameFlags && a.vni === b.vni && a.port === b.port && a.local === b.local && a.lower === b.lower;
+function sameVxlan(a: VxlanAttributes, b: VxlanAttributes): boolean {
+  return sameTunnel(a, b) && a.local === b.local && a.lower === b.lower && a.learning === b.learning;
+}
+
+/** Whether two devices differ in nothing but what the kernel changes in place: vxlan_changelink refuses the rest. */
+export function sameTunnel(a: VxlanAttributes, b: VxlanAttributes): boolean {
+  return a.vni === b.vni && a.port === b.port && a.gbp === b.gbp && familyOf(a.local) === familyOf(b.local);
 }
 
 /**

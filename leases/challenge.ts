@@ -136,19 +136,28 @@ async function putQuestion(store: Store, key: string, value: string, lease: stri
   return second.succeeded ? second.revision : undefined;
 }
 
+interface AnswerContext {
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  readonly log: Log;
+  /** Resolves when the lease is known to be held: a host that slept must look before it speaks. */
+  sure(): Promise<void>;
+}
+
 /** Answers challenges to the lease that this host holds, until the signal is aborted. */
 export async function answerChallenges(
   store: Store,
   prefix: string,
   subnets: LeaseSubnets,
   holder: LeaseOwner,
-  context: { readonly clock: Clock; readonly signal: AbortSignal; readonly log: Log },
+  context: AnswerContext,
 ): Promise<void> {
   const key = keysUnder(prefix).challenge(subnets);
   const { log } = context;
   const answer = async (kv: KeyValue | undefined): Promise<void> => {
     const asked = kv && parse(kv.value);
     if (!kv || !asked || asked.answer || (asked.holdsIt && asked.by.claim === holder.claim)) return;
+    await context.sure();
     log.warn('another host asked for our lease: telling it that we live', { by: asked.by, subnet: subnets.subnet });
     const value = JSON.stringify({ by: asked.by, answer: holder });
     await putAnswer(store, key, kv.modRevision, value, context);
@@ -178,7 +187,7 @@ async function putAnswer(
   key: string,
   modRevision: number,
   value: string,
-  { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
+  { clock, signal, sure }: AnswerContext,
 ): Promise<void> {
   const put: StoreOp = { put: key, value, keepLease: true };
   for (let pause: number = ANSWER_PAUSE_MS.first; ; pause *= 2) {
@@ -188,6 +197,7 @@ async function putAnswer(
     } catch (error) {
       if (isForbidden(error) || pause > ANSWER_PAUSE_MS.most) throw error;
       await clock.sleep(pause, signal);
+      await sure();
     }
   }
 }

@@ -15,6 +15,21 @@ export interface DirectoryPolicy {
   identities(lease: StoredLease): readonly string[];
 }
 
+/**
+ * What a lease stands on, and until when that is left open (monotonic ms), where the store was restored or wiped:
+ *
+ *   stored     the store has it
+ *   kept       the store had it, and its holder is given time to claim it again
+ *   unproven   the restored store has it from some earlier day: it gives way to what was known to the last
+ */
+export interface Standing {
+  readonly kind: 'stored' | 'kept' | 'unproven';
+  readonly until: number;
+}
+
+const STORED: Standing = { kind: 'stored', until: Number.POSITIVE_INFINITY };
+const RANK = { stored: 0, kept: 1, unproven: 2 } as const;
+
 /** A lease in the directory, and what is thought of it. */
 export class Entry implements Claimant {
   readonly key: string;
@@ -24,14 +39,13 @@ export class Entry implements Claimant {
   isOwn = false;
   invalid: string | undefined;
   isIndexed = false;
-  /** When a key that a new store doesn't have is given up. */
-  absentUntil: number | undefined;
+  readonly standing: Standing;
 
-  constructor(lease: StoredLease, absentUntil?: number) {
+  constructor(lease: StoredLease, standing = STORED) {
     this.key = lease.key;
     this.lease = lease;
     this.prefixes = coverage(lease);
-    this.absentUntil = absentUntil;
+    this.standing = standing;
   }
 
   /** Looks at the lease alone: whether it is ours, valid, and what it lays claim to. */
@@ -43,19 +57,20 @@ export class Entry implements Claimant {
     this.tokens = this.isOwn || this.invalid !== undefined ? [] : policy.identities(this.lease);
   }
 
-  /** What the store has comes before what it only had: revisions of two stores don't compare. */
+  /** By standing first: revisions of two stores don't compare. */
   isOlderThan(other: Entry): boolean {
-    const [absent, otherAbsent] = [this.absentUntil !== undefined, other.absentUntil !== undefined];
-    if (absent !== otherAbsent) return otherAbsent;
-    const age = this.lease.createRevision - other.lease.createRevision;
+    const rank = RANK[this.standing.kind] - RANK[other.standing.kind];
+    const age = rank || this.lease.createRevision - other.lease.createRevision;
     return age < 0 || (age === 0 && this.key < other.key);
   }
-}
 
-/** The same lease, at most on another etcd lease. A key that is back from absence has to be placed anew. */
-export function isRenewal(known: Entry, kv: KeyValue): boolean {
-  const { value, createRevision } = known.lease;
-  return known.absentUntil === undefined && value === kv.value && createRevision === kv.createRevision;
+  /** Whether a key as it is read now says the same of the lease, at most on another etcd lease. */
+  isRenewedBy(kv: KeyValue): boolean {
+    const { value, createRevision, modRevision } = this.lease;
+    if (value !== kv.value || createRevision !== kv.createRevision) return false;
+    // Put again, by somebody who lives.
+    return this.standing.kind === 'stored' || (this.standing.kind === 'unproven' && kv.modRevision === modRevision);
+  }
 }
 
 function nameOf({ owner, publicIp, publicIp6 }: StoredLease): string {

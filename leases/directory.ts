@@ -6,14 +6,15 @@
  *       └─► junk key           └─► own lease          └─► refused              └─► refused
  *
  * Troubles that this shape answers: one key that doesn't parse made flannel drop every peer; a snapshot after a restored
- * or wiped store must not take down a network whose holders are about to claim again; a peer that is refused because of
- * another must come back when that one goes. A change costs what it touches, not the size of the set.
+ * or wiped store must not take down a network whose holders are about to claim again, nor lead it back to where they were
+ * on the day of the backup; a peer that is refused because of another must come back when that one goes. A change costs
+ * what it touches, not the size of the set.
  */
 import type { Prefix } from '../config/address.ts';
 import { decodeLease, parseLeaseKey } from './codec.ts';
 import { ConflictIndex } from './conflict-index.ts';
 import { coverage } from './coverage.ts';
-import { type DirectoryPolicy, describeConflict, Entry, isRenewal } from './directory-entry.ts';
+import { type DirectoryPolicy, describeConflict, Entry, type Standing } from './directory-entry.ts';
 import { excerpt } from './excerpt.ts';
 import { JunkKeys } from './junk-keys.ts';
 import type { StoredLease } from './lease.ts';
@@ -50,7 +51,10 @@ export class Directory {
   readonly #index = new ConflictIndex<Entry>();
   readonly #peers = new Map<string, StoredLease>();
   readonly #refused = new Map<string, Entry>();
-  readonly #absent = new Set<Entry>();
+  /** Those whose standing is open. */
+  readonly #open = new Set<Entry>();
+  /** What a restored store has at the keys of leases that are kept. */
+  readonly #contradictions = new Map<string, KeyValue>();
   #junk = new JunkKeys();
   /** Keys to be judged at the end of the batch. */
   readonly #touched = new Set<string>();
@@ -95,23 +99,25 @@ export class Directory {
 
   /**
    * Takes over the whole range as it stands.
-   * @param how.continuous the store is the one that we knew, so what is absent is gone. Otherwise it is kept for the
-   *   grace time, in which its holder can claim it again, and gives way to everything that the store has.
+   * @param how.continuous the store is the one that we knew, so what is absent is gone. Otherwise what we knew is kept
+   *   for the grace time, in which its holder can claim it again, and gives way only to what is put from now on.
    * @param how.now monotonic milliseconds, as for `sweep`.
    */
   applySnapshot(kvs: readonly KeyValue[], how: { readonly continuous: boolean; readonly now: number }): Changes {
-    const present = new Set<string>();
+    const present = new Map(kvs.map((kv) => [kv.key, kv]));
+    const until = how.continuous ? undefined : how.now + this.#graceMs;
     const junkBefore = this.#junk;
     this.#junk = new JunkKeys();
+    if (until !== undefined) this.#keepAll(present, until);
+    const isDoubted = until !== undefined && this.#open.size > 0;
     for (const kv of kvs) {
-      present.add(kv.key);
-      this.#put(kv, junkBefore);
+      if (this.#isContradiction(kv)) continue;
+      this.#put(kv, junkBefore, isDoubted ? { kind: 'unproven', until } : undefined);
     }
-    for (const entry of this.#entries.values()) {
-      if (present.has(entry.key)) continue;
-      if (!how.continuous) this.#place(new Entry(entry.lease, how.now + this.#graceMs));
-      else if (entry.absentUntil === undefined) this.#remove(entry.key);
+    for (const { key, standing } of this.#entries.values()) {
+      if (!present.has(key) && standing.kind !== 'kept') this.#remove(key);
     }
+    for (const key of this.#contradictions.keys()) if (!present.has(key)) this.#contradictions.delete(key);
     return this.#settle();
   }
 
@@ -121,25 +127,32 @@ export class Directory {
       const key = event.type === 'put' ? event.kv.key : event.key;
       const revision = event.type === 'put' ? event.kv.modRevision : event.modRevision;
       const known = this.#entries.get(key);
-      if (known && known.absentUntil === undefined && revision < known.lease.modRevision) continue;
+      if (known && known.standing.kind !== 'kept' && revision < known.lease.modRevision) continue;
+      // The end of what nobody believed is not the end of what is kept in its place.
+      const wasContradiction = this.#contradictions.delete(key);
       if (event.type === 'put') this.#put(event.kv, this.#junk);
-      else this.#remove(key);
+      else if (!wasContradiction) this.#remove(key);
     }
     return this.#settle();
   }
 
-  /** Gives up the leases whose grace time is over. */
+  /** Ends the grace of those whose time is over: from then on the store is believed. */
   sweep(now: number): Changes {
-    for (const { key, absentUntil } of this.#absent)
-      if (absentUntil !== undefined && absentUntil <= now) this.#remove(key);
+    for (const { key, lease, standing } of this.#open) {
+      if (standing.until > now) continue;
+      const instead = this.#contradictions.get(key);
+      this.#contradictions.delete(key);
+      if (standing.kind === 'unproven') this.#place(new Entry(lease));
+      else if (instead) this.#put(instead, this.#junk);
+      else this.#remove(key);
+    }
     return this.#settle();
   }
 
   /** When `sweep` has something to do; undefined: no lease is waited for. Until then nobody should allocate anew. */
   nextSweepAt(): number | undefined {
     let next: number | undefined;
-    for (const { absentUntil } of this.#absent)
-      if (absentUntil !== undefined && (next === undefined || absentUntil < next)) next = absentUntil;
+    for (const { standing } of this.#open) if (next === undefined || standing.until < next) next = standing.until;
     return next;
   }
 
@@ -156,16 +169,35 @@ export class Directory {
     return parsed?.ok ? coverage(parsed.subnets) : [];
   }
 
-  #put(kv: KeyValue, junkBefore: JunkKeys): void {
+  /** Keeps what the store has no more, or has otherwise. */
+  #keepAll(present: ReadonlyMap<string, KeyValue>, until: number): void {
+    for (const { key, lease, standing } of [...this.#entries.values()]) {
+      const stands = present.get(key);
+      if (stands?.value === lease.value) continue;
+      if (stands && standing.kind === 'unproven') continue;
+      this.#place(new Entry(lease, { kind: 'kept', until }));
+      if (stands) this.#contradictions.set(key, stands);
+    }
+  }
+
+  /** Whether this is what the restored store had from the first, not put since. */
+  #isContradiction({ key, modRevision, value }: KeyValue): boolean {
+    const known = this.#contradictions.get(key);
+    if (known?.modRevision === modRevision && known.value === value) return true;
+    this.#contradictions.delete(key);
+    return false;
+  }
+
+  #put(kv: KeyValue, junkBefore: JunkKeys, standing?: Standing): void {
     const known = this.#entries.get(kv.key);
-    if (known && isRenewal(known, kv)) {
+    if (known?.isRenewedBy(kv)) {
       this.#renew(known, kv);
       return;
     }
     const decoded = decodeLease(this.#prefix, kv);
     if (decoded.ok) {
       this.#junk.delete(kv.key);
-      this.#place(new Entry(decoded.lease));
+      this.#place(new Entry(decoded.lease, known?.lease.value === kv.value ? undefined : standing));
       return;
     }
     this.#remove(kv.key);
@@ -185,7 +217,7 @@ export class Directory {
     if (before) this.#forget(before);
     entry.judge(this.#policy, this.#ownPrefixes);
     this.#entries.set(entry.key, entry);
-    if (entry.absentUntil !== undefined) this.#absent.add(entry);
+    if (entry.standing.kind !== 'stored') this.#open.add(entry);
     if (!entry.isOwn && entry.invalid === undefined) {
       this.#index.add(entry);
       entry.isIndexed = true;
@@ -196,7 +228,7 @@ export class Directory {
   #forget(entry: Entry): void {
     if (entry.isIndexed) this.#index.delete(entry);
     entry.isIndexed = false;
-    this.#absent.delete(entry);
+    this.#open.delete(entry);
     this.#touched.add(entry.key);
   }
 

@@ -106,6 +106,10 @@ export class EtcdStore implements Store {
     };
   }
 
+  reconnect(): void {
+    this.#calls.reconnect();
+  }
+
   /** Watches end as renewed: whoever follows opens them again at once, over a new connection. */
   protected reopenWatches(): void {
     for (const watch of [...this.#watches]) watch.end({ renewed: true, reason: 'the connection is renewed' });

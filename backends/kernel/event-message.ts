@@ -49,8 +49,7 @@ function linkSet(message: Message, devices: DeviceTable): KernelEvent[] {
 function linkDeleted(message: Message, devices: DeviceTable): KernelEvent[] {
   const link = decodeLink(message, devices.nameOf);
   if (link === undefined) return [];
-  // Late news of a device whose name another one has by now.
-  if (devices.indexOf(link.name) === link.index) devices.forget(link.name);
+  devices.gone(link.index, link.name);
   return [{ verb: 'delete', link: link.name }];
 }
 

@@ -52,6 +52,8 @@ export interface Kernel {
    * where left out. A host may have a million others: they are dropped unread.
    */
   routes(family: Family, within?: readonly Prefix[]): Promise<RouteInfo[]>;
+  /** Of the main table those to everywhere; a host's million others are dropped unread. */
+  defaultRoutes(family: Family): Promise<RouteInfo[]>;
   /** The kernel's own answer for each address (RTM_GETROUTE), undefined where there is no route. */
   lookup(ips: readonly Ip[]): Promise<(RouteLookup | undefined)[]>;
   /**
@@ -59,7 +61,7 @@ export interface Kernel {
    * @returns one entry per operation, undefined where it is done.
    */
   apply(operations: readonly Operation[]): Promise<(KernelRefusal | undefined)[]>;
-  /** Starts to report changes. `handler` never throws. Own changes are reported too. */
+  /** Reports changes from now on, to this handler as well. It never throws. Own changes are reported too. */
   monitor(handler: (event: KernelEvent) => void): Promise<void>;
   close(): void;
 }

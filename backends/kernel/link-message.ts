@@ -70,6 +70,14 @@ export interface LinkChange {
   readonly mac?: Mac;
   readonly mtuBytes?: number;
   readonly up?: boolean;
+  readonly vxlan?: VxlanChange;
+}
+
+export interface VxlanChange {
+  readonly local?: Ip;
+  /** Name of the underlay device. */
+  readonly lower?: string;
+  readonly learning?: boolean;
 }
 
 function writeHeader(writer: MessageWriter, index: number, up: boolean | undefined): void {
@@ -90,11 +98,15 @@ export function encodeNewVxlan(writer: MessageWriter, link: Link, lowerIndex: nu
   writer.attributeMac(IFLA_ADDRESS, link.mac);
   writer.attributeU32(IFLA_MTU, link.mtuBytes);
   writeName(writer, link.name);
+  writeKind(writer, () => writeVxlan(writer, link.vxlan, lowerIndex));
+  writer.end();
+}
+
+function writeKind(writer: MessageWriter, writeData: () => void): void {
   writer.attributeNest(IFLA_LINKINFO, () => {
     writer.attributeBytes(IFLA_INFO_KIND, Buffer.from('vxlan'));
-    writer.attributeNest(IFLA_INFO_DATA, () => writeVxlan(writer, link.vxlan, lowerIndex));
+    writer.attributeNest(IFLA_INFO_DATA, writeData);
   });
-  writer.end();
 }
 
 function writeVxlan(writer: MessageWriter, vxlan: VxlanAttributes, lowerIndex: number): void {
@@ -103,16 +115,41 @@ function writeVxlan(writer: MessageWriter, vxlan: VxlanAttributes, lowerIndex: n
   writer.attributeU32(VXLAN_LINK, lowerIndex);
   if (vxlan.gbp) writer.attributeBytes(VXLAN_GBP, Buffer.alloc(0));
   writer.attributeU32(VXLAN_ID, vxlan.vni);
-  writer.attributeIp(familyOf(vxlan.local) === 4 ? VXLAN_LOCAL : VXLAN_LOCAL6, vxlan.local);
+  writeLocal(writer, vxlan.local);
   writer.attributeU8(VXLAN_LEARNING, vxlan.learning ? 1 : 0);
   writer.attributeBytes(VXLAN_PORT, port);
 }
 
-export function encodeLinkChange(writer: MessageWriter, index: number, change: LinkChange): void {
+function writeLocal(writer: MessageWriter, local: Ip): void {
+  writer.attributeIp(familyOf(local) === 4 ? VXLAN_LOCAL : VXLAN_LOCAL6, local);
+}
+
+export function encodeLinkChange(writer: MessageWriter, index: number, change: Omit<LinkChange, 'vxlan'>): void {
+  const { mac, mtuBytes, up } = change;
   writer.begin(RTM_NEWLINK, NLM_F_REQUEST);
-  writeHeader(writer, index, change.up);
-  if (change.mac !== undefined) writer.attributeMac(IFLA_ADDRESS, change.mac);
-  if (change.mtuBytes !== undefined) writer.attributeU32(IFLA_MTU, change.mtuBytes);
+  writeHeader(writer, index, up);
+  if (mac !== undefined) writer.attributeMac(IFLA_ADDRESS, mac);
+  if (mtuBytes !== undefined) writer.attributeU32(IFLA_MTU, mtuBytes);
+  writer.end();
+}
+
+/**
+ * A message of its own: the kernel refuses one that changes the MTU as well ("Cannot change mtu").
+ * @param lowerIndex of `change.lower`, where that is changed.
+ */
+export function encodeVxlanChange(
+  writer: MessageWriter,
+  index: number,
+  change: VxlanChange,
+  lowerIndex: number | undefined,
+): void {
+  writer.begin(RTM_NEWLINK, NLM_F_REQUEST);
+  writeHeader(writer, index, undefined);
+  writeKind(writer, () => {
+    if (lowerIndex !== undefined) writer.attributeU32(VXLAN_LINK, lowerIndex);
+    if (change.local !== undefined) writeLocal(writer, change.local);
+    if (change.learning !== undefined) writer.attributeU8(VXLAN_LEARNING, change.learning ? 1 : 0);
+  });
   writer.end();
 }
 

@@ -14,7 +14,7 @@ import type {
   RouteInfo,
 } from '../../backends/state.ts';
 import type { Family, Ip, Prefix } from '../../config/address.ts';
-import { containsPrefix, familyOf } from '../../config/address.ts';
+import { containsPrefix, familyOf, prefixLength } from '../../config/address.ts';
 import { TartanError } from '../../config/errors.ts';
 import { KernelTables } from './kernel-tables.ts';
 
@@ -46,7 +46,7 @@ export class FakeKernel implements Kernel {
   isLate = false;
   /** Events get lost; the reader is told so, or not even that. */
   loses: 'none' | 'told' | 'silently' = 'none';
-  #handler: ((event: KernelEvent) => void) | undefined;
+  #handlers: ((event: KernelEvent) => void)[] = [];
   readonly #failing: Call[] = [];
 
   /** The next call of that kind rejects, as where the socket is gone. */
@@ -100,6 +100,12 @@ export class FakeKernel implements Kernel {
     return this.#read('routes', () => this.tables.routes.filter((route) => route.family === family && isWanted(route)));
   }
 
+  defaultRoutes(family: Family): Promise<RouteInfo[]> {
+    return this.#read('routes', () =>
+      this.tables.routes.filter((route) => route.family === family && prefixLength(route.dst) === 0),
+    );
+  }
+
   lookup(ips: readonly Ip[]): Promise<(RouteLookup | undefined)[]> {
     return this.#read('lookup', () => ips.map((ip) => this.tables.lookup(ip)));
   }
@@ -117,11 +123,11 @@ export class FakeKernel implements Kernel {
   }
 
   async monitor(handler: (event: KernelEvent) => void): Promise<void> {
-    this.#handler = handler;
+    this.#handlers.push(handler);
   }
 
   close(): void {
-    this.#handler = undefined;
+    this.#handlers = [];
   }
 
   #do(operation: Operation): KernelRefusal | undefined {
@@ -150,7 +156,10 @@ export class FakeKernel implements Kernel {
   #report(event: KernelEvent): void {
     if (this.loses === 'silently') return;
     const told: KernelEvent = this.loses === 'told' ? { verb: 'lost' } : event;
-    if (this.isLate) setImmediate(() => this.#handler?.(told));
-    else this.#handler?.(told);
+    const tell = (): void => {
+      for (const handler of this.#handlers) handler(told);
+    };
+    if (this.isLate) setImmediate(tell);
+    else tell();
   }
 }

@@ -5,9 +5,9 @@ import { once } from 'node:events';
 import test from 'ava';
 import type { Kernel } from '../../../backends/kernel/kernel.ts';
 import { openKernel } from '../../../backends/kernel/linux-kernel.ts';
-import { Reconciler } from '../../../backends/reconciler.ts';
+import { type Move, Reconciler } from '../../../backends/reconciler.ts';
 import { createVxlan } from '../../../backends/vxlan/vxlan.ts';
-import type { Mac } from '../../../config/address.ts';
+import type { Ip, Mac } from '../../../config/address.ts';
 import type { JsonObject } from '../../../config/go-json.ts';
 import { silentLog } from '../../../config/log.ts';
 import type { PeerChange } from '../../../leases/directory.ts';
@@ -21,7 +21,7 @@ import { needs } from '../../support/require.ts';
 const DEV = 'flannel.1';
 const MAC = mac('02:00:00:00:00:10');
 const UNDERLAY = {
-  ...{ dev: 'eth0', mtuBytes: 1500, ip: ip('192.168.77.10'), ip6: undefined },
+  ...{ index: 2, dev: 'eth0', mtuBytes: 1500, ip: ip('192.168.77.10'), ip6: undefined },
   ...{ publicIp: ip('192.168.77.10'), publicIp6: undefined, hostAddresses: new Set([ip('192.168.77.10')]) },
 };
 
@@ -70,6 +70,15 @@ async function start(config: JsonObject = {}, options: { nexthopObjects?: boolea
     kernel.close();
   };
   return { reconciler, kernel, stop };
+}
+
+/** The host with another address. */
+function moved(address: Ip): Move {
+  const underlay = { ...UNDERLAY, ip: address, publicIp: address, hostAddresses: new Set([address]) };
+  const made = createVxlan({}, { ipv4: true, ipv6: false }, underlay);
+  if (!made.ok) throw new Error(made.problems.join('; '));
+  const own = { subnet: prefix('10.5.0.0/28'), subnet6: undefined };
+  return { backend: made.backend, underlay: 'eth0', device: made.backend.device(own, new Map([[DEV, MAC]])) };
 }
 
 function lines(command: string): string[] {
@@ -346,7 +355,23 @@ test.serial('2,000 peers come and go, and a restart among them changes nothing',
   await settled(second);
   t.is(second.reconciler.counters.operations, 0);
   t.deepEqual(ours(), before);
+  // The host gets another address and back: two changes of the device, none of a peer.
+  run('ip addr add 192.168.77.99/24 dev eth0');
+  for (const address of ['192.168.77.99', '192.168.77.10']) {
+    await second.reconciler.moveTo(moved(ip(address)));
+    await settled(second);
+    t.regex(run(`ip -d link show ${DEV}`), new RegExp(`local ${address} `));
+  }
+  run('ip addr del 192.168.77.99/24 dev eth0');
+  await settled(second);
+  t.is(second.reconciler.counters.operations, 2);
+  t.deepEqual(ours(), before);
+  const deletedAt = performance.now();
   run(`ip link del ${DEV}`);
+  // Device, address, and four objects of each peer, all of them once.
+  const done = (): boolean => second.reconciler.counters.operations === 2 + 2 + 4 * 2_000;
+  await eventually('all are programmed again', done, { everyMs: 5 });
+  t.log(`the device deleted: 2,000 peers are programmed again after ${Math.round(performance.now() - deletedAt)} ms`);
   await eventually('all are back', () => JSON.stringify(ours()) === JSON.stringify(before));
   await settled(second);
   second.reconciler.update(go(...many), false);

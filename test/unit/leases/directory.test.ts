@@ -273,3 +273,43 @@ test('a key that comes back exactly as it was is not swept', (t) => {
   t.deepEqual(directory.sweep(100_000).peers, []);
   t.is(directory.peers.size, 1);
 });
+
+test('a restored store does not lead back to where a host was on the day of the backup', (t) => {
+  const directory = started([host(1), host(2)]);
+  const earlier = host(1, { mac: '02:00:00:00:00:77', publicIp: '192.0.2.77', created: 1 });
+  t.deepEqual(directory.applySnapshot([earlier, host(2)], { continuous: false, now: 0 }).peers, []);
+  // Nor does another list of it, nor that what it has runs out.
+  t.deepEqual(directory.applySnapshot([earlier, host(2)], { continuous: true, now: 10 }).peers, []);
+  t.deepEqual(directory.applyEvents([gone(earlier)]).peers, []);
+  // Its holder claims again.
+  t.deepEqual(directory.applyEvents([put(host(1, { created: 9 }))]).peers, []);
+  t.is(directory.nextSweepAt(), undefined);
+  t.is(directory.peers.get(host(1).key)?.value, host(1).value);
+});
+
+test('nobody claims again: after the grace time what the restored store has is believed', (t) => {
+  const directory = started([host(1)]);
+  const earlier = host(1, { mac: '02:00:00:00:00:77' });
+  directory.applySnapshot([earlier], { continuous: false, now: 0 });
+  t.is(directory.sweep(60_000).peers[0]?.after?.value, earlier.value);
+  t.is(directory.nextSweepAt(), undefined);
+  t.deepEqual(directory.applySnapshot([earlier], { continuous: true, now: 60_001 }).peers, []);
+});
+
+test('a lease of an earlier day waits behind those that it would displace, and for nobody else', (t) => {
+  const directory = started([host(1), host(2)]);
+  const earlier = [host(51, { publicIp: '192.0.2.1', created: 1 }), host(52, { created: 1 })];
+  const changes = directory.applySnapshot([host(2), ...earlier], { continuous: false, now: 0 });
+  t.deepEqual(keys(changes.peers), [host(52).key]);
+  t.deepEqual(peerKeys(directory), keys([host(1), host(2), host(52)]));
+  t.deepEqual(keys(directory.sweep(60_000).peers), [host(1).key, host(51).key]);
+});
+
+test('what is put after the restore is believed at once', (t) => {
+  const directory = started([host(1), host(2)]);
+  directory.applySnapshot([], { continuous: false, now: 0 });
+  const reinstalled = host(51, { publicIp: '192.0.2.1', created: 3 });
+  t.deepEqual(keys(directory.applyEvents([put(reinstalled)]).peers), [host(1).key, reinstalled.key]);
+  const renumbered = host(2, { publicIp: '192.0.2.99', created: 4 });
+  t.is(directory.applyEvents([put(renumbered)]).peers[0]?.after?.value, renumbered.value);
+});

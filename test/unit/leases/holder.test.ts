@@ -1,7 +1,9 @@
 import test, { type ExecutionContext } from 'ava';
+import { TartanError } from '../../../config/errors.ts';
+import { askHolders } from '../../../leases/challenge.ts';
 import type { HeldLease } from '../../../leases/held-lease.ts';
 import { type HolderOptions, renewalIntervalMs } from '../../../leases/holder.ts';
-import { keyValue, net, PREFIX } from './leases.ts';
+import { ip, keyValue, net, PREFIX } from './leases.ts';
 import { CONFIG, DUAL, type Holding, type Host, type HostOptions, KEYS, World } from './world.ts';
 
 const HOUR = 3_600_000;
@@ -73,6 +75,23 @@ test('an outage of 23 hours costs nothing, whenever it begins', async (t) => {
     t.true(holding.holder.held.expiresAt > world.clock.now() + 23 * HOUR);
     holding.stop();
   }
+});
+
+test('a lease that is only remembered counts as not renewed, until etcd has said that it is ours', async (t) => {
+  const world = new World(t, CONFIG);
+  const host = world.host();
+  const held = await host.mustAcquire();
+  host.store.reachable = false;
+  const { holder } = host.holdUnwatched(t, held, { unconfirmed: 'not asked yet' });
+  t.deepEqual([holder.isConfirmed, holder.failing?.error], [false, 'not asked yet']);
+  await world.clock.advance(60_000);
+  t.deepEqual([holder.isConfirmed, holder.failing?.since], [false, world.clock.now() - 60_000]);
+  host.store.reachable = true;
+  // As the watch reports it, unchanged: elsewhere no reason to look.
+  holder.observe({ ...held, createRevision: held.modRevision, lease: held.etcdLease });
+  await world.clock.advance(10);
+  t.deepEqual([holder.isConfirmed, holder.failing], [true, undefined]);
+  t.is(world.lease(held.key)?.createRevision, held.modRevision);
 });
 
 test('while etcd is away it says since when, and asks ever more rarely', async (t) => {
@@ -207,12 +226,12 @@ test('a host that heard nothing for a while looks before it renews', async (t) =
   t.is(holding.ended(), 'LEASE_LOST');
 });
 
-test('a clock that is set: the key is read within a minute, and the expiry is right again', async (t) => {
+test('a clock that is set: the key is read within seconds, and the expiry is right again', async (t) => {
   for (const days of [-400, -1, 1, 400]) {
     const { world, host, holding } = await scene(t);
     const { get } = host.store.calls;
     world.clock.setWall(world.clock.now() + days * 24 * HOUR);
-    await world.clock.advance(60_000);
+    await world.clock.advance(2_000);
     t.is(host.store.calls.get, get + 1);
     const left = holding.holder.held.expiresAt - world.clock.now();
     t.true(left > 23 * HOUR && left <= 24 * HOUR);
@@ -220,6 +239,90 @@ test('a clock that is set: the key is read within a minute, and the expiry is ri
     t.is(host.store.calls.get, get + 1);
     holding.stop();
   }
+});
+
+test('a process that slept beyond its lease looks before it says that it holds it', async (t) => {
+  for (const taken of [false, true]) {
+    const { world, host, held, holding } = await scene(t, { host: { ttlSeconds: 30 } });
+    host.clock.stop();
+    await world.clock.advance(40_000);
+    t.is(world.lease(held.key), undefined);
+    const newcomer = world.host();
+    if (taken) t.is((await newcomer.mustAcquire({ previous: held })).key, held.key);
+    const keepAlives = host.store.calls.keepAlive;
+    // A reinstalled host asks who holds it; the sleeper hears of it in the moment in which it wakes.
+    const asker = { owner: { ...newcomer.owner, claim: 'new' }, holds: undefined };
+    const asking = askHolders({ ...newcomer.context() }, asker, [held]);
+    await world.clock.advance(1_000);
+    let isSure = false;
+    const speaking = holding.holder.sure().then(() => {
+      isSure = true;
+      return [host.store.calls.keepAlive > keepAlives, world.lease(held.key)?.owner?.node];
+    });
+    speaking.catch(() => undefined);
+    host.clock.go();
+    await world.clock.advance(0);
+    if (!taken) t.deepEqual(await world.done(speaking), [true, host.owner.node]);
+    const { answered } = await world.done(asking);
+    t.is(answered?.holder.node, taken ? undefined : host.owner.node);
+    t.is(isSure, !taken);
+    t.is(holding.ended(), taken ? 'LEASE_LOST' : undefined);
+    t.is(world.lease(held.key)?.owner?.node, taken ? newcomer.owner.node : host.owner.node);
+    holding.stop();
+  }
+});
+
+test('a short sleep is noticed too, and costs one look', async (t) => {
+  const { world, host, holding } = await scene(t);
+  const { get } = host.store.calls;
+  await t.notThrowsAsync(holding.holder.sure());
+  t.is(host.store.calls.get, get);
+  host.clock.stop();
+  await world.clock.advance(20_000);
+  host.clock.go();
+  await world.done(holding.holder.sure());
+  t.is(host.store.calls.get, get + 1);
+  await world.clock.advance(60_000);
+  t.is(host.store.calls.get, get + 1);
+});
+
+test('what was read before a sleep is not believed after it', async (t) => {
+  const { world, host, held, holding } = await scene(t, { host: { ttlSeconds: 30 } });
+  const { get } = host.store;
+  const answers: (() => void)[] = [];
+  let reads = 0;
+  host.store.get = async (key) => {
+    reads += 1;
+    const read = await get.call(host.store, key);
+    if (reads === 1) await new Promise<void>((resolve) => answers.push(resolve));
+    return read;
+  };
+  holding.holder.observe(undefined);
+  await world.clock.advance(1);
+  host.clock.stop();
+  await world.clock.advance(60_000);
+  await world.host().mustAcquire({ previous: held });
+  host.clock.go();
+  for (const answer of answers) answer();
+  await world.clock.advance(100);
+  t.is(reads, 2);
+  t.is(holding.ended(), 'LEASE_LOST');
+});
+
+test('a lease that ran out while etcd was away is not spoken for until it is there again', async (t) => {
+  const { world, host, held, holding } = await scene(t, { host: { ttlSeconds: 30 } });
+  host.store.reachable = false;
+  await world.clock.advance(60_000);
+  // Not even where the wall clock says that there is time left.
+  world.clock.setWall(world.clock.now() - HOUR);
+  const calls = host.store.calls.get;
+  const speaking = holding.holder.sure();
+  await world.clock.advance(10_000);
+  t.true(host.store.calls.get - calls < 10, 'no tight loop');
+  t.is(world.lease(held.key), undefined);
+  host.store.reachable = true;
+  await world.done(speaking);
+  t.is(world.lease(held.key)?.value, held.value);
 });
 
 test('our value is put once a day while a flanneld lease lives, and only then', async (t) => {
@@ -424,4 +527,100 @@ test('rubbish beside our key does not keep us from claiming it again', async (t)
   await world.clock.advance(0);
   t.is(world.lease(held.key)?.value, held.value);
   t.is(holding.ended(), undefined);
+});
+
+/** This host as it is with another public IP. */
+function renumbered({ host, held }: Scene, publicIp: string): HeldLease['attributes'] {
+  return { ...host.attributes, publicIp: ip(publicIp), owner: held.attributes.owner };
+}
+
+test('another public IP: put at once into the lease held, and its side key moves with it', async (t) => {
+  const all = await scene(t);
+  const { world, held, holding } = all;
+  all.holding.holder.advertise(renumbered(all, '192.0.2.99'));
+  await world.clock.advance(1_000);
+  const lease = world.lease(held.key);
+  t.is(lease?.publicIp, ip('192.0.2.99'));
+  t.deepEqual([lease?.etcdLease, lease?.createRevision], [held.etcdLease, held.modRevision]);
+  t.deepEqual(world.own, ['addresses/192.0.2.99', 'nodes/node1']);
+  t.is(holding.told.at(-1)?.attributes.publicIp, ip('192.0.2.99'));
+  // Kept like any other.
+  const { revision } = world.etcd.version;
+  await world.clock.advance(24 * HOUR);
+  t.is(world.etcd.version.revision, revision);
+  t.is(holding.ended(), undefined);
+});
+
+test('what is advertised as it stands is not put', async (t) => {
+  const all = await scene(t);
+  const { revision } = all.world.etcd.version;
+  all.holding.holder.advertise({ ...all.host.attributes, owner: all.held.attributes.owner });
+  await all.world.clock.advance(10_000);
+  t.is(all.world.etcd.version.revision, revision);
+});
+
+test('another public IP while etcd is away is put when it is back; of several the last', async (t) => {
+  const all = await scene(t);
+  const { world, host, held, holding } = all;
+  host.store.reachable = false;
+  for (const last of [97, 98, 99]) {
+    holding.holder.advertise(renumbered(all, `192.0.2.${last}`));
+    await world.clock.advance(60_000);
+  }
+  t.is(world.lease(held.key)?.publicIp, host.publicIp);
+  host.store.reachable = true;
+  await world.clock.advance(60_000);
+  t.is(world.lease(held.key)?.publicIp, ip('192.0.2.99'));
+  t.deepEqual(world.own, ['addresses/192.0.2.99', 'nodes/node1']);
+});
+
+test('a public IP that a live host has is not taken, who has it is told, and it is tried again', async (t) => {
+  const all = await scene(t);
+  const { world, host, held, holding } = all;
+  const other = world.host({ publicIp: '192.0.2.99' });
+  const theirs = await other.mustAcquire();
+  const living = other.hold(t, theirs);
+  holding.holder.advertise(renumbered(all, '192.0.2.99'));
+  await world.clock.advance(120_000);
+  t.is(holding.holder.refusedBy?.name, other.owner.name);
+  t.is(world.lease(held.key)?.publicIp, host.publicIp);
+  t.is(world.lease(theirs.key)?.publicIp, ip('192.0.2.99'));
+  t.is(host.logged.filter((line) => /another live host has our public IP/.test(line)).length, 1);
+  // It dies: the address is ours, and the lease that it left goes.
+  living.stop();
+  await world.clock.advance(60_000);
+  t.is(world.lease(held.key)?.publicIp, ip('192.0.2.99'));
+  t.is(world.lease(theirs.key), undefined);
+  t.is(holding.holder.refusedBy, undefined);
+});
+
+test('the lease that a dead flanneld left at our new public IP goes: peers would believe it, the older one', async (t) => {
+  const all = await scene(t);
+  const { world, held, holding } = all;
+  const left = keyValue({ subnet: net('10.5.77.0/24'), publicIp: '192.0.2.99', mac: '02:00:00:00:00:77' });
+  world.etcd.put(left.key, left.value, world.etcd.grant(3600));
+  holding.holder.advertise(renumbered(all, '192.0.2.99'));
+  await world.clock.advance(10_000);
+  t.is(world.lease(held.key)?.publicIp, ip('192.0.2.99'));
+  t.is(world.lease(left.key), undefined);
+});
+
+test('a put whose answer was lost is recognised as ours', async (t) => {
+  const all = await scene(t);
+  const { world, host, held, holding } = all;
+  const txn = host.store.txn.bind(host.store);
+  let isLost = false;
+  host.store.txn = async (one) => {
+    const result = await txn(one);
+    if (isLost || !one.success.some((op) => 'put' in op && op.put === held.key)) return result;
+    isLost = true;
+    throw new TartanError('ETCD_UNAVAILABLE', 'the answer is lost');
+  };
+  holding.holder.advertise(renumbered(all, '192.0.2.99'));
+  await world.clock.advance(60_000);
+  holding.holder.advertise(renumbered(all, '192.0.2.98'));
+  await world.clock.advance(60_000);
+  t.is(holding.ended(), undefined);
+  t.true(isLost);
+  t.is(world.lease(held.key)?.publicIp, ip('192.0.2.98'));
 });

@@ -16,6 +16,7 @@ import type { Store } from '../../../leases/store.ts';
 import { followRange } from '../../../leases/watch.ts';
 import { VirtualClock } from '../../fakes/clock.ts';
 import { FakeEtcd } from '../../fakes/etcd.ts';
+import { ProcessClock } from '../../fakes/process-clock.ts';
 import type { FakeStore } from '../../fakes/store.ts';
 import { ip, PREFIX } from './leases.ts';
 
@@ -95,6 +96,7 @@ export interface Holding {
 export class Host {
   readonly world: World;
   readonly store: FakeStore;
+  readonly clock: ProcessClock;
   readonly owner: LeaseOwner;
   readonly publicIp: Ip | undefined;
   readonly publicIp6: Ip | undefined;
@@ -106,6 +108,7 @@ export class Host {
   constructor(world: World, number: number, options: HostOptions) {
     this.world = world;
     this.store = world.etcd.connect();
+    this.clock = new ProcessClock(world.clock);
     const { node = `node${number}`, claim = `claim${number}`, mac = `02:00:00:00:00:0${number % 10}` } = options;
     this.owner = { node, name: `host${number}`, claim };
     this.publicIp = ip(options.publicIp ?? `192.0.2.${number}`);
@@ -127,7 +130,7 @@ export class Host {
   }
 
   context(signal: AbortSignal = new AbortController().signal, store: Store = this.store) {
-    return { store, prefix: PREFIX, clock: this.world.clock, log: this.log, signal };
+    return { store, prefix: PREFIX, clock: this.clock, log: this.log, signal };
   }
 
   request(change: Partial<AcquireRequest> = {}): AcquireRequest {
@@ -154,10 +157,14 @@ export class Host {
     return result.held;
   }
 
-  answer(t: Pick<ExecutionContext, 'teardown'>, held: HeldLease): () => void {
+  answer(
+    t: Pick<ExecutionContext, 'teardown'>,
+    held: HeldLease,
+    sure: () => Promise<void> = () => Promise.resolve(),
+  ): () => void {
     const stop = new AbortController();
     t.teardown(() => stop.abort());
-    void answerChallenges(this.store, PREFIX, held, this.owner, this.context(stop.signal));
+    void answerChallenges(this.store, PREFIX, held, this.owner, { ...this.context(stop.signal), sure });
     return () => stop.abort();
   }
 
@@ -174,7 +181,7 @@ export class Host {
         if (last) holding.holder.observe(last.type === 'put' ? last.kv : undefined);
       },
     });
-    const stopAnswering = this.answer(t, held);
+    const stopAnswering = this.answer(t, held, () => holding.holder.sure());
     const stopAll = (): void => {
       stopAnswering();
       stop.abort();
