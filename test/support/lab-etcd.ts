@@ -138,6 +138,13 @@ export class LabEtcd {
     return this.member(1).at.run('etcdctl', args, { ...options, env });
   }
 
+  async revision(): Promise<number> {
+    const answer: { readonly header: { readonly revision: number } } = JSON.parse(
+      await this.ctl(['get', '/', '-w', 'json']),
+    );
+    return answer.header.revision;
+  }
+
   async put(key: string, value: string): Promise<void> {
     await this.ctl(['put', key], { input: value });
   }
