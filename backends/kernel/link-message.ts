@@ -133,6 +133,14 @@ export function encodeLinkChange(writer: MessageWriter, index: number, change: O
   writer.end();
 }
 
+/** Of a device that is down: older kernels rename no other. */
+export function encodeLinkRename(writer: MessageWriter, index: number, name: string): void {
+  writer.begin(RTM_NEWLINK, NLM_F_REQUEST);
+  writeHeader(writer, index, undefined);
+  writeName(writer, name);
+  writer.end();
+}
+
 /**
  * A message of its own: the kernel refuses one that changes the MTU as well ("Cannot change mtu").
  * @param lowerIndex of `change.lower`, where that is changed.

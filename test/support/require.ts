@@ -39,6 +39,7 @@ const CHECKS = {
   ip: command('ip', 'iproute2'),
   ping: command('ping', 'iputils-ping'),
   nft: command('nft', 'nftables'),
+  openssl: command('openssl', 'openssl'),
   iptables: command('iptables', 'iptables'),
   strace: tracing,
   'systemd-analyze': command('systemd-analyze', 'systemd'),
