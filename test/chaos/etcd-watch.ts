@@ -1,4 +1,4 @@
-/** etcd's changes as `etcdctl watch` prints them: a client of another language, which finds its place again by itself. */
+/** etcd's changes as `etcdctl watch` prints them: a client of another language. */
 import type { Lab } from '../support/hosts.ts';
 import type { EtcdEvent } from '../support/lease-history.ts';
 import type { LabProcess } from '../support/process.ts';
@@ -30,15 +30,20 @@ function eventOf({ type, kv }: RawEvent): EtcdEvent {
 }
 
 /** One line of its output: events of whole revisions. */
-export function parseWatchLine(line: string): readonly EtcdEvent[] {
+function parseWatchLine(line: string): readonly EtcdEvent[] {
   const answer: RawAnswer = JSON.parse(line);
   return (answer.Events ?? []).map(eventOf);
 }
 
-/** Watches a prefix from the store's beginning on. `onEvents` gets whole revisions. */
-export function watchEtcd(lab: Lab, prefix: string, onEvents: (events: readonly EtcdEvent[]) => void): LabProcess {
+/** Watches a prefix from `revision` on. `onEvents` gets whole revisions. */
+export function watchEtcd(
+  lab: Lab,
+  { prefix, revision }: { readonly prefix: string; readonly revision: number },
+  onEvents: (events: readonly EtcdEvent[]) => void,
+): LabProcess {
   const env = { ETCDCTL_API: '3', ETCDCTL_ENDPOINTS: lab.etcd.endpoint };
-  const watch = lab.switch.spawn('etcdctl', ['watch', '--prefix', prefix, '--rev=1', '-w', 'json'], { env });
+  const args = ['watch', '--prefix', prefix, `--rev=${revision}`, '-w', 'json'];
+  const watch = lab.switch.spawn('etcdctl', args, { env });
   watch.onLine((line) => {
     // Besides answers it tells of connections that it lost.
     if (line.startsWith('{"Header"')) onEvents(parseWatchLine(line));

@@ -30,6 +30,7 @@ const INTERFACE_NOT_FOUND = 4;
 const ADDRESS_SEEN_WITHIN_MS = 5_000;
 const RESTART_AFTER_MS = 1_000;
 const CLEAN_MS = 5_000;
+const WATCH_LATE_MS = 10_000;
 
 export class Fleet {
   readonly lab: Lab;
@@ -43,6 +44,7 @@ export class Fleet {
   readonly #moves = new Map<Station, Disturbance>();
   readonly #stop = new AbortController();
   #loops: readonly Promise<void>[] = [];
+  #watch: LabProcess | undefined;
   #clashes = 0;
   #telling: Promise<void> = Promise.resolve();
 
@@ -73,10 +75,22 @@ export class Fleet {
   async #begin(hosts: number): Promise<void> {
     await this.lab.etcd.put(`${PREFIX}/config`, networkConfig(hosts));
     await Promise.all(this.foreigners.map((one) => one.settle()));
-    watchEtcd(this.lab, `${PREFIX}/`, (events) => this.#onEvents(events));
+    this.#watchEtcd();
     for (const station of this.stations) station.start();
     this.#loops = this.stations.map((station) => this.#follow(station));
     await eventually('every host is in step', () => this.#isAllWell(), { timeoutMs: 60_000 });
+  }
+
+  #watchEtcd(): void {
+    const from = { prefix: `${PREFIX}/`, revision: this.history.revision + 1 };
+    this.#watch = watchEtcd(this.lab, from, (events) => this.#onEvents(events));
+  }
+
+  /** etcd answers again: a client waits before it connects anew, and what it hears meanwhile it would hear late. */
+  etcdIsBack(): void {
+    this.etcdTrouble.end();
+    void this.#watch?.kill();
+    this.#watchEtcd();
   }
 
   #isAllWell(): boolean {
@@ -262,7 +276,9 @@ export class Fleet {
   }
 
   #onEvents(events: readonly EtcdEvent[]): void {
-    for (const change of this.history.apply(events)) this.#onChange(change);
+    // The watch before this one may still have said some of it.
+    const news = events.filter(({ revision }) => revision > this.history.revision);
+    for (const change of this.history.apply(news)) this.#onChange(change);
     for (const clash of this.history.violations.slice(this.#clashes)) this.journal.violate(clash);
     this.#clashes = this.history.violations.length;
   }
@@ -303,7 +319,9 @@ export class Fleet {
   }
 
   #disturbPairs(station: Station): void {
-    const at = Date.now();
+    // It may have been done as soon as etcd was back, before the watch was.
+    const isLate = !this.etcdTrouble.isNow && this.etcdTrouble.lately(WATCH_LATE_MS);
+    const at = isLate ? this.etcdTrouble.calmSince : Date.now();
     const why = `a change of the lease of ${station.name}`;
     for (const other of this.stations) {
       const hosts = other === station ? [station.name] : [station.name, other.name];

@@ -22,6 +22,7 @@ const PAUSE_MS = [100, 1_700] as const;
 /** Between the end of a fault and the next one on the same lane. */
 const REST_MS = 1_500;
 const MINUTE_MS = 60_000;
+const OVERTIME_MS = 3_000;
 /** Of these an agent repairs five within a minute at once. */
 const A_MINUTE: Partial<Record<Lane, number>> = { kernel: 4, lease: 4 };
 const TRIES = 50;
@@ -57,25 +58,28 @@ export function schedule(seed: number, minutes: number, hosts: number, faults: r
   for (;;) {
     atMs += chance.between(...PAUSE_MS);
     if (atMs >= minutes * MINUTE_MS) return decisions;
-    const decision = decide(chance, lanes, { atMs, hosts, faults, number: decisions.length + 1 });
+    const endMs = minutes * MINUTE_MS + OVERTIME_MS;
+    const decision = decide(chance, lanes, { atMs, endMs, hosts, faults, number: decisions.length + 1 });
     if (decision !== undefined) decisions.push(decision);
   }
 }
 
 interface Choice {
   readonly atMs: number;
+  /** Until when a fault has to be over. */
+  readonly endMs: number;
   readonly hosts: number;
   readonly faults: readonly Fault[];
   readonly number: number;
 }
 
-function decide(chance: Chance, lanes: Lanes, { atMs, hosts, faults, number }: Choice): Decision | undefined {
+function decide(chance: Chance, lanes: Lanes, { atMs, endMs, hosts, faults, number }: Choice): Decision | undefined {
   for (let tried = 0; tried < TRIES; tried++) {
     const fault = chance.weighted(faults);
     const host = chance.below(hosts);
     const pick = chance.next();
     const seconds = fault.lasts === undefined ? 0 : Math.round(chance.between(...fault.lasts) * 10) / 10;
-    if (!lanes.isFree(fault, host, atMs)) continue;
+    if (atMs + seconds * 1000 > endMs || !lanes.isFree(fault, host, atMs)) continue;
     lanes.take(fault, host, atMs, seconds);
     return { number, atMs: Math.round(atMs), fault, host, seconds, pick };
   }

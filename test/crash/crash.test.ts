@@ -28,10 +28,13 @@ interface Sort {
   readonly step?: number;
 }
 
-/** What `writeFileAtomically` does, call by call. */
+const WRITING = ['openat', 'write', 'fsync', 'rename'];
+const WRITING_IN_FULL = ['unlink', 'openat', 'write', 'fchmod', 'fsync', 'rename'];
+
+/** How a file is replaced, call by call. */
 function writing(file: string): readonly Sort[] {
   const path = newFile(file);
-  return ['unlink', 'openat', 'write', 'fchmod', 'fsync', 'rename'].map((call) => ({ call, path }));
+  return (ALL ? WRITING_IN_FULL : WRITING).map((call) => ({ call, path }));
 }
 
 const SAMPLED = ALL ? 1 : 3;
@@ -137,6 +140,10 @@ async function withTraffic(t: T, containers: readonly Container[], work: () => P
   }
 }
 
+/*
+ * What a first start does in this order, and where it is cut: state.json (claim id) ─ status socket ─ etcd: list, grant ─
+ * state.json (MAC) ─ device ─ claim ─ address ─ state.json (lease) ─ subnet.env ─ docker options ─ peers.
+ */
 test.serial('killed at any call of a first start, it comes back whole, with one lease', async (t) => {
   if (!needs(t, 'lab', 'strace')) return;
   t.timeout(600_000);
@@ -211,7 +218,7 @@ test.serial('killed at any call of a change of the network config, it publishes 
     if (victim === undefined) throw new Error('no victim');
     const hasPublished = async (network: string): Promise<boolean> =>
       (await victim.host.subnetEnv())?.network === network;
-    const points = await everywhere([victim], [...writing(STATE_FILE), ...writing(SUBNET_FILE)], async (_, point) => {
+    const points = await everywhere([victim], writing(SUBNET_FILE), async (_, point) => {
       await configure(made, NARROW);
       await victim.restart();
       const strace = await doom(victim.host, victim.agent, point);

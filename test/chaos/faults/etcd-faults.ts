@@ -12,7 +12,7 @@ function ended(name: string, weight: number, signal: NodeJS.Signals, lasts: Faul
       await fleet.lab.etcd.stop(signal);
       const lift = async (): Promise<void> => {
         await fleet.lab.etcd.start();
-        fleet.etcdTrouble.end();
+        fleet.etcdIsBack();
       };
       return { said: `${signal}, started again after ${seconds} s`, lift };
     },
@@ -27,7 +27,7 @@ function frozen(name: string, weight: number, lasts: Fault['lasts'] & {}): Fault
       fleet.lab.etcd.freeze();
       const lift = (): void => {
         fleet.lab.etcd.thaw();
-        fleet.etcdTrouble.end();
+        fleet.etcdIsBack();
       };
       return Promise.resolve({ said: `SIGSTOP for ${seconds} s`, lift });
     },
