@@ -13,6 +13,11 @@ export async function readTextFile(path: string): Promise<string | undefined> {
   }
 }
 
+/** What is renamed to `path` in the end; one that stands there was left by a crash. */
+export function temporaryOf(path: string): string {
+  return join(dirname(path), `.${basename(path)}.tartan-new`);
+}
+
 async function modeOf(path: string, otherwise: number): Promise<number> {
   const found = await stat(path).catch(() => undefined);
   return found ? found.mode & 0o777 : otherwise;
@@ -38,7 +43,7 @@ async function writeWhole(path: string, text: string, mode: number): Promise<voi
  * @returns whether it was written; an unchanged file is left alone.
  */
 export async function writeFileAtomically(path: string, text: string, mode = 0o644): Promise<boolean> {
-  const temporary = join(dirname(path), `.${basename(path)}.tartan-new`);
+  const temporary = temporaryOf(path);
   try {
     if ((await readTextFile(path)) === text) return false;
     await mkdir(dirname(path), { recursive: true, mode: 0o755 });

@@ -4,7 +4,8 @@
  *
  *     { "version": 1, "claim": "<32 hex digits>",
  *       "held": { "key", "value", "subnet", "subnet6", "publicIp", "etcdLease", "expiresAt", "clusterId", "revision" },
- *       "macs": { "flannel.1": "c2:88:f0:5b:5f:ac" }, "networks": ["10.5.0.0/16"], "files": ["/run/flannel/subnet.env"] }
+ *       "macs": { "flannel.1": "c2:88:f0:5b:5f:ac" }, "networks": ["10.5.0.0/16"], "files": ["/run/flannel/subnet.env"],
+ *       "journal": what was changed besides, see journal.ts }
  */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
@@ -14,6 +15,7 @@ import type { JsonObject } from '../config/go-json.ts';
 import { isJsonObject } from '../config/go-json.ts';
 import type { LeaseSubnets } from '../leases/lease.ts';
 import { readTextFile, writeFileAtomically } from './atomic-file.ts';
+import { EMPTY_JOURNAL, formatJournal, type Journal, parseJournal } from './journal.ts';
 
 const VERSION = 1;
 
@@ -38,6 +40,8 @@ export interface AgentMemory {
   readonly networks: readonly Prefix[];
   /** What was published, by path. */
   readonly files: readonly string[];
+  /** What `tartan down` puts back. */
+  readonly journal: Journal;
 }
 
 export interface MemoryRead {
@@ -47,7 +51,8 @@ export interface MemoryRead {
 }
 
 export function freshMemory(): AgentMemory {
-  return { claim: randomBytes(16).toString('hex'), held: undefined, macs: new Map(), networks: [], files: [] };
+  const claim = randomBytes(16).toString('hex');
+  return { claim, held: undefined, macs: new Map(), networks: [], files: [], journal: EMPTY_JOURNAL };
 }
 
 function parseHeld(value: JsonObject): HeldState | undefined {
@@ -92,19 +97,21 @@ export function parseMemory(text: string | undefined): MemoryRead {
   }
 }
 
-function parseRest(claim: string, { held, macs, networks, files }: JsonObject): MemoryRead {
+function parseRest(claim: string, { held, macs, networks, files, journal }: JsonObject): MemoryRead {
   const parsed = isJsonObject(held) ? parseHeld(held) : undefined;
   const memory = {
     ...{ claim, held: parsed, macs: parseMacs(macs) },
     networks: (Array.isArray(networks) ? networks : []).flatMap((one) => prefixIn(one) ?? []),
     files: (Array.isArray(files) ? files : []).filter((one) => typeof one === 'string'),
+    journal: parseJournal(journal),
   };
   const isOdd = held !== null && held !== undefined && !parsed;
   return { memory, problem: isOdd ? 'its lease makes no sense' : undefined };
 }
 
-export function formatMemory({ claim, held, macs, networks, files }: AgentMemory): string {
-  const value = { version: VERSION, claim, held: held ?? null, macs: Object.fromEntries(macs), networks, files };
+export function formatMemory({ claim, held, macs, networks, files, journal }: AgentMemory): string {
+  const made = { macs: Object.fromEntries(macs), networks, files, journal: formatJournal(journal) };
+  const value = { version: VERSION, claim, held: held ?? null, ...made };
   return `${JSON.stringify(value, null, 2)}\n`;
 }
 

@@ -105,6 +105,7 @@ export class Doubts {
 
   hear(event: KernelEvent): void {
     if (event.verb === 'lost') this.addAll();
+    else if ('sysctlsOf' in event) return;
     else if (this.#held) this.#held.push(event);
     else if ('link' in event) this.#onDevice(event.link);
     else if ('address' in event) this.#onDevice(event.address.dev);

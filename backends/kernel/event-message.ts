@@ -5,6 +5,7 @@ import type { KernelEvent } from './kernel.ts';
 import { decodeLink, RTM_DELLINK, RTM_NEWLINK } from './link-message.ts';
 import type { Message } from './message.ts';
 import { decodeFdbEntry, decodeNeighbour, neighbourDevice, RTM_DELNEIGH, RTM_NEWNEIGH } from './neighbour-message.ts';
+import { netconfDevice, RTM_NEWNETCONF } from './netconf-message.ts';
 import { decodeNexthop, nexthopIdIn, RTM_DELNEXTHOP, RTM_NEWNEXTHOP } from './nexthop-message.ts';
 import { decodeRoute, RTM_DELROUTE, RTM_NEWROUTE, type TableRoute } from './route-message.ts';
 
@@ -33,6 +34,8 @@ export function decodeEvents(message: Message, devices: DeviceTable): KernelEven
       return addressEvents(message, 'set', devices);
     case RTM_DELADDR:
       return addressEvents(message, 'delete', devices);
+    case RTM_NEWNETCONF:
+      return sysctlEvents(message, devices);
     default:
       return [];
   }
@@ -57,6 +60,12 @@ function linkDeleted(message: Message, devices: DeviceTable): KernelEvent[] {
 function addressEvents(message: Message, verb: Verb, devices: DeviceTable): KernelEvent[] {
   const found = decodeAddress(message, (index) => devices.nameOf(index) ?? `#${index}`);
   return found === undefined ? [] : [{ verb, address: { dev: found.dev, ip: found.ip } }];
+}
+
+/** A device that is not known yet has only just been made. */
+function sysctlEvents(message: Message, devices: DeviceTable): KernelEvent[] {
+  const sysctlsOf = netconfDevice(message, (index) => devices.peek(index));
+  return sysctlsOf === undefined ? [] : [{ verb: 'set', sysctlsOf }];
 }
 
 /**

@@ -61,6 +61,7 @@ class LinuxKernel implements Kernel {
   readonly #dumps: NetlinkSocket;
   readonly #devices = new DeviceTable();
   readonly #programmer: Programmer;
+  readonly #handlers: ((event: KernelEvent) => void)[] = [];
   #monitor: Monitor | undefined;
 
   constructor(log: Log) {
@@ -154,8 +155,10 @@ class LinuxKernel implements Kernel {
   }
 
   async monitor(handler: (event: KernelEvent) => void): Promise<void> {
-    this.#monitor?.close();
-    this.#monitor = new Monitor(this.#log, this.#devices, handler);
+    this.#handlers.push(handler);
+    this.#monitor ??= new Monitor(this.#log, this.#devices, (event) => {
+      for (const each of this.#handlers) each(event);
+    });
     this.#programmer.isWatched = true;
     // What changed between the last read of the devices and the first event that can be heard.
     await this.links();

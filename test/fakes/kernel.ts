@@ -46,7 +46,7 @@ export class FakeKernel implements Kernel {
   isLate = false;
   /** Events get lost; the reader is told so, or not even that. */
   loses: 'none' | 'told' | 'silently' = 'none';
-  #handler: ((event: KernelEvent) => void) | undefined;
+  #handlers: ((event: KernelEvent) => void)[] = [];
   readonly #failing: Call[] = [];
 
   /** The next call of that kind rejects, as where the socket is gone. */
@@ -117,11 +117,11 @@ export class FakeKernel implements Kernel {
   }
 
   async monitor(handler: (event: KernelEvent) => void): Promise<void> {
-    this.#handler = handler;
+    this.#handlers.push(handler);
   }
 
   close(): void {
-    this.#handler = undefined;
+    this.#handlers = [];
   }
 
   #do(operation: Operation): KernelRefusal | undefined {
@@ -150,7 +150,10 @@ export class FakeKernel implements Kernel {
   #report(event: KernelEvent): void {
     if (this.loses === 'silently') return;
     const told: KernelEvent = this.loses === 'told' ? { verb: 'lost' } : event;
-    if (this.isLate) setImmediate(() => this.#handler?.(told));
-    else this.#handler?.(told);
+    const tell = (): void => {
+      for (const handler of this.#handlers) handler(told);
+    };
+    if (this.isLate) setImmediate(tell);
+    else tell();
   }
 }
