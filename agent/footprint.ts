@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import type { Options } from '../config/options.ts';
 import { temporaryOf } from './atomic-file.ts';
-import { missingDirectories, withDirectories } from './journal.ts';
+import { missingDirectories, withPlaces } from './journal.ts';
 import type { Memory } from './memory.ts';
 import { publishedFiles } from './publisher.ts';
 
@@ -13,11 +13,7 @@ import { publishedFiles } from './publisher.ts';
 export async function noteFootprint(memory: Memory, options: Options, made: readonly string[]): Promise<void> {
   const files = publishedFiles(options);
   const directories = [...made, ...missingDirectories([options.statusSocket, ...files])];
-  const { current } = memory;
-  memory.update({
-    files: [...new Set([...current.files, options.statusSocket])],
-    journal: withDirectories(current.journal, directories),
-  });
+  memory.update({ journal: withPlaces(memory.current.journal, directories, options.statusSocket) });
   await memory.settled();
   for (const file of files) await rm(temporaryOf(file), { force: true }).catch(() => undefined);
 }

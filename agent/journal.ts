@@ -2,7 +2,8 @@
  * What tartan changed on this host besides its own kernel objects and files, so that `tartan down` can put it back. Each
  * entry is written before the change is made:
  *
- *     { "boot": "<boot id>", "sysctls": { "net/ipv4/ip_forward": "0" }, "directories": ["/run/flannel"] }
+ *     { "boot": "<boot id>", "sysctls": { "net/ipv4/ip_forward": "0" }, "directories": ["/run/flannel"],
+ *       "sockets": ["/run/flannel/subnet.sock"] }
  */
 import { lstatSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -16,20 +17,27 @@ export interface Journal {
   readonly sysctls: ReadonlyMap<string, string>;
   /** Directories that were not there, the outermost first. */
   readonly directories: readonly string[];
+  /** Status sockets that an agent may have left; whatever else stands there is not ours. */
+  readonly sockets: readonly string[];
 }
 
-export const EMPTY_JOURNAL: Journal = { boot: '', sysctls: new Map(), directories: [] };
+export const EMPTY_JOURNAL: Journal = { boot: '', sysctls: new Map(), directories: [], sockets: [] };
 
 /** Never throws: what makes no sense is left out. */
 export function parseJournal(value: unknown): Journal {
   if (!isJsonObject(value)) return EMPTY_JOURNAL;
-  const { boot, sysctls, directories } = value;
+  const { boot, sysctls, directories, sockets } = value;
   const entries = Object.entries(isJsonObject(sysctls) ? sysctls : {});
   return {
     boot: typeof boot === 'string' ? boot : '',
     sysctls: new Map(entries.flatMap(([name, text]) => (isSetting(name, text) ? [[name, text]] : []))),
-    directories: (Array.isArray(directories) ? directories : []).filter((one) => typeof one === 'string'),
+    directories: texts(directories),
+    sockets: texts(sockets),
   };
+}
+
+function texts(value: unknown): readonly string[] {
+  return (Array.isArray(value) ? value : []).filter((one) => typeof one === 'string');
 }
 
 /** What is written back as root must be a setting of the network, and nothing above it. */
@@ -37,8 +45,8 @@ function isSetting(name: string, text: unknown): text is string {
   return typeof text === 'string' && /^net\/ipv[46](\/(?!\.\.?(\/|$))[^/]+)+$/.test(name);
 }
 
-export function formatJournal({ boot, sysctls, directories }: Journal): JsonObject {
-  return { boot, sysctls: Object.fromEntries(sysctls), directories };
+export function formatJournal({ sysctls, ...rest }: Journal): JsonObject {
+  return { ...rest, sysctls: Object.fromEntries(sysctls) };
 }
 
 /** With the sysctls as they were; what is written down of this boot already stays. */
@@ -52,8 +60,13 @@ export function changedSysctls(journal: Journal, boot: string): ReadonlyMap<stri
   return journal.boot === boot ? journal.sysctls : new Map();
 }
 
-export function withDirectories(journal: Journal, made: readonly string[]): Journal {
-  return { ...journal, directories: [...new Set([...journal.directories, ...made])] };
+/** With what a start makes. */
+export function withPlaces(journal: Journal, directories: readonly string[], socket: string): Journal {
+  return {
+    ...journal,
+    directories: [...new Set([...journal.directories, ...directories])],
+    sockets: [...new Set([...journal.sockets, socket])],
+  };
 }
 
 /** Those of the files' directories that are not there yet, the outermost first. */

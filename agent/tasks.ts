@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Clock } from '../config/clock.ts';
 
 /** How long a task may take to end: one that still waits for an answer (etcd hangs) is left behind. */
@@ -12,6 +13,8 @@ export class Tasks {
 
   constructor(stop: AbortSignal, clock: Clock) {
     this.#clock = clock;
+    // Every task listens, most of them more than once.
+    setMaxListeners(0, this.signal);
     if (stop.aborted) this.#controller.abort(stop.reason);
     stop.addEventListener('abort', () => this.#controller.abort(stop.reason), { once: true });
   }

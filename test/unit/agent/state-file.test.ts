@@ -22,7 +22,7 @@ const memory: AgentMemory = {
   files: ['/run/flannel/subnet.env', '/run/flannel/docker'],
   journal: {
     ...{ boot: '2c1f5d0e', sysctls: new Map([['net/ipv4/ip_forward', '0']]) },
-    directories: ['/var/lib/tartan', '/run/flannel'],
+    ...{ directories: ['/var/lib/tartan', '/run/flannel'], sockets: ['/run/flannel/subnet.sock'] },
   },
 };
 
