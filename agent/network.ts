@@ -7,6 +7,7 @@
  */
 import type { Kernel } from '../backends/kernel/kernel.ts';
 import { Reconciler } from '../backends/reconciler.ts';
+import { shadowProblem } from '../backends/shadows.ts';
 import type { Prefix } from '../config/address.ts';
 import { toError } from '../config/errors.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
@@ -80,6 +81,7 @@ export class Network {
     const holder = this.#hold();
     const reconciler = await this.#program();
     await keepForwarding(this.#parts);
+    status.watch(() => shadowProblem(reconciler.shadows()));
     await publish({ config, own: held, mtuBytes: backend.mtuBytes }, options, log);
     status.setReady();
     log.info('ready', { subnet: held.subnet, backend: backend.type, dev: joined.underlay.dev, mtu: backend.mtuBytes });

@@ -9,6 +9,8 @@ export const TARTAN_PROTOCOL = 84;
 /** RTPROT_BOOT: what flannel leaves on its routes. */
 export const BOOT_PROTOCOL = 3;
 export const MAIN_TABLE = 254;
+/** The metric that a route has when none is asked for: 0, but IP6_RT_PRIO_USER for IPv6 (include/net/ip6_route.h). */
+export const DEFAULT_METRIC = { 4: 0, 6: 1024 } as const;
 /** The type of a route that leads somewhere (linux/rtnetlink.h); all that we make are of it. */
 export const RTN_UNICAST = 1;
 

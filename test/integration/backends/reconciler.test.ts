@@ -142,6 +142,15 @@ const DRIFT: readonly (() => string)[] = [
   () => `ip link del ${DEV}; ip link add ${DEV} type vxlan id 1 dev eth0 dstport 8472; ip link set ${DEV} up`,
   () => `ip address flush dev ${DEV}`,
   () => `ip address add 10.5.44.4/32 dev ${DEV}`,
+  () => `ip address del 10.5.0.0/32 dev ${DEV}; ip address add 10.5.0.0/16 dev ${DEV}`,
+  () => `ip link set ${DEV} arp off`,
+  () => `ip link set ${DEV} name other0`,
+  () => `ip link set ${DEV} type vxlan learning`,
+  () => `ip link add br7 type bridge; ip link set ${DEV} master br7`,
+  () => `ip link set ${DEV} address 02:00:00:00:00:99; ip link set ${DEV} down`,
+  () => `ip route del ${DST}; ip route add ${DST} via ${GATEWAY} dev ${DEV} onlink proto 84 mtu 600`,
+  () => `ip route del ${DST}; ip route add ${DST} via ${GATEWAY} dev ${DEV} onlink proto 84 src 192.168.77.10`,
+  () => `ip route replace ${DST} nhid ${nexthopId()} proto 84 mtu 600`,
 ];
 
 test.before((t) => {
@@ -152,6 +161,7 @@ test.before((t) => {
 });
 
 function cleaned(): void {
+  run('ip link del other0 2>/dev/null || true; ip link del br7 2>/dev/null || true');
   run(`ip link del ${DEV} 2>/dev/null || true; ip nexthop flush 2>/dev/null || true`);
 }
 
