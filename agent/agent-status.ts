@@ -91,6 +91,12 @@ export class AgentStatus {
     this.setPhase('programming the device');
   }
 
+  /** The host changed under what was joined. */
+  follow(joined: Joined): void {
+    this.#joined = joined;
+    this.announce();
+  }
+
   setConfig(config: NetworkConfig): void {
     this.#config = config;
   }
@@ -125,6 +131,7 @@ export class AgentStatus {
     return {
       ...{ version, pid: process.pid, node: owner.node, name: owner.name, startedAt: iso(this.#startedAt) },
       ...{ ready: problem === undefined, phase: this.#ready && problem ? problem : this.#phase },
+      ...this.#memory(),
       problems: this.#allProblems(),
       etcd: {
         ...{ endpoints: options.etcdEndpoints, prefix: options.etcdPrefix, connected: state.connected },
@@ -163,19 +170,39 @@ export class AgentStatus {
 
   #leaseProblems(): string[] {
     if (!this.#holder) return [];
-    const { held, failing } = this.#holder;
+    const { held, failing, refusedBy } = this.#holder;
     const expired = held.expiresAt <= this.#sources.clock.now() ? [`${EXPIRED}: another host may take the subnet`] : [];
     const trouble = failing ? [`renewals of the lease have failed since ${iso(failing.since)}: ${failing.error}`] : [];
-    return [...expired, ...trouble];
+    const other = refusedBy && `another live host (${refusedBy.name}, node ${refusedBy.node}) has our public IP`;
+    const refused = other ? [withCode(`${other}: the lease keeps the old one`, 'ADDRESS_IN_USE')] : [];
+    return [...expired, ...trouble, ...refused];
   }
 
   /** An etcd that is away is one, unless that is what is waited for anyway. */
   #told(): string[] {
     const { connected, reason, error } = this.#sources.cluster.state;
-    const told = [...this.#problems.values()];
+    const told = [...this.#problems.values(), ...this.#fromMemory()];
     if (connected || reason === '' || told.some((one) => one.includes(reason))) return told;
     const text = `etcd is away, the network stays as it is: ${reason}`;
     return [...told, withCode(text, error?.code ?? 'ETCD_UNAVAILABLE')];
+  }
+
+  /** Since when we run from memory, until etcd has given the leases and confirmed ours. */
+  #memory(): Pick<Status, 'fromMemory'> {
+    const since = this.#joined?.fromMemorySince;
+    const { recalledOf } = this.#sources.cluster;
+    if (since === undefined || (this.#holder?.isConfirmed && recalledOf === undefined)) return {};
+    return { fromMemory: { since: iso(since), ...(recalledOf !== undefined && { leasesOf: iso(recalledOf) }) } };
+  }
+
+  #fromMemory(): string[] {
+    const { fromMemory } = this.#memory();
+    if (!fromMemory) return [];
+    const { reason, error } = this.#sources.cluster.state;
+    const { since, leasesOf } = fromMemory;
+    const what = `running from memory since ${since}${leasesOf ? `, by the leases of ${leasesOf}` : ''}`;
+    const why = reason === '' ? 'etcd has not confirmed our lease' : `etcd is away: ${reason}`;
+    return [withCode(`${what}; ${why}`, error?.code ?? 'ETCD_UNAVAILABLE')];
   }
 
   counters(): Counters {

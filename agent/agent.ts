@@ -73,7 +73,7 @@ class Agent {
   async run(): Promise<void> {
     const { options, clock, log } = this.#context;
     const { signal } = this.#tasks;
-    const memory = await Memory.open(options.stateDir, log);
+    const memory = await Memory.open(options.stateDir, options.etcdPrefix, log);
     this.#memory = memory;
     await noteFootprint(memory, options, this.#made);
     const { claim, held, macs } = memory.current;
@@ -83,7 +83,8 @@ class Agent {
     const cluster = new Cluster({ store, prefix: options.etcdPrefix, clock, log, known: memory.known });
     this.#cluster = cluster;
     const status = new AgentStatus({ ...this.#context, owner, cluster, systemd: this.#systemd });
-    memory.onProblem = (problem) => status.setProblem('state', problem);
+    status.watch(() => memory.problem());
+    memory.onProblem = () => status.announce();
     await this.#serve(status);
     this.#tasks.start((ending) => this.#systemd.watch(ending));
     this.#tasks.start((ending) => cluster.follow(ending));
@@ -91,7 +92,7 @@ class Agent {
     this.#kernel = kernel;
     const joined = await join({
       ...{ options, clock, log, signal, owner, cluster, store, kernel, macs },
-      previous: held ?? (await this.#previous()),
+      ...{ previous: held ?? (await this.#previous()), remembered: memory },
       rememberDevices: async (made) => {
         memory.update({ macs: new Map([...memory.current.macs, ...made]) });
         await memory.settled();

@@ -1,4 +1,4 @@
-import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { TartanError, toError } from '../config/errors.ts';
 
@@ -23,12 +23,12 @@ async function modeOf(path: string, otherwise: number): Promise<number> {
   return found ? found.mode & 0o777 : otherwise;
 }
 
-async function writeWhole(path: string, text: string, mode: number): Promise<void> {
+async function writeWhole(path: string, content: string | Iterable<string>, mode: number): Promise<void> {
   // What a crash left of an earlier attempt: the name is fixed so that such never pile up.
   await rm(path, { force: true });
   const file = await open(path, 'wx', mode);
   try {
-    await file.writeFile(text);
+    await writeFile(file, content);
     await file.chmod(mode);
     await file.sync();
   } finally {
@@ -37,22 +37,29 @@ async function writeWhole(path: string, text: string, mode: number): Promise<voi
 }
 
 /**
- * Puts `text` there so that a reader sees the old file or the new one, whole, also after a power cut: temporary file in
- * the same directory, fsync, rename. An existing file keeps its permission bits, as with flannel; the umask is ignored.
- * Rejects with PERMISSION.
+ * Puts the content there so that a reader sees the old file or the new one, whole, also after a power cut: temporary
+ * file in the same directory, fsync, rename. An existing file keeps its permission bits, as with flannel; the umask is
+ * ignored. Rejects with PERMISSION.
+ * @param content in pieces, between which others have their turn.
+ */
+export async function replaceFile(path: string, content: string | Iterable<string>, mode: number): Promise<void> {
+  const temporary = temporaryOf(path);
+  try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+    await writeWhole(temporary, content, await modeOf(path, mode));
+    await rename(temporary, path);
+  } catch (cause) {
+    await rm(temporary, { force: true }).catch(() => undefined);
+    throw new TartanError('PERMISSION', `cannot write ${path}: ${toError(cause).message}`, { cause });
+  }
+}
+
+/**
+ * As replaceFile.
  * @returns whether it was written; an unchanged file is left alone.
  */
 export async function writeFileAtomically(path: string, text: string, mode = 0o644): Promise<boolean> {
-  const temporary = temporaryOf(path);
-  try {
-    if ((await readTextFile(path)) === text) return false;
-    await mkdir(dirname(path), { recursive: true, mode: 0o755 });
-    await writeWhole(temporary, text, await modeOf(path, mode));
-    await rename(temporary, path);
-    return true;
-  } catch (cause) {
-    await rm(temporary, { force: true }).catch(() => undefined);
-    if (cause instanceof TartanError) throw cause;
-    throw new TartanError('PERMISSION', `cannot write ${path}: ${toError(cause).message}`, { cause });
-  }
+  if ((await readTextFile(path)) === text) return false;
+  await replaceFile(path, text, mode);
+  return true;
 }

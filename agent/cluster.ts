@@ -5,6 +5,7 @@ import { Wakeup } from '../config/wakeup.ts';
 import type { Changes, PeerChange } from '../leases/directory.ts';
 import { Directory } from '../leases/directory.ts';
 import type { DirectoryPolicy } from '../leases/directory-entry.ts';
+import type { StoredLease } from '../leases/lease.ts';
 import { addressIdentities } from '../leases/network-checks.ts';
 import type { ClusterView, Keys } from '../leases/registry.ts';
 import { keysUnder, viewOf } from '../leases/registry.ts';
@@ -12,6 +13,7 @@ import type { KeyValue, Store, StoreEvent, StoreVersion } from '../leases/store.
 import { type StoreTrust, trustAfter } from '../leases/store-trust.ts';
 import type { FollowState, RangeSnapshot } from '../leases/watch.ts';
 import { followRange } from '../leases/watch.ts';
+import type { RememberedCluster } from './cluster-file.ts';
 
 /** How long leftovers in the kernel are kept where the store is not the one that made them. */
 const UNKNOWN_STORE_GRACE_MS = 60_000;
@@ -47,6 +49,10 @@ export class Cluster {
   trust: StoreTrust | undefined;
   config: KeyValue | undefined;
   events = 0;
+  /** Another one whenever a list or an event came. */
+  edition = 0;
+  /** Wall clock, ms: of when everything here is, while nothing of it is etcd's yet. */
+  recalledOf: number | undefined;
   /** Why etcd is away, each told once an outage: two that take turns must not fill the log. */
   readonly #reasons = new Set<string>();
   #ownKey: string | undefined;
@@ -111,6 +117,28 @@ export class Cluster {
     return settled ? this.version : undefined;
   }
 
+  /** Ours and those of our peers, as they stand in the store. */
+  get leasesInUse(): readonly StoredLease[] {
+    const own = this.#ownKey === undefined ? undefined : this.directory.all().find(({ key }) => key === this.#ownKey);
+    return [...(own ? [own] : []), ...this.directory.peers.values()];
+  }
+
+  /** Goes by what an earlier run saw, for as long as etcd has not answered. The first list is judged as if it had not. */
+  recall({ kvs, config, savedAt }: RememberedCluster): void {
+    if (this.version !== undefined || this.recalledOf !== undefined) return;
+    this.recalledOf = savedAt;
+    this.config = { key: this.#keys.config, value: config, createRevision: 0, modRevision: 0, lease: '0' };
+    this.#tell(this.directory.applySnapshot(kvs, { continuous: true, now: this.#options.clock.monotonic() }));
+    this.#changed.ring();
+  }
+
+  /** Whether etcd, as far as it was seen, has the lease as it was held. */
+  mayStillHold({ key, value, etcdLease }: Pick<StoredLease, 'key' | 'value' | 'etcdLease'>): boolean {
+    if (this.version === undefined) return true;
+    const stored = this.directory.all().find((lease) => lease.key === key);
+    return stored?.value === value && stored.etcdLease === etcdLease;
+  }
+
   /** The first list where nothing happened since; given out once. */
   takeFreshView(): ClusterView | undefined {
     const view = this.#fresh;
@@ -148,6 +176,11 @@ export class Cluster {
     const { kvs, revision, clusterId, continuous } = snapshot;
     const isFirst = this.version === undefined;
     this.version = { revision, clusterId };
+    this.edition++;
+    if (this.recalledOf !== undefined) {
+      this.#options.log.info('etcd answered: no longer going by remembered leases', { clusterId, revision });
+      this.recalledOf = undefined;
+    }
     this.trust = trustAfter(this.trust, this.version, clock.monotonic());
     if (!continuous && !(isFirst && known === undefined)) {
       this.#options.log.warn('etcd is not the store that we knew: absent leases are kept for a while', {
@@ -175,6 +208,7 @@ export class Cluster {
 
   #onEvents(events: readonly StoreEvent[], revision: number): void {
     this.#fresh = undefined;
+    this.edition++;
     this.events += events.length;
     if (this.version) this.version = { ...this.version, revision };
     if (this.trust && this.version) this.trust = { ...this.trust, version: this.version };

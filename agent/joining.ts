@@ -4,29 +4,28 @@
  *   etcd ─▶ network config ─▶ interface ─▶ backend ─▶ claim (makes the devices) ─▶ held
  *     ▲                                                 │ refused, exhausted, etcd away
  *     └──────────────────── wait ◀──────────────────────┘
+ *
+ * Where etcd does not answer, recollection.ts may give config and lease from memory.
  */
 import type { Backend, DeviceMacs } from '../backends/backend.ts';
+import type { Families } from '../backends/backend-config.ts';
 import { createBackend } from '../backends/backends.ts';
-import type { Kernel } from '../backends/kernel/kernel.ts';
-import type { Clock } from '../config/clock.ts';
 import { jittered } from '../config/clock.ts';
 import type { ErrorCode } from '../config/errors.ts';
 import { TartanError } from '../config/errors.ts';
-import type { Log } from '../config/log.ts';
+import { silentLog } from '../config/log.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
 import { parseNetworkConfig } from '../config/network-config.ts';
-import type { Options } from '../config/options.ts';
 import type { Acquisition } from '../leases/acquisition.ts';
 import { acquire } from '../leases/acquisition.ts';
 import { coverage } from '../leases/coverage.ts';
 import type { AcquireRequest } from '../leases/ground.ts';
 import type { HeldLease } from '../leases/held-lease.ts';
-import type { LeaseOwner } from '../leases/lease.ts';
 import { keysUnder } from '../leases/registry.ts';
 import type { Store } from '../leases/store.ts';
-import type { Cluster } from './cluster.ts';
 import { familiesOf } from './config-families.ts';
 import { prepareDevices } from './own-devices.ts';
+import { Recollection, type RecollectionContext } from './recollection.ts';
 import type { UnderlaySurvey } from './underlay-survey.ts';
 import { surveyUnderlay } from './underlay-survey.ts';
 
@@ -36,21 +35,11 @@ const UNSETTLED_SPREAD_MS = 5_000;
 /** Changes that are waited for are told by a watch; looked at all the same. */
 const LOOK_MS = 60_000;
 
-export interface JoinContext {
-  readonly options: Options;
+export interface JoinContext extends RecollectionContext {
   readonly store: Store;
-  readonly kernel: Kernel;
-  readonly cluster: Cluster;
-  readonly clock: Clock;
-  readonly log: Log;
   readonly signal: AbortSignal;
-  readonly owner: LeaseOwner;
   /** What an earlier run held or wrote into the subnet file. */
   readonly previous: AcquireRequest['previous'];
-  /** MACs that an earlier run published. */
-  readonly macs: DeviceMacs;
-  /** Writes down the devices that will be made. */
-  rememberDevices(macs: DeviceMacs): Promise<void>;
   /** What is waited for, for status; `problem`: something for the operator to mend, and by which code it is known. */
   onPhase(phase: string, problem?: string, code?: ErrorCode): void;
 }
@@ -61,6 +50,8 @@ export interface Joined extends UnderlaySurvey {
   readonly macs: DeviceMacs;
   readonly held: HeldLease;
   readonly transactions: number;
+  /** Wall clock, ms: since when we run by a lease that is only remembered; undefined: it was read or claimed. */
+  readonly fromMemorySince: number | undefined;
 }
 
 /** A network config that makes sense, on this host. */
@@ -80,40 +71,67 @@ interface Ground {
   readonly revision: number;
 }
 
-/** Runs until this host holds a lease. Rejects where waiting can't help: no such interface, the kernel refuses. */
+/**
+ * Runs until this host holds a lease, if only from memory. Rejects where waiting can't help: no such interface, the
+ * kernel refuses.
+ */
 export async function join(context: JoinContext): Promise<Joined> {
   return await new Joining(context).run();
 }
 
 class Joining {
   readonly #context: JoinContext;
+  readonly #recollection: Recollection;
   /** What the log said last: a claim that fails the same way again is not told again. */
   #said: string | undefined;
   /** Whether the last claim failed: what it ran into stays in sight while it is tried again. */
   #failed = false;
   #transactions = 0;
+  #surveyed = false;
 
   constructor(context: JoinContext) {
     this.#context = context;
+    this.#recollection = new Recollection(context);
   }
 
   async run(): Promise<Joined> {
     for (;;) {
       const plan = await this.#plan();
+      if (this.#isUnanswered()) {
+        const joined = await this.#goOn(plan);
+        if (joined) return joined;
+        await this.#waitForAnswer();
+        continue;
+      }
       const leasesBefore = this.#context.cluster.leaseCount;
       const { result, macs } = await this.#claim(plan);
-      if (result === undefined) continue;
-      if ('transactions' in result) this.#transactions += result.transactions;
-      if (result.outcome === 'held') {
-        const { config, backend, survey } = plan;
-        return { config, backend, macs, held: result.held, transactions: this.#transactions, ...survey };
+      if (result === undefined) {
+        const joined = await this.#goOn(plan);
+        if (joined) return joined;
+        await this.#restBeforeRetry();
+        continue;
       }
+      if ('transactions' in result) this.#transactions += result.transactions;
+      if (result.outcome === 'held') return this.#joined(plan, { held: result.held, macs });
       await this.#waitAfter(result, { leases: leasesBefore, revision: plan.revision });
     }
   }
 
+  #joined({ config, backend, survey }: Plan, lease: Pick<Joined, 'held' | 'macs'>, fromMemorySince?: number): Joined {
+    return { config, backend, ...lease, transactions: this.#transactions, fromMemorySince, ...survey };
+  }
+
+  /** Without etcd, where what is remembered allows it. */
+  async #goOn(plan: Plan): Promise<Joined | undefined> {
+    const lease = await this.#recollection.goOn(plan.config, plan.backend);
+    return lease && this.#joined(plan, lease, this.#context.clock.now());
+  }
+
+  #isUnanswered(): boolean {
+    return this.#context.cluster.version === undefined;
+  }
+
   async #plan(): Promise<Plan> {
-    const { kernel, options, log } = this.#context;
     for (;;) {
       const { value, revision } = await this.#storedConfig();
       const parsed = parseNetworkConfig(value);
@@ -123,7 +141,8 @@ class Joining {
       }
       const { config } = parsed;
       const families = familiesOf(config);
-      const survey = await surveyUnderlay(kernel, options, families, log);
+      const survey = await this.#survey(families);
+      if (!survey) continue;
       const created = createBackend(config.backendType, config.backend, families, survey.underlay);
       if (created.ok) return { config, revision, backend: created.backend, survey };
       // What is wrong may be the host's part of it, an MTU or a NAT, which nobody tells about.
@@ -131,22 +150,49 @@ class Joining {
     }
   }
 
+  /** undefined: there is no interface yet, and etcd, which decides whether that matters, has not answered. */
+  async #survey(families: Families): Promise<UnderlaySurvey | undefined> {
+    const { kernel, options, log } = this.#context;
+    // While etcd is waited for the same is surveyed again and again.
+    const isFirst = !this.#surveyed || !this.#isUnanswered();
+    this.#surveyed = true;
+    try {
+      return await surveyUnderlay(kernel, options, families, isFirst ? log : silentLog);
+    } catch (error) {
+      if (!this.#isUnanswered() || !(error instanceof TartanError) || error.code !== 'INTERFACE_NOT_FOUND') throw error;
+      this.#recollection.forgo(error.message);
+      await this.#waitForAnswer();
+      return undefined;
+    }
+  }
+
+  /** Says that etcd is away, and rests until it answers or the memory is to be looked at again. */
+  async #waitForAnswer(): Promise<void> {
+    const { cluster, signal, onPhase } = this.#context;
+    const { reason, error } = cluster.state;
+    const { why, waitMs } = this.#recollection;
+    const problem = [reason, why && `not running from memory: ${why}`].filter(Boolean).join('; ');
+    onPhase('waiting for etcd', problem || undefined, error?.code ?? 'ETCD_UNAVAILABLE');
+    this.#failed = false;
+    await cluster.change(waitMs, signal);
+  }
+
   /** Waits for etcd, and until it has a config. */
   async #storedConfig(): Promise<{ readonly value: string; readonly revision: number }> {
     const { cluster, options, signal, onPhase } = this.#context;
     const key = keysUnder(options.etcdPrefix).config;
     for (;;) {
+      if (this.#isUnanswered()) await this.#recollection.recall();
       const { config } = cluster;
       if (config !== undefined) return { value: config.value, revision: config.modRevision };
-      if (cluster.version === undefined) {
-        const { reason, error } = cluster.state;
-        onPhase('waiting for etcd', reason || undefined, error?.code ?? 'ETCD_UNAVAILABLE');
-      } else {
-        const problem = `etcd has no ${key}; store one: tartan config set FILE`;
-        const code = 'CONFIG_MISSING';
-        this.#tell('there is no network config: waiting for one', { code, key }, problem);
-        onPhase('waiting for the network config', problem, code);
+      if (this.#isUnanswered()) {
+        await this.#waitForAnswer();
+        continue;
       }
+      const problem = `etcd has no ${key}; store one: tartan config set FILE`;
+      const code = 'CONFIG_MISSING';
+      this.#tell('there is no network config: waiting for one', { code, key }, problem);
+      onPhase('waiting for the network config', problem, code);
       this.#failed = false;
       await cluster.change(LOOK_MS, signal);
     }
@@ -192,17 +238,21 @@ class Joining {
       return { result, macs };
     } catch (error) {
       if (!(error instanceof TartanError) || !error.code.startsWith('ETCD_')) throw error;
-      await this.#waitForEtcd(error);
+      this.#noteFailure(error);
       return { result: undefined, macs };
     }
   }
 
-  async #waitForEtcd(error: TartanError): Promise<void> {
-    const { clock, signal, cluster, onPhase } = this.#context;
+  #noteFailure(error: TartanError): void {
+    const { onPhase } = this.#context;
     this.#failed = true;
     const { code, message } = error;
     this.#tell('the lease could not be claimed: trying again', { code, error }, message);
     onPhase(code === 'ETCD_UNAVAILABLE' ? 'waiting for etcd' : 'waiting for etcd to let us in', message, code);
+  }
+
+  async #restBeforeRetry(): Promise<void> {
+    const { clock, signal, cluster } = this.#context;
     await cluster.change(jittered(clock, RETRY_MS.etcd, 0.5), signal);
     await clock.sleep(jittered(clock, 500, 0.5), signal);
   }

@@ -2,78 +2,138 @@ import { toError } from '../config/errors.ts';
 import type { Log } from '../config/log.ts';
 import type { HeldLease } from '../leases/held-lease.ts';
 import type { StoreVersion } from '../leases/store.ts';
-import type { AgentMemory } from './state-file.ts';
-import { loadMemory, saveMemory, stateFile } from './state-file.ts';
+import type { ClusterImage, ClusterRead } from './cluster-file.ts';
+import { loadCluster, saveCluster } from './cluster-file.ts';
+import type { Damage } from './own-file.ts';
+import { damageProblem } from './own-file.ts';
+import type { AgentMemory, HeldState } from './state-file.ts';
+import { loadMemory, saveMemory } from './state-file.ts';
 
-/** The state file while the agent runs: written one change after the other, the last one wins. */
+/** The state directory while the agent runs: written one change after the other, the last one wins. */
 export class Memory {
   readonly #stateDir: string;
+  readonly #prefix: string;
   readonly #log: Log;
+  readonly #damages: Damage[] = [];
+  /** Why a file can't be written, by what that may cost. */
+  readonly #unwritten = new Map<string, string>();
   #current: AgentMemory;
-  #saving: Promise<void> = Promise.resolve();
-  /** Told why the file can't be written, undefined when it can again. */
-  onProblem: (problem: string | undefined) => void = () => undefined;
+  #cluster: Promise<ClusterRead> | undefined;
+  #writing: Promise<unknown> = Promise.resolve();
+  /** Rung when there is something else to tell. */
+  onProblem: () => void = () => undefined;
 
-  private constructor(stateDir: string, log: Log, current: AgentMemory) {
+  private constructor(stateDir: string, prefix: string, log: Log, current: AgentMemory) {
     this.#stateDir = stateDir;
+    this.#prefix = prefix;
     this.#log = log;
     this.#current = current;
   }
 
-  /** Reads the file and writes it at once. Rejects with PERMISSION. */
-  static async open(stateDir: string, log: Log): Promise<Memory> {
-    const { memory, problem } = await loadMemory(stateDir);
-    const file = stateFile(stateDir);
-    if (problem) log.warn('the state file is damaged: set aside', { file, keptAs: `${file}.damaged`, problem });
+  /** Reads the state file and writes it at once. Whatever stands there, and whether it can be written: never rejects. */
+  static async open(stateDir: string, prefix: string, log: Log): Promise<Memory> {
+    const { memory, damage } = await loadMemory(stateDir);
+    const opened = new Memory(stateDir, prefix, log, memory);
+    if (damage) opened.#note(damage);
     // The claim id must outlive a crash between here and the claim, or our own lease would look like a stranger's.
-    await saveMemory(stateDir, memory);
-    return new Memory(stateDir, log, memory);
+    opened.update({});
+    await opened.settled();
+    return opened;
   }
 
   get current(): AgentMemory {
     return this.#current;
   }
 
+  get held(): HeldState | undefined {
+    return this.#current.held;
+  }
+
+  /** What is amiss with the files, for the operator; undefined: nothing. */
+  problem(): string | undefined {
+    const costs = [...this.#unwritten].map(([cost, why]) => `${cost}: ${why}`);
+    const problems = [...costs, ...this.#damages.flatMap((one) => damageProblem(one) ?? [])];
+    return problems.length > 0 ? problems.join('; ') : undefined;
+  }
+
   /** A file that can't be written is a problem to show, never a reason to stop. */
   update(change: Partial<AgentMemory>): void {
     this.#current = { ...this.#current, ...change };
-    this.#saving = this.#saving.then(() => this.#save());
+    void this.#write('a restart may get another subnet', () => saveMemory(this.#stateDir, this.#current));
   }
 
   /** @param seen the store as it was when the lease was held; undefined: not to be relied on, the one before stays. */
-  hold(held: HeldLease, seen: StoreVersion | undefined): void {
-    const { key, value, subnet, subnet6, etcdLease, expiresAt, attributes } = held;
-    const { clusterId, revision } = seen ?? this.#current.held ?? { clusterId: '', revision: 0 };
-    const { publicIp } = attributes;
-    this.update({ held: { key, value, subnet, subnet6, etcdLease, expiresAt, publicIp, clusterId, revision } });
+  hold({ attributes, ...held }: HeldLease, seen: StoreVersion | undefined): void {
+    this.update({ held: { ...held, publicIp: attributes.publicIp, seen: seen ?? this.held?.seen } });
   }
 
   /** The store as last seen, with the lease still held in it; undefined: as in `hold`. */
   see(seen: StoreVersion | undefined): void {
-    const { held } = this.#current;
-    if (!held || !seen || (held.clusterId === seen.clusterId && held.revision === seen.revision)) return;
+    const { held } = this;
+    if (!held || !seen || (held.seen?.clusterId === seen.clusterId && held.seen.revision === seen.revision)) return;
     const { clusterId, revision } = seen;
-    this.update({ held: { ...held, clusterId, revision } });
+    this.update({ held: { ...held, seen: { clusterId, revision } } });
   }
 
   /** The store that was known when the lease was last held. */
   get known(): StoreVersion | undefined {
-    const { held } = this.#current;
-    return held && held.clusterId !== '' ? { clusterId: held.clusterId, revision: held.revision } : undefined;
+    return this.held?.seen;
+  }
+
+  /** Writes the cluster down, after the store that it is of. @returns whether that could be done */
+  keep(image: ClusterImage): Promise<boolean> {
+    this.see(image);
+    return this.#write('a start without etcd may know old peers', () =>
+      saveCluster(this.#stateDir, this.#prefix, image),
+    );
+  }
+
+  /** The cluster as an earlier run kept it, for the lease remembered. Read once. */
+  cluster(): Promise<ClusterRead> {
+    this.#cluster ??= this.#readCluster();
+    return this.#cluster;
   }
 
   /** Resolves when everything so far is written, or could not be. */
   async settled(): Promise<void> {
-    await this.#saving;
+    await this.#writing;
   }
 
-  async #save(): Promise<void> {
-    try {
-      await saveMemory(this.#stateDir, this.#current);
-      this.onProblem(undefined);
-    } catch (error) {
-      this.#log.error('the state file could not be written', { error });
-      this.onProblem(`a restart may get another subnet: ${toError(error).message}`);
+  async #readCluster(): Promise<ClusterRead> {
+    const read = await loadCluster(this.#stateDir, this.#prefix);
+    if (!read.ok) {
+      if (read.damage) this.#note(read.damage);
+      return read;
     }
+    const { known } = this;
+    const { clusterId, revision } = read.cluster;
+    // The state file is written first: what is newer than it was not written by the run that held the lease.
+    const fits = known !== undefined && known.clusterId === clusterId && known.revision >= revision;
+    return fits ? read : { ok: false, reason: 'the leases remembered are of another store than the own lease' };
+  }
+
+  #note(damage: Damage): void {
+    const { file, problem, keptAs } = damage;
+    this.#damages.push(damage);
+    this.#log.warn('a file of the state directory is not believed: set aside', { file, keptAs, problem });
+    this.onProblem();
+  }
+
+  #write(cost: string, work: () => Promise<void>): Promise<boolean> {
+    const done = this.#writing.then(async () => {
+      try {
+        await work();
+        this.#unwritten.delete(cost);
+        return true;
+      } catch (error) {
+        if (!this.#unwritten.has(cost)) this.#log.error('the state directory can not be written to', { error });
+        this.#unwritten.set(cost, toError(error).message);
+        return false;
+      } finally {
+        this.onProblem();
+      }
+    });
+    this.#writing = done;
+    return done;
   }
 }

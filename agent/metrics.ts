@@ -26,6 +26,11 @@ const GAUGES: readonly Reading[] = [
   { name: 'tartan_ready', help: '1 once device, lease and files are there.', read: (s) => Number(s.ready) },
   { name: 'tartan_in_step', help: '1 while the kernel holds what the leases say.', read: (s) => Number(s.inStep) },
   { name: 'tartan_etcd_connected', help: '1 while the watch on etcd is up.', read: (s) => Number(s.etcd.connected) },
+  {
+    name: 'tartan_from_memory',
+    help: '1 while it runs from memory: etcd has not answered since the start.',
+    read: (s) => Number(s.fromMemory !== undefined),
+  },
   { name: 'tartan_peers', help: 'Peer leases in use.', read: (s) => s.peers.length },
   { name: 'tartan_refused_leases', help: 'Leases that are kept out of the kernel.', read: (s) => s.refusedCount },
   {

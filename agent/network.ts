@@ -5,6 +5,7 @@
  *     ▲                   ▲                              ▲                                ▲
  *   Holder            Reconciler              the config, followed live               Cluster
  */
+import { createBackend } from '../backends/backends.ts';
 import type { Kernel } from '../backends/kernel/kernel.ts';
 import { Reconciler } from '../backends/reconciler.ts';
 import { shadowProblem } from '../backends/shadows.ts';
@@ -12,6 +13,7 @@ import type { Prefix } from '../config/address.ts';
 import { toError } from '../config/errors.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
 import { answerChallenges } from '../leases/challenge.ts';
+import type { DirectoryPolicy } from '../leases/directory-entry.ts';
 import { Holder } from '../leases/holder.ts';
 import type { LeaseAttributes, LeaseOwner } from '../leases/lease.ts';
 import type { Store } from '../leases/store.ts';
@@ -19,14 +21,17 @@ import type { AgentContext } from './agent-context.ts';
 import type { AgentStatus } from './agent-status.ts';
 import type { Cluster } from './cluster.ts';
 import { configProblem, configProblemCode, judgeConfig } from './config-change.ts';
-import { networksOf } from './config-families.ts';
+import { familiesOf, networksOf } from './config-families.ts';
 import { keepForwarding } from './forwarding.ts';
 import type { Joined } from './joining.ts';
 import type { Memory } from './memory.ts';
 import { logPeers } from './peer-log.ts';
 import { peerPolicy } from './peer-policy.ts';
-import { publish, publishedFiles } from './publisher.ts';
+import { type Publication, publish, publishedFiles } from './publisher.ts';
+import { keepRemembering } from './remembering.ts';
 import type { Tasks } from './tasks.ts';
+import { type SurveyChange, surveyAgain, type UnderlaySurvey } from './underlay-survey.ts';
+import { UnderlayWatch } from './underlay-watch.ts';
 import { clearDevices, type Made } from './withdrawal.ts';
 
 const LOOK_AT_DEVICE_MS = 500;
@@ -35,7 +40,6 @@ const ANNOUNCE_MS = 60_000;
 /** A pass over the kernel under way is waited for: whoever clears the kernel afterwards must be the last to write. */
 const PASS_WITHIN_MS = 10_000;
 const LOOK_AT_EXPIRY_MS = 1_000;
-const REMEMBER_STORE_MS = 60_000;
 
 export interface NetworkParts {
   readonly context: AgentContext;
@@ -51,6 +55,8 @@ export interface NetworkParts {
 
 export class Network {
   readonly #parts: NetworkParts;
+  /** What was joined, by the host as it is now. */
+  #joined: Joined;
   /** The config that this run works by: what needs a restart is not taken over. */
   #running: NetworkConfig;
   /** What earlier runs made for another config: theirs until it is swept. */
@@ -59,11 +65,14 @@ export class Network {
   #complete = false;
   /** What was last said of the config. */
   #configProblem: string | undefined;
+  /** Whether the files are there: before, nobody has been told of this network. */
+  #isUp = false;
   #publishing: Promise<void> = Promise.resolve();
 
   constructor(parts: NetworkParts) {
     const { joined, memory } = parts;
     this.#parts = parts;
+    this.#joined = joined;
     this.#running = joined.config;
     const { macs, networks } = memory.current;
     this.#leftovers = { macs: new Map([...macs].filter(([name]) => !joined.macs.has(name))), networks };
@@ -71,21 +80,26 @@ export class Network {
 
   /** Resolves when this host is ready; its tasks go on. */
   async bringUp(): Promise<void> {
-    const { context, cluster, status, joined, memory } = this.#parts;
+    const { context, cluster, status, memory } = this.#parts;
     const { options, log } = context;
-    const { config, backend, held, macs } = joined;
-    status.join(joined);
+    const { held, macs } = this.#joined;
+    status.join(this.#joined);
     const made = { macs: new Map([...this.#leftovers.macs, ...macs]), networks: this.#networks() };
     memory.update({ ...made, files: [...new Set([...memory.current.files, ...publishedFiles(options)])] });
-    await memory.settled();
     const holder = this.#hold();
-    const reconciler = await this.#program();
-    await keepForwarding(this.#parts);
+    await memory.settled();
+    const reconciler = await this.#program(holder);
+    await keepForwarding({ ...this.#parts, joined: this.#joined });
     status.watch(() => shadowProblem(reconciler.shadows()));
-    await publish({ config, own: held, mtuBytes: backend.mtuBytes }, options, log);
+    const joined = this.#joined;
+    await publish(this.#publication(), options, log);
+    this.#isUp = true;
+    // The host may have changed while they were written.
+    if (this.#joined !== joined) this.#republish();
     status.setReady();
-    log.info('ready', { subnet: held.subnet, backend: backend.type, dev: joined.underlay.dev, mtu: backend.mtuBytes });
-    cluster.serve(peerPolicy(joined, networksOf(config), options.etcdEndpoints), {
+    const { backend, underlay } = joined;
+    log.info('ready', { subnet: held.subnet, backend: backend.type, dev: underlay.dev, mtu: backend.mtuBytes });
+    cluster.serve(this.#policy(), {
       onPeers: (changes, complete) => {
         logPeers(changes, log);
         reconciler.update(changes, complete);
@@ -97,7 +111,8 @@ export class Network {
     this.#parts.tasks.start((signal) => cluster.sweep(signal));
     this.#parts.tasks.start((signal) => this.#sweepLeftovers(reconciler, signal));
     this.#parts.tasks.start((signal) => this.#announce(signal));
-    this.#parts.tasks.start((signal) => this.#rememberStore(signal));
+    const remembering = { cluster, memory, clock: context.clock };
+    this.#parts.tasks.start((signal) => keepRemembering(remembering, () => this.#running.text, signal));
     this.#parts.tasks.start((signal) => this.#watchExpiry(holder, signal));
   }
 
@@ -119,15 +134,6 @@ export class Network {
     }
   }
 
-  /** A store restored to what it was before the last renewal must be known again as one that went back. */
-  async #rememberStore(signal: AbortSignal): Promise<never> {
-    const { context, cluster, memory } = this.#parts;
-    for (;;) {
-      await context.clock.sleep(REMEMBER_STORE_MS, signal);
-      memory.see(cluster.settledVersion);
-    }
-  }
-
   /** The connection to etcd comes and goes, and with it what systemd shows. */
   async #announce(signal: AbortSignal): Promise<never> {
     for (;;) {
@@ -138,19 +144,31 @@ export class Network {
 
   /** Networks whose routes are ours. */
   #networks(): readonly Prefix[] {
-    return [...new Set([...networksOf(this.#parts.joined.config, this.#running), ...this.#leftovers.networks])];
+    return [...new Set([...networksOf(this.#joined.config, this.#running), ...this.#leftovers.networks])];
+  }
+
+  #policy(): DirectoryPolicy {
+    const networks = networksOf(this.#joined.config, this.#running);
+    return peerPolicy(this.#joined, networks, this.#parts.context.options.etcdEndpoints);
+  }
+
+  #publication(): Publication {
+    const { held, backend } = this.#joined;
+    return { config: this.#running, own: held, mtuBytes: backend.mtuBytes };
   }
 
   /** Before anything else: our answer to a challenge must not wait for the kernel. */
   #hold(): Holder {
-    const { context, tasks, store, cluster, status, joined, memory, owner } = this.#parts;
+    const { context, tasks, store, cluster, status, memory, owner } = this.#parts;
     const { options, clock, log } = context;
+    const joined = this.#joined;
     const prefix = options.etcdPrefix;
     const holder = new Holder({ store, prefix, clock, log, signal: tasks.signal }, joined.held, {
       marginSeconds: options.subnetLeaseRenewMargin * 60,
-      isOurDevice: (attributes) => isOurDevice(joined, attributes),
+      isOurDevice: (attributes) => isOurDevice(this.#joined, attributes),
       flanneldsLive: () => cluster.directory.all().some((lease) => lease.owner === undefined),
       onHeld: (held) => memory.hold(held, cluster.settledVersion),
+      unconfirmed: joined.fromMemorySince === undefined ? undefined : 'etcd has not answered since the start',
     });
     memory.hold(joined.held, cluster.settledVersion);
     status.hold(holder);
@@ -160,10 +178,10 @@ export class Network {
   }
 
   /** Our device with its address; waits where the kernel refuses them. */
-  async #program(): Promise<Reconciler> {
-    const { context, tasks, kernel, status, joined } = this.#parts;
+  async #program(holder: Holder): Promise<Reconciler> {
+    const { context, tasks, kernel, status } = this.#parts;
     const { options, clock, log } = context;
-    const { backend, held, macs, underlay } = joined;
+    const { backend, held, macs, underlay } = this.#joined;
     const reconciler = await Reconciler.start({
       ...{ kernel, backend, clock, log, underlay: underlay.dev, networks: this.#networks() },
       ...{ resyncSeconds: options.resync, nexthopObjects: options.nexthopObjects === 'auto' },
@@ -173,6 +191,7 @@ export class Network {
     tasks.start(() => programmed, PASS_WITHIN_MS);
     await programmed;
     tasks.start((signal) => reconciler.run(signal), PASS_WITHIN_MS);
+    tasks.start((signal) => this.#watchUnderlay(holder, reconciler).run(signal));
     for (;;) {
       const [missing] = reconciler.step().missing;
       if (!missing) return reconciler;
@@ -181,10 +200,54 @@ export class Network {
     }
   }
 
+  #watchUnderlay(holder: Holder, reconciler: Reconciler): UnderlayWatch {
+    const { kernel, context } = this.#parts;
+    const { options, clock, log } = context;
+    return new UnderlayWatch({
+      ...{ kernel, clock, log, resyncSeconds: options.resync, current: () => this.#joined },
+      look: (current, areRoutesInDoubt) =>
+        surveyAgain(kernel, options, familiesOf(this.#joined.config), current, areRoutesInDoubt),
+      onChange: (change) => this.#followHost(change, holder, reconciler),
+    });
+  }
+
+  /** The host is no longer what it was: device, files, lease and what is taken as a peer follow, or it is said why not. */
+  async #followHost(change: SurveyChange, holder: Holder, reconciler: Reconciler): Promise<void> {
+    const { context, store, cluster, status, owner } = this.#parts;
+    const { log } = context;
+    const next = change.ok ? this.#joinedBy(change.survey) : change.reason;
+    const problem = typeof next === 'string' ? next : change.ok ? change.note : undefined;
+    const code = change.ok && typeof next === 'string' ? 'CONFIG_INVALID' : 'INTERFACE_NOT_FOUND';
+    status.setProblem('interface', problem, problem === undefined ? undefined : code);
+    if (problem) log.error('the external interface is not what it was', { code, problem });
+    if (typeof next === 'string') return;
+    const { underlay, backend, held, macs } = next;
+    const { dev, mtuBytes: mtu, publicIp, publicIp6 } = underlay;
+    log.info('following the external interface', { dev, mtu, publicIp, publicIp6 });
+    const before = this.#joined.underlay;
+    if (before.ip !== underlay.ip || before.ip6 !== underlay.ip6) store.reconnect();
+    this.#joined = next;
+    status.follow(next);
+    await reconciler.moveTo({ backend, underlay: dev, device: backend.device(held, macs) });
+    // Peers may send to the new address once the device is there.
+    holder.advertise({ ...backend.advertise(macs), owner });
+    if (!this.#isUp) return;
+    cluster.judge(this.#policy());
+    this.#republish();
+  }
+
+  /** @returns why the network can't be as configured on such a host, where it can't. */
+  #joinedBy(survey: UnderlaySurvey): Joined | string {
+    const { config } = this.#joined;
+    const created = createBackend(config.backendType, config.backend, familiesOf(config), survey.underlay);
+    if (created.ok) return { ...this.#joined, ...survey, backend: created.backend };
+    return `the external interface changed, and the network can't follow: ${created.problems.join('; ')}`;
+  }
+
   /** The config key as it is now: what a running agent can follow is followed, the rest is said. */
   #followConfig(text: string | undefined, reconciler: Reconciler): void {
-    const { context, cluster, status, joined, memory } = this.#parts;
-    const { options, log } = context;
+    const { context, cluster, status, memory } = this.#parts;
+    const { log } = context;
     const change = judgeConfig(this.#running, text);
     const problem = configProblem(change);
     const code = configProblemCode(change);
@@ -197,8 +260,8 @@ export class Network {
     status.setConfig(change.config);
     memory.update({ networks: this.#networks() });
     reconciler.setNetworks(this.#networks());
-    cluster.judge(peerPolicy(joined, networksOf(joined.config, change.config), options.etcdEndpoints));
-    this.#publishing = this.#publishing.then(() => this.#republish(change.config));
+    cluster.judge(this.#policy());
+    this.#republish();
   }
 
   /**
@@ -206,7 +269,7 @@ export class Network {
    * carry what the new ones do not yet.
    */
   async #sweepLeftovers(reconciler: Reconciler, signal: AbortSignal): Promise<void> {
-    const { context, kernel, memory, joined } = this.#parts;
+    const { context, kernel, memory } = this.#parts;
     const { clock, log } = context;
     do await clock.sleep(LOOK_FOR_LEFTOVERS_MS, signal);
     while (!this.#complete || !reconciler.step().inStep);
@@ -222,17 +285,21 @@ export class Network {
     }
     this.#leftovers = { macs: new Map(), networks: [] };
     reconciler.setNetworks(this.#networks());
-    memory.update({ macs: joined.macs, networks: this.#networks() });
+    memory.update({ macs: this.#joined.macs, networks: this.#networks() });
   }
 
-  async #republish(config: NetworkConfig): Promise<void> {
-    const { context, status, joined } = this.#parts;
+  #republish(): void {
+    this.#publishing = this.#publishing.then(() => this.#rewriteFiles());
+  }
+
+  async #rewriteFiles(): Promise<void> {
+    const { context, status } = this.#parts;
     const { options, log } = context;
     try {
-      await publish({ config, own: joined.held, mtuBytes: joined.backend.mtuBytes }, options, log);
+      await publish(this.#publication(), options, log);
       status.setProblem('files', undefined);
     } catch (error) {
-      log.error('the files could not be rewritten for the new network config', { error });
+      log.error('the files could not be rewritten', { error });
       status.setProblem('files', `${toError(error).message}; mend it and restart the agent`);
     }
   }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Backend, DeviceMacs } from '../backends/backend.ts';
-import type { Kernel } from '../backends/kernel/kernel.ts';
+import type { Kernel, KernelRefusal } from '../backends/kernel/kernel.ts';
 import { formatOperation } from '../backends/operation-text.ts';
 import type { LinkInfo, Operation } from '../backends/state.ts';
 import type { Mac } from '../config/address.ts';
@@ -10,7 +10,8 @@ import type { LeaseAttributes } from '../leases/lease.ts';
 
 /**
  * Makes the backend's devices before the lease names them. Each has the MAC that the lease already publishes, else the
- * one it has, else the one it had in an earlier run, else a random one; the kernel's answer is what is published.
+ * one it has, else the one it had in an earlier run, else a random one; where the kernel refuses that one, another. What
+ * the kernel has is what is published.
  * Rejects with KERNEL, or PERMISSION where a capability is missing.
  * @param target the lease that is taken on.
  * @param remember writes down what will be made, where that is news: after a crash `tartan down` must know of it.
@@ -31,18 +32,48 @@ export async function prepareDevices(
     macFromRandom(randomBytes(6));
   const wanted = new Map(backend.devices.map((name) => [name, macOf(name)]));
   if (backend.devices.some((name) => !remembered.has(name))) await remember(wanted);
-  const objects = backend.device(undefined, wanted);
-  const operations = objects.map((object): Operation => ({ verb: 'set', object, why: 'our device' }));
+  const refused = await make(kernel, backend, wanted);
+  if (refused.length === 0) return await macsNow(kernel, wanted);
+  // A MAC that this kernel does not take can't be kept: peers follow another one as soon as the lease has it.
+  const others = new Map(wanted);
+  for (const { name, mac } of refused) others.set(name, otherThan(mac, existingMac(links, name)));
+  await remember(others);
+  for (const { operation, refusal } of await make(kernel, backend, others)) throw failure(operation, refusal);
+  return await macsNow(kernel, others);
+}
+
+interface Refused {
+  readonly name: string;
+  readonly mac: Mac;
+  readonly operation: Operation;
+  readonly refusal: KernelRefusal;
+}
+
+/** @returns the devices that the kernel refused. Rejects with PERMISSION. */
+async function make(kernel: Kernel, backend: Backend, macs: DeviceMacs): Promise<readonly Refused[]> {
+  const links = backend.device(undefined, macs).filter((object) => object.kind === 'link');
+  const operations = links.map((object): Operation => ({ verb: 'set', object, why: 'our device' }));
   const results = await kernel.apply(operations);
-  for (const [i, operation] of operations.entries()) {
-    const refusal = results[i];
-    if (!refusal) continue;
+  return links.flatMap(({ name, mac }, i) => {
+    const [operation, refusal] = [operations[i], results[i]];
+    if (!operation || !refusal) return [];
     if (refusal.errno === 'EPERM') throw lacksCapability(operation);
-    const message = `the kernel refused "${formatOperation(operation)}": ${refusal.errno} ${refusal.detail}`;
-    throw new TartanError('KERNEL', message.trimEnd(), { data: { ...refusal } });
-  }
-  const made = await kernel.links();
-  return new Map([...wanted].map(([name, mac]) => [name, existingMac(made, name) ?? mac]));
+    return [{ name, mac, operation, refusal }];
+  });
+}
+
+async function macsNow(kernel: Kernel, wanted: DeviceMacs): Promise<DeviceMacs> {
+  const links = await kernel.links();
+  return new Map([...wanted].map(([name, mac]) => [name, existingMac(links, name) ?? mac]));
+}
+
+function otherThan(refused: Mac, existing: Mac | undefined): Mac {
+  return existing !== undefined && existing !== refused ? existing : macFromRandom(randomBytes(6));
+}
+
+function failure(operation: Operation, refusal: KernelRefusal): TartanError {
+  const message = `the kernel refused "${formatOperation(operation)}": ${refusal.errno} ${refusal.detail}`;
+  return new TartanError('KERNEL', message.trimEnd(), { data: { ...refusal } });
 }
 
 function lacksCapability(operation: Operation): TartanError {

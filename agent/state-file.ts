@@ -3,31 +3,32 @@
  * objects and files it made (`tartan down` must find them with etcd gone). Never believed where it does not fit:
  *
  *     { "version": 1, "claim": "<32 hex digits>",
- *       "held": { "key", "value", "subnet", "subnet6", "publicIp", "etcdLease", "expiresAt", "clusterId", "revision" },
+ *       "held": { "key", "value", "subnet", "subnet6", "publicIp", "etcdLease", "sideLease", "ttlSeconds", "expiresAt",
+ *                 "modRevision", "clusterId", "seen": { "clusterId", "revision" } },
  *       "macs": { "flannel.1": "c2:88:f0:5b:5f:ac" }, "networks": ["10.5.0.0/16"], "files": ["/run/flannel/subnet.env"],
- *       "journal": what was changed besides, see journal.ts }
+ *       "journal": what was changed besides, see journal.ts,
+ *       "sha256": "<of all that, without spaces>" }
  */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { Ip, Mac, Prefix } from '../config/address.ts';
 import { parseIp, parseMac, parsePrefix } from '../config/address.ts';
 import type { JsonObject } from '../config/go-json.ts';
 import { isJsonObject } from '../config/go-json.ts';
-import type { LeaseSubnets } from '../leases/lease.ts';
-import { readTextFile, writeFileAtomically } from './atomic-file.ts';
+import type { HeldLease } from '../leases/held-lease.ts';
+import type { StoreVersion } from '../leases/store.ts';
+import { writeFileAtomically } from './atomic-file.ts';
 import { EMPTY_JOURNAL, formatJournal, type Journal, parseJournal } from './journal.ts';
+import { type Damage, readOwnFile, setAside } from './own-file.ts';
 
 const VERSION = 1;
+const MAX_BYTES = 1 << 20;
 
-export interface HeldState extends LeaseSubnets {
-  readonly key: string;
-  readonly value: string;
-  readonly etcdLease: string;
-  /** Wall clock, ms; Infinity (null in the file) for a reservation. */
-  readonly expiresAt: number;
+/** `expiresAt` is null in the file where it is Infinity. */
+export interface HeldState extends Omit<HeldLease, 'attributes'> {
   readonly publicIp: Ip | undefined;
-  readonly clusterId: string;
-  readonly revision: number;
+  /** The store when it was last relied on; undefined: never. */
+  readonly seen: StoreVersion | undefined;
 }
 
 export interface AgentMemory {
@@ -56,16 +57,37 @@ export function freshMemory(): AgentMemory {
 }
 
 function parseHeld(value: JsonObject): HeldState | undefined {
-  const { key, value: text, etcdLease, expiresAt, publicIp, clusterId, revision } = value;
+  const { key, value: text, etcdLease, clusterId, sideLease, publicIp } = value;
   const subnet = prefixIn(value['subnet']);
   const subnet6 = prefixIn(value['subnet6']);
-  if (!subnet || typeof key !== 'string' || typeof text !== 'string' || typeof etcdLease !== 'string') return undefined;
-  if (typeof clusterId !== 'string' || typeof revision !== 'number') return undefined;
+  if (!subnet || typeof key !== 'string' || typeof text !== 'string' || typeof clusterId !== 'string') return undefined;
+  if (!isLeaseId(etcdLease) || !(sideLease === undefined || isLeaseId(sideLease))) return undefined;
+  const numbers = parseNumbers(value, etcdLease);
+  if (!numbers) return undefined;
   return {
-    ...{ key, value: text, etcdLease, subnet, subnet6, clusterId, revision },
-    expiresAt: typeof expiresAt === 'number' ? expiresAt : Number.POSITIVE_INFINITY,
+    ...{ key, value: text, etcdLease, sideLease, subnet, subnet6, clusterId, ...numbers },
     publicIp: typeof publicIp === 'string' ? parseIp(publicIp) : undefined,
+    seen: parseVersion(value['seen']),
   };
+}
+
+/** Only a reservation, which has no etcd lease, never expires. */
+function parseNumbers(
+  { modRevision, ttlSeconds, expiresAt }: JsonObject,
+  etcdLease: string,
+): Pick<HeldState, 'modRevision' | 'ttlSeconds' | 'expiresAt'> | undefined {
+  if (typeof modRevision !== 'number' || typeof ttlSeconds !== 'number') return undefined;
+  if (etcdLease === '0') return { modRevision, ttlSeconds, expiresAt: Number.POSITIVE_INFINITY };
+  return typeof expiresAt === 'number' ? { modRevision, ttlSeconds, expiresAt } : undefined;
+}
+
+function parseVersion(value: unknown): StoreVersion | undefined {
+  const { clusterId, revision } = isJsonObject(value) ? value : {};
+  return typeof clusterId === 'string' && typeof revision === 'number' ? { clusterId, revision } : undefined;
+}
+
+function isLeaseId(value: unknown): value is string {
+  return typeof value === 'string' && /^\d{1,20}$/.test(value);
 }
 
 function prefixIn(value: unknown): Prefix | undefined {
@@ -85,13 +107,16 @@ function parseMacs(value: unknown): Map<string, Mac> {
 export function parseMemory(text: string | undefined): MemoryRead {
   if (text === undefined) return { memory: freshMemory(), problem: undefined };
   const nothing = (problem: string): MemoryRead => ({ memory: freshMemory(), problem });
+  if (!text.endsWith('\n')) return nothing('it is cut off');
   try {
     const value: unknown = JSON.parse(text);
     if (!isJsonObject(value)) return nothing('it holds no JSON object');
-    const { version, claim } = value;
+    const { sha256, ...rest } = value;
+    const { version, claim } = rest;
     if (version !== VERSION) return nothing(`its version is ${JSON.stringify(version)}, not ${VERSION}`);
+    if (sha256 !== digest(rest)) return nothing('its checksum is wrong');
     if (typeof claim !== 'string' || !/^[0-9a-f]{32}$/.test(claim)) return nothing('it has no claim id');
-    return parseRest(claim, value);
+    return parseRest(claim, rest);
   } catch {
     return nothing('it is no JSON');
   }
@@ -111,23 +136,32 @@ function parseRest(claim: string, { held, macs, networks, files, journal }: Json
 
 export function formatMemory({ claim, held, macs, networks, files, journal }: AgentMemory): string {
   const made = { macs: Object.fromEntries(macs), networks, files, journal: formatJournal(journal) };
-  const value = { version: VERSION, claim, held: held ?? null, ...made };
-  return `${JSON.stringify(value, null, 2)}\n`;
+  return seal({ version: VERSION, claim, held: held ?? null, ...made });
+}
+
+/** The file's text, with the checksum by which it is believed. */
+export function seal(value: JsonObject): string {
+  return `${JSON.stringify({ ...value, sha256: digest(value) }, null, 2)}\n`;
+}
+
+function digest(value: JsonObject): string {
+  return createHash('sha256').update(JSON.stringify(value)).digest('hex');
 }
 
 export function stateFile(stateDir: string): string {
   return join(stateDir, 'state.json');
 }
 
-/** Reads the memory; a file that is not believed is kept beside as `state.json.damaged`. */
-export async function loadMemory(stateDir: string): Promise<MemoryRead> {
+/** Reads the memory; a file that is not believed is kept beside as `state.json.damaged`. Never rejects. */
+export async function loadMemory(stateDir: string): Promise<MemoryRead & { readonly damage: Damage | undefined }> {
   const path = stateFile(stateDir);
-  const text = await readTextFile(path);
-  const read = parseMemory(text);
-  if (read.problem !== undefined && text !== undefined) await writeFileAtomically(`${path}.damaged`, text, 0o600);
-  return read;
+  const found = await readOwnFile(path, MAX_BYTES);
+  const read =
+    found && 'problem' in found ? { memory: freshMemory(), problem: found.problem } : parseMemory(found?.text);
+  return { ...read, damage: read.problem === undefined ? undefined : await setAside(path, read.problem) };
 }
 
+/** Rejects with PERMISSION. */
 export async function saveMemory(stateDir: string, memory: AgentMemory): Promise<void> {
   await writeFileAtomically(stateFile(stateDir), formatMemory(memory), 0o600);
 }

@@ -46,6 +46,8 @@ export interface Status {
   readonly ready: boolean;
   /** What the agent does or waits for, in words. */
   readonly phase: string;
+  /** Where etcd has not answered since the start. `leasesOf`: when it last said what is gone by. */
+  readonly fromMemory?: { readonly since: string; readonly leasesOf?: string };
   /** Everything that an operator should know and that is not as it should be. */
   readonly problems: readonly string[];
   readonly etcd: {
@@ -122,7 +124,7 @@ function facts(status: Status, now: number): string[][] {
   const rows = [
     [
       'agent',
-      `${status.ready ? 'ready' : 'not ready'}: ${status.phase} (pid ${status.pid}, up ${ago(status.startedAt, now)})`,
+      `${status.ready ? 'ready' : 'not ready'}: ${status.phase}${status.fromMemory ? ', from memory' : ''} (pid ${status.pid}, up ${ago(status.startedAt, now)})`,
     ],
     ['node', `${status.name} (${status.node})`],
     ['etcd', etcdLine(etcd, now)],

@@ -2,8 +2,10 @@ import type { Ip, Mac } from '../config/address.ts';
 import type { Lease, LeaseAttributes, LeaseSubnets } from '../leases/lease.ts';
 import type { Address, KernelObject, Link } from './state.ts';
 
-/** The interface that the hosts reach each other by, as selected at start. */
+/** The interface that the hosts reach each other by: as selected at start, and followed since. */
 export interface Underlay {
+  /** By which it is known again under another name. */
+  readonly index: number;
   readonly dev: string;
   readonly mtuBytes: number;
   /** The interface's own addresses that were chosen, per family. */

@@ -12,7 +12,7 @@ interface Peer {
 }
 
 export class DesiredState {
-  readonly #backend: Backend;
+  #backend: Backend;
   readonly #ids: NexthopIds | undefined;
   readonly #context: PeerContext;
   readonly #objects = new Map<string, KernelObject>();
@@ -46,6 +46,12 @@ export class DesiredState {
     const changed = this.#changed;
     this.#changed = new Set();
     return changed;
+  }
+
+  /** Peers are reached otherwise from now on: all are computed again. */
+  setBackend(backend: Backend): void {
+    this.#backend = backend;
+    this.recompute(() => true);
   }
 
   setDevice(objects: readonly KernelObject[]): void {

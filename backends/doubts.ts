@@ -25,7 +25,6 @@ const METRIC_OF_NONE = -1;
 export interface Judgement {
   readonly view: KernelView;
   readonly desired: DesiredState;
-  readonly underlay: string;
   /** Whether it matters which peers are neighbours on the underlay. */
   readonly directRouting: boolean;
   /** Called whenever something new is in doubt. */
@@ -36,6 +35,8 @@ export interface InDoubt {
   readonly kinds: ReadonlySet<ObjectKind>;
   /** Which peers are neighbours on the underlay. */
   readonly onLink: boolean;
+  /** A device or an address came or went: what the kernel refused without it, it may take now. */
+  readonly footing: boolean;
 }
 
 export class Doubts {
@@ -43,14 +44,22 @@ export class Doubts {
   #policy: Ownership;
   #kinds = new Set<ObjectKind>();
   #onLink = false;
+  #footing = false;
+  #underlay: string;
   /** Destinations in our networks, wanted by no peer, to which others have made routes since the last reading. */
   readonly #strangers = new Set<Prefix>();
   /** Events that came while the view was changing: judged when it is at rest, and our own are recognised. */
   #held: KernelEvent[] | undefined;
 
-  constructor(by: Judgement, policy: Ownership) {
+  /** `underlay`: name of the external interface. */
+  constructor(by: Judgement, policy: Ownership, underlay: string) {
     this.#by = by;
     this.#policy = policy;
+    this.#underlay = underlay;
+  }
+
+  set underlay(name: string) {
+    this.#underlay = name;
   }
 
   set policy(policy: Ownership) {
@@ -64,15 +73,17 @@ export class Doubts {
   /** Hands over what is in doubt, to be looked at. */
   take(): InDoubt {
     if (this.#kinds.has('route')) this.#strangers.clear();
-    const taken = { kinds: this.#kinds, onLink: this.#onLink };
+    const taken = { kinds: this.#kinds, onLink: this.#onLink, footing: this.#footing };
     this.#kinds = new Set();
     this.#onLink = false;
+    this.#footing = false;
     return taken;
   }
 
   /** It could not be looked at. */
-  giveBack({ kinds, onLink }: InDoubt): void {
+  giveBack({ kinds, onLink, footing }: InDoubt): void {
     this.#onLink ||= onLink;
+    this.#footing ||= footing;
     for (const kind of kinds) this.#kinds.add(kind);
   }
 
@@ -122,8 +133,9 @@ export class Doubts {
 
   #onDevice(name: string): void {
     if (this.#policy.devices.has(name)) this.addAll();
-    else if (name === this.#by.underlay) {
+    else if (name === this.#underlay) {
       this.#onLink = true;
+      this.#footing = true;
       this.add('link', 'route');
     }
   }

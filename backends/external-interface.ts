@@ -32,7 +32,7 @@ export interface UnderlayWish {
 export interface HostFacts {
   readonly links: readonly LinkInfo[];
   readonly addresses: readonly AddressInfo[];
-  /** The main table, both families. */
+  /** The default routes of the main table, both families; others may be among them. */
   readonly routes: readonly RouteInfo[];
   /** The kernel's answer for `ifaceCanReach`. */
   readonly reach?: RouteLookup | undefined;
@@ -188,6 +188,7 @@ class Selection {
     const ip = ips.get(4);
     const ip6 = ips.get(6);
     return found({
+      index: link.index,
       dev: link.name,
       mtuBytes: link.mtuBytes,
       ip,

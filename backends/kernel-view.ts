@@ -178,14 +178,15 @@ export class KernelView {
     return observed === undefined ? [] : [observed];
   }
 
-  #gatewayRoute({ type, dst, nexthopId, protocol, ...hop }: RouteInfo): Observed | undefined {
+  #gatewayRoute({ type, dst, nexthopId, protocol, extras, ...hop }: RouteInfo): Observed | undefined {
     if (type !== RTN_UNICAST) return undefined;
     const via = nexthopId === undefined ? undefined : this.#nexthop(nexthopId);
     const dev = hop.dev ?? via?.dev;
     const gateway = hop.gateway ?? via?.gateway;
     if (dev === undefined || gateway === undefined) return undefined;
     const onlink = via?.onlink ?? hop.onlink;
-    return { object: { kind: 'route', dst, dev, gateway, onlink, nexthopId }, protocol, permanent: true };
+    const object = { kind: 'route', dst, dev, gateway, onlink, nexthopId, ...(extras && { extras }) } as const;
+    return { object, protocol, permanent: true };
   }
 
   #nexthop(id: number): Nexthop | undefined {

@@ -4,12 +4,13 @@ import type { Kernel, RouteLookup } from './kernel/kernel.ts';
 /** Which addresses are neighbours on the underlay: the kernel would send to them by that device, without a gateway. */
 export class OnLink {
   readonly #kernel: Kernel;
-  readonly #underlay: string;
+  /** Name of the external interface; what was looked up by another stays until it is looked up again. */
+  underlay: string;
   #neighbours = new Set<Ip>();
 
   constructor(kernel: Kernel, underlay: string) {
     this.#kernel = kernel;
-    this.#underlay = underlay;
+    this.underlay = underlay;
   }
 
   /** As last looked up; false for what never was. */
@@ -36,6 +37,6 @@ export class OnLink {
   }
 
   #isDirect(answer: RouteLookup | undefined): boolean {
-    return answer?.dev === this.#underlay && answer.gateway === undefined;
+    return answer?.dev === this.underlay && answer.gateway === undefined;
   }
 }

@@ -9,7 +9,7 @@
  */
 import { formatValue } from './operation-text.ts';
 import { isOurs, type Ownership } from './ownership.ts';
-import { isSatisfied, markFault, sameObject, sameVxlan } from './same-object.ts';
+import { isSatisfied, markFault, sameObject, sameTunnel } from './same-object.ts';
 import type { KernelObject, Nexthop, ObjectKind, Observed, Operation } from './state.ts';
 
 /** What should be, by `keyOf`. */
@@ -149,7 +149,7 @@ function isRenewed(device: string, desired: Desired, actual: Actual): boolean {
   const wanted = desired.get(`link ${device}`);
   if (wanted?.kind !== 'link') return false;
   const found = actual.get(`link ${device}`)?.object;
-  return found?.kind !== 'link' || !sameVxlan(wanted.vxlan, found.vxlan);
+  return found?.kind !== 'link' || !sameTunnel(wanted.vxlan, found.vxlan);
 }
 
 /** A route is deleted by its maker's protocol: what flannel left goes, what others put there meanwhile stays. */

@@ -16,7 +16,7 @@ import type { NexthopIds } from './nexthop-ids.ts';
 import { formatOperation } from './operation-text.ts';
 import type { Ownership } from './ownership.ts';
 import { planKeys, withheldKeys } from './plan.ts';
-import { sameVxlan } from './same-object.ts';
+import { sameTunnel } from './same-object.ts';
 import { BOOT_PROTOCOL, type KernelObject, keyOf, type ObjectKind, type Operation, TARTAN_PROTOCOL } from './state.ts';
 import { Troubles } from './trouble.ts';
 
@@ -68,6 +68,12 @@ export class Programming {
   overhaul(): void {
     this.#isOverhaul = true;
     this.#isOurDoing = true;
+  }
+
+  /** What others' devices and addresses took along went by nobody's hand; what was refused without them may go now. */
+  footingMoved(): void {
+    this.#isOverhaul = true;
+    this.troubles.hurryRefused();
   }
 
   /** Takes note of what is wanted otherwise now; there is no reason to wait with it. */
@@ -164,7 +170,7 @@ export class Programming {
     const wanted = this.#tools.desired.objects.get(key);
     const found = this.#tools.view.objects.get(key)?.object;
     if (wanted?.kind !== 'link' || found?.kind !== 'link') return true;
-    return !found.up || !sameVxlan(wanted.vxlan, found.vxlan);
+    return !found.up || !sameTunnel(wanted.vxlan, found.vxlan);
   }
 
   /** What somebody else made necessary. */
@@ -247,6 +253,8 @@ export class Programming {
    */
   async #ask(operations: readonly Operation[]): Promise<readonly (KernelRefusal | undefined)[]> {
     const { kernel } = this.#tools;
+    const plainFirst = operations.flatMap((one) => this.#withoutMetrics(one));
+    if (plainFirst.length > 0) await kernel.apply(plainFirst);
     const results = await kernel.apply(operations);
     const isHidden = ({ verb, object }: Operation, place: number): boolean =>
       object.kind === 'route' && verb === 'set' && results[place]?.errno === 'EEXIST';
@@ -255,6 +263,17 @@ export class Programming {
     const answers = await kernel.apply(hidden.flatMap((one) => [{ ...one, verb: 'delete' }, one]));
     const second = new Map(hidden.map((one, place) => [one, answers[place * 2 + 1]]));
     return operations.map((one, place) => (second.has(one) ? second.get(one) : results[place]));
+  }
+
+  /**
+   * Where the same nexthop object is set again the kernel keeps the metrics that somebody gave the route (it finds the
+   * old fib_info, fib_find_info_nh): it is made plain first. What that is refused for, the operation itself is, too.
+   */
+  #withoutMetrics({ verb, object, why }: Operation): readonly Operation[] {
+    if (verb === 'delete' || object.kind !== 'route' || object.nexthopId === undefined) return [];
+    const found = this.#tools.view.objects.get(keyOf(object))?.object;
+    if (found?.kind !== 'route' || found.extras === undefined || found.nexthopId !== object.nexthopId) return [];
+    return [{ verb, object: { ...object, nexthopId: undefined }, why }];
   }
 
   #confirm(operation: Operation): void {

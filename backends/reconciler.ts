@@ -53,6 +53,15 @@ export interface Step {
   readonly missing: readonly (Trouble & { readonly object: string })[];
 }
 
+/** How the hosts reach each other now. */
+export interface Move {
+  readonly backend: Backend;
+  /** Name of the external interface. */
+  readonly underlay: string;
+  /** Our devices and their addresses. */
+  readonly device: readonly (Link | Address)[];
+}
+
 /** What came of looking again: the tables that were read; where reading failed, none. */
 interface Look {
   readonly read: ReadonlySet<ObjectKind>;
@@ -69,6 +78,8 @@ export class Reconciler {
   readonly #programming: Programming;
   readonly #doorbell = new Wakeup();
   #changes: PeerChange[] = [];
+  #backend: Backend;
+  #move: Move | undefined;
   #peersKnown = false;
   #lastPass: Promise<void> = Promise.resolve();
   /** Monotonic clock, ms. */
@@ -84,12 +95,14 @@ export class Reconciler {
   private constructor(options: ReconcilerOptions, view: KernelView, ids: NexthopIds | undefined, policy: Ownership) {
     const { kernel, backend, underlay, clock, log } = options;
     this.#options = options;
+    this.#backend = backend;
     this.#view = view;
     this.#ids = ids;
     this.#onLink = new OnLink(kernel, underlay);
     this.#desired = new DesiredState(backend, ids, this.#onLink.has, (id) => this.#isForeign(id));
     const [desired, onDoubt] = [this.#desired, () => this.#doorbell.ring()];
-    this.#doubts = new Doubts({ view, desired, underlay, directRouting: backend.directRouting, onDoubt }, policy);
+    const { directRouting } = backend;
+    this.#doubts = new Doubts({ view, desired, directRouting, onDoubt }, policy, underlay);
     this.#programming = new Programming({ kernel, view, desired, ids, clock, log, doubts: this.#doubts }, policy);
   }
 
@@ -120,6 +133,17 @@ export class Reconciler {
   async setDevice(objects: readonly (Link | Address)[]): Promise<void> {
     this.#desired.setDevice(objects);
     await this.#pass();
+  }
+
+  /**
+   * The external interface is another one, or is no longer what it was. The backend is the same but for that: its devices
+   * have their names and their MACs. Nothing is written but what differs. Resolves when it is, or was refused; where the
+   * kernel can't be spoken to, `run` tries again.
+   */
+  async moveTo(move: Move): Promise<void> {
+    this.#move = move;
+    await this.#pass().catch(() => undefined);
+    this.#doorbell.ring();
   }
 
   /** The networks whose routes are ours, when the network config was widened. */
@@ -158,7 +182,7 @@ export class Reconciler {
 
   /** The devices as they are in the kernel. */
   devices(): { readonly name: string; readonly found: Link | undefined }[] {
-    return this.#options.backend.devices.map((name) => {
+    return this.#backend.devices.map((name) => {
       const object = this.#view.objects.get(`link ${name}`)?.object;
       return { name, found: object?.kind === 'link' ? object : undefined };
     });
@@ -224,6 +248,7 @@ export class Reconciler {
     this.#doubts.hold();
     try {
       this.#signal?.throwIfAborted();
+      await this.#takeMove();
       await this.#takeChanges();
       this.#signal?.throwIfAborted();
       const { read, failure } = await this.#lookAgain();
@@ -269,10 +294,27 @@ export class Reconciler {
     else if (!this.#doubts.exist) this.#inStepSince ??= this.#options.clock.now();
   }
 
+  /** Who is a neighbour is known by the new interface before any peer is computed again. */
+  async #takeMove(): Promise<void> {
+    const move = this.#move;
+    if (!move) return;
+    this.#onLink.underlay = move.underlay;
+    this.#doubts.underlay = move.underlay;
+    if (move.backend.directRouting) await this.#onLink.lookUpAll(this.#desired.publicIps());
+    if (this.#move === move) this.#move = undefined;
+    this.#backend = move.backend;
+    this.#desired.setBackend(move.backend);
+    this.#desired.setDevice(move.device);
+    this.#programming.footingMoved();
+    // Of what is on that interface, no event was of interest until now.
+    this.#doubts.addAll();
+    this.#nextReadAt = this.#options.clock.monotonic();
+  }
+
   /** Folds the peers' changes in, once it is known which of them are neighbours on the underlay. */
   async #takeChanges(): Promise<void> {
     const changes = [...this.#changes];
-    if (this.#options.backend.directRouting) {
+    if (this.#backend.directRouting) {
       await this.#onLink.lookUp(new Set(changes.flatMap(({ after }) => (after ? publicIpsOf(after) : []))));
     }
     this.#changes.splice(0, changes.length);
@@ -303,9 +345,10 @@ export class Reconciler {
     return { read: taken.kinds };
   }
 
-  async #read({ kinds, onLink }: InDoubt): Promise<void> {
+  async #read({ kinds, onLink, footing }: InDoubt): Promise<void> {
     await this.#view.read(kinds);
-    if (onLink && this.#options.backend.directRouting) await this.#followNeighbours();
+    if (footing) this.#programming.footingMoved();
+    if (onLink && this.#backend.directRouting) await this.#followNeighbours();
     if (kinds.has('nexthop')) await this.#giveWay();
   }
 

@@ -1,3 +1,4 @@
+import { familyOf } from '../config/address.ts';
 import {
   type KernelObject,
   type Link,
@@ -30,9 +31,13 @@ function sameLink(a: Link, b: Link): boolean {
   return plain && sameVxlan(a.vxlan, b.vxlan);
 }
 
-export function sameVxlan(a: VxlanAttributes, b: VxlanAttributes): boolean {
-  const sameFlags = a.learning === b.learning && a.gbp === b.gbp;
-  return sameFlags && a.vni === b.vni && a.port === b.port && a.local === b.local && a.lower === b.lower;
+function sameVxlan(a: VxlanAttributes, b: VxlanAttributes): boolean {
+  return sameTunnel(a, b) && a.local === b.local && a.lower === b.lower && a.learning === b.learning;
+}
+
+/** Whether two devices differ in nothing but what the kernel changes in place: vxlan_changelink refuses the rest. */
+export function sameTunnel(a: VxlanAttributes, b: VxlanAttributes): boolean {
+  return a.vni === b.vni && a.port === b.port && a.gbp === b.gbp && familyOf(a.local) === familyOf(b.local);
 }
 
 /**
@@ -40,7 +45,7 @@ export function sameVxlan(a: VxlanAttributes, b: VxlanAttributes): boolean {
  * out of its answers where net.ipv4.nexthop_compat_mode is 0.
  */
 function sameRoute(a: Route, b: Route): boolean {
-  if (a.dst !== b.dst || a.nexthopId !== b.nexthopId) return false;
+  if (a.dst !== b.dst || a.nexthopId !== b.nexthopId || a.extras !== b.extras) return false;
   return a.nexthopId !== undefined || sameHop(a, b);
 }
 

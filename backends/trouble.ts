@@ -114,6 +114,11 @@ export class Troubles {
     if (entry) this.#entries.set(key, { ...entry, retryAt: this.#clock.monotonic() });
   }
 
+  /** What the kernel refused, it may take now: all of that is tried at once. */
+  hurryRefused(): void {
+    for (const [key, { isRefused }] of this.#entries) if (isRefused) this.hurry(key);
+  }
+
   /** It can't be tried now, though its time has come: else the loop would spin until it can. */
   putOff(key: string): void {
     const entry = this.#entries.get(key);

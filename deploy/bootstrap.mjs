@@ -26,7 +26,7 @@ const LAB = {
   hostname: 'hostname',
 };
 const FIREWALL = { nft: 'nftables', iptables: 'iptables' };
-const HEAVY = { 'systemd-analyze': 'systemd', go: 'golang-go' };
+const HEAVY = { 'systemd-analyze': 'systemd', 'systemd-nspawn': 'systemd-container', go: 'golang-go' };
 
 const MODES = {
   demo: { script: 'dist/deploy/demo.js', needs: () => LAB, root: true },

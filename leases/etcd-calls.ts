@@ -120,6 +120,10 @@ export class EtcdCalls {
     return opened;
   }
 
+  reconnect(): void {
+    for (const endpoint of this.#endpoints) endpoint.drop();
+  }
+
   close(): void {
     for (const endpoint of this.#endpoints) endpoint.close();
   }

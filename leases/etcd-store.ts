@@ -95,6 +95,10 @@ export class EtcdStore implements Store {
     };
   }
 
+  reconnect(): void {
+    this.#calls.reconnect();
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     for (const watch of [...this.#watches]) watch.end('closed');

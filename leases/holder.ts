@@ -8,15 +8,19 @@
  *      │                                          ├▶ outdated  the same, after asking who stands there
  *      └── etcd away: back off, keep forwarding   ├▶ flanneld  LEASE_TAKEN_OVER: step aside, touch nothing
  *                                                 └▶ taken     LEASE_LOST
+ *
+ * What the lease says is another thing: where the host has another public IP since, the key is put once it is ours.
  */
 import { jittered } from '../config/clock.ts';
 import { TartanError, toError } from '../config/errors.ts';
 import { Wakeup } from '../config/wakeup.ts';
-import { decodeLease } from './codec.ts';
+import type { OwnedAttributes } from './claim.ts';
+import { decodeLease, formatLeaseValue } from './codec.ts';
 import type { AcquireContext } from './ground.ts';
 import type { HeldLease } from './held-lease.ts';
-import type { LeaseAttributes } from './lease.ts';
+import type { LeaseAttributes, LeaseOwner } from './lease.ts';
 import { Pace } from './pace.ts';
+import { readvertise } from './readvertise.ts';
 import { reclaim } from './reclaim.ts';
 import { isForbidden } from './registry.ts';
 import type { KeyValue, StoreVersion } from './store.ts';
@@ -25,7 +29,7 @@ import { judge } from './verdict.ts';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
-const RETRY_MS = { first: 1_000, most: 30_000 } as const;
+const RETRY_MS = { first: 1_000, most: 30_000, refused: 30_000 } as const;
 /** In a store that was restored or wiped everybody claims again: spread over this, well within its grace time. */
 const SPREAD_MS = 10_000;
 /** How often the two clocks are compared; by more than that apart, this process or its host was stopped meanwhile. */
@@ -40,6 +44,8 @@ export interface HolderOptions {
   /** Whether a live lease was written by a flanneld, whose node sees us again only after a PUT if it lost its peers. */
   readonly flanneldsLive: () => boolean;
   readonly onHeld: (held: HeldLease) => void;
+  /** Why the lease is only remembered; undefined: it was read or claimed a moment ago. */
+  readonly unconfirmed?: string | undefined;
 }
 
 export interface Failing {
@@ -67,14 +73,30 @@ export class Holder {
   /** Monotonic clock, ms. */
   #putDueAt: number;
   #failing: Failing | undefined;
+  #isConfirmed: boolean;
+  /** What the lease is to say. */
+  #wanted: OwnedAttributes;
+  /** By its text, whatever we ever put or tried to: it may stand there though no answer said so. */
+  readonly #offers = new Map<string, OwnedAttributes>();
+  #refusedBy: LeaseOwner | undefined;
 
   constructor(context: AcquireContext, held: HeldLease, options: HolderOptions) {
     this.#context = context;
     this.#options = options;
     this.#held = held;
+    this.#wanted = held.attributes;
     this.#version = { clusterId: held.clusterId, revision: held.modRevision };
     this.#pace = new Pace(context.clock);
     this.#putDueAt = this.#inADay();
+    const { unconfirmed } = options;
+    this.#isConfirmed = unconfirmed === undefined;
+    // As after a renewal that failed: whatever etcd says first of our key is reason to read and judge it.
+    if (unconfirmed !== undefined) this.#failing = { since: context.clock.now(), attempts: 1, error: unconfirmed };
+  }
+
+  /** Whether etcd was seen to have the lease, by this holder or by who claimed it. */
+  get isConfirmed(): boolean {
+    return this.#isConfirmed;
   }
 
   get held(): HeldLease {
@@ -84,6 +106,20 @@ export class Holder {
   /** Why renewals fail, since when; undefined while they do not. */
   get failing(): Failing | undefined {
     return this.#failing;
+  }
+
+  /** Who lives with the public IP that the lease is to have, and has therefore not; undefined: nobody. */
+  get refusedBy(): LeaseOwner | undefined {
+    return this.#refusedBy;
+  }
+
+  /** The lease is to say this from now on: it is put when etcd lets us, and as long as it is not, the old value stays. */
+  advertise(attributes: OwnedAttributes): void {
+    this.#wanted = attributes;
+    this.#refusedBy = undefined;
+    if (formatLeaseValue(attributes) === this.#held.value) return;
+    this.#doubted = true;
+    this.#doorbell.ring();
   }
 
   /** What a watch or a list says stands at our key. That anything is said shows, too, that etcd is back. */
@@ -111,6 +147,7 @@ export class Holder {
     if (this.#failing) {
       return jittered(clock, Math.min(RETRY_MS.first * 2 ** (this.#failing.attempts - 1), RETRY_MS.most), 0.3);
     }
+    if (this.#refusedBy) return jittered(clock, RETRY_MS.refused, 0.2);
     // Earlier, never later: an outage that begins just before a renewal must leave the rest of the time.
     return renewalIntervalMs(this.#held.ttlSeconds, this.#options.marginSeconds) * (0.8 + 0.15 * clock.random());
   }
@@ -131,9 +168,11 @@ export class Holder {
     this.#doubted = false;
     try {
       await this.#settle();
+      await this.#readvertise();
       await this.#renew();
       if (this.#failing) log.info('the lease is renewed again', { subnet: this.#held.subnet });
       this.#failing = undefined;
+      this.#isConfirmed = true;
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof TartanError && (error.code === 'LEASE_LOST' || error.code === 'LEASE_TAKEN_OVER'))
@@ -153,6 +192,7 @@ export class Holder {
       const { kv, ...version } = await store.get(this.#held.key);
       const isOtherStore = !follows(version, this.#version);
       this.#version = version;
+      this.#recognise(kv);
       const verdict = judge(prefix, this.#held, { kv, ...version }, this.#options.isOurDevice);
       if (verdict === 'flanneld') throw this.#takenOver();
       if (verdict === 'taken' && kv) throw this.#lost(this.#publicIpAt(kv));
@@ -167,6 +207,40 @@ export class Holder {
     }
   }
 
+  /** A put of ours whose answer was lost: the next one goes on from there. */
+  #recognise(kv: KeyValue | undefined): void {
+    const attributes = kv && kv.value !== this.#held.value ? this.#offers.get(kv.value) : undefined;
+    if (kv && attributes) this.#become({ attributes, value: kv.value, modRevision: kv.modRevision });
+  }
+
+  async #readvertise(): Promise<void> {
+    const { clock, log, signal } = this.#context;
+    while (formatLeaseValue(this.#wanted) !== this.#held.value) {
+      const wanted = this.#wanted;
+      this.#offers.set(this.#held.value, this.#held.attributes).set(formatLeaseValue(wanted), wanted);
+      const result = await readvertise(this.#context, this.#held, wanted);
+      if (result.outcome === 'held') {
+        const { publicIp, publicIp6 } = wanted;
+        log.info('the lease has another public IP', { subnet: this.#held.subnet, publicIp, publicIp6 });
+        this.#become(result.held);
+      } else if (result.outcome === 'foiled') {
+        await clock.sleep(this.#pace.afterLoss(), signal);
+        await this.#settle();
+      } else if (wanted === this.#wanted) {
+        return this.#refuse(result.by, wanted);
+      }
+    }
+    this.#refusedBy = undefined;
+  }
+
+  #refuse(holder: LeaseOwner, { publicIp }: OwnedAttributes): void {
+    const { subnet } = this.#held;
+    const fields = { code: 'ADDRESS_IN_USE', holder, publicIp, subnet };
+    if (!this.#refusedBy)
+      this.#context.log.error('another live host has our public IP: the lease keeps the old one', fields);
+    this.#refusedBy = holder;
+  }
+
   #confirm({ modRevision, lease }: KeyValue, { clusterId }: StoreVersion): void {
     const { etcdLease } = this.#held;
     if (this.#held.modRevision === modRevision && this.#held.clusterId === clusterId && etcdLease === lease) return;
@@ -178,7 +252,8 @@ export class Holder {
     const { clock, log, signal } = this.#context;
     const { subnet } = this.#held;
     log.warn(kv ? 'our lease was altered: putting it again' : 'our lease is gone: claiming it again', { subnet });
-    const result = await reclaim(this.#context, this.#held, kv);
+    const held = { ...this.#held, attributes: this.#wanted, value: formatLeaseValue(this.#wanted) };
+    const result = await reclaim(this.#context, held, kv);
     if (result.outcome === 'lost') throw this.#lost(result.by);
     if (result.outcome === 'foiled') return clock.sleep(this.#pace.afterLoss(), signal);
     this.#become(result.held);

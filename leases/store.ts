@@ -89,5 +89,7 @@ export interface Store {
   revoke(lease: string): Promise<void>;
   /** One raw stream over the range; @returns how to end it. Never throws: failures come as onEnd. */
   watch(range: KeyRange, fromRevision: number, handler: WatchHandler): () => void;
+  /** Drops every connection: this host has another address, and what is under way leads nowhere. */
+  reconnect(): void;
   close(): Promise<void>;
 }

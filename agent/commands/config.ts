@@ -25,7 +25,7 @@ const say = (text: string): void => void process.stdout.write(`${text}\n`);
 function someUnderlay(): Underlay {
   const [ip, ip6] = [parseIp('192.0.2.1'), parseIp('2001:db8::1')];
   const hostAddresses = new Set([ip, ip6].filter((one) => one !== undefined));
-  return { dev: 'eth0', mtuBytes: 1500, ip, ip6, publicIp: ip, publicIp6: ip6, hostAddresses };
+  return { index: 2, dev: 'eth0', mtuBytes: 1500, ip, ip6, publicIp: ip, publicIp6: ip6, hostAddresses };
 }
 
 function validate(text: string): NetworkConfig {

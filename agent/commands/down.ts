@@ -22,12 +22,13 @@ import { openStore } from '../etcd-connection.ts';
 import { putBack } from '../forwarding.ts';
 import { identifyHost } from '../host-facts.ts';
 import { bootId, changedSysctls } from '../journal.ts';
+import { damagedFile } from '../own-file.ts';
 import { publishedFiles } from '../publisher.ts';
 import { purge, purgeParents } from '../purge.ts';
 import { recoverMade } from '../recovery.ts';
 import { stopAgent } from '../running-agent.ts';
 import type { AgentMemory } from '../state-file.ts';
-import { formatMemory, freshMemory, loadMemory, saveMemory } from '../state-file.ts';
+import { formatMemory, freshMemory, loadMemory, saveMemory, stateFile } from '../state-file.ts';
 import { removeSocket, serverOf } from '../status-socket.ts';
 import { parsePreviousSubnet } from '../subnet-env.ts';
 import { clearKernel, removeFiles } from '../withdrawal.ts';
@@ -77,14 +78,14 @@ async function downWithoutState(options: Options): Promise<number> {
   return 0;
 }
 
+/** A state file that is not believed is set aside: the next one who looks finds only that. */
 async function look(options: Options): Promise<Footprint> {
-  const subnetEnv = await subnetEnvOf(options);
-  try {
-    const { memory, problem } = await loadMemory(options.stateDir);
-    return { memory, lost: problem && `its state file is damaged (${problem})`, subnetEnv };
-  } catch (error) {
-    return { memory: freshMemory(), lost: toError(error).message, subnetEnv };
-  }
+  const file = stateFile(options.stateDir);
+  const { memory, problem } = await loadMemory(options.stateDir);
+  const isSetAside = !existsSync(file) && existsSync(damagedFile(file));
+  const why = problem ?? (isSetAside ? 'by an earlier look' : undefined);
+  const lost = why && `the state file ${file} is not believed (${why})`;
+  return { memory, lost, subnetEnv: await subnetEnvOf(options) };
 }
 
 async function subnetEnvOf({ subnetFile }: Options): Promise<string> {

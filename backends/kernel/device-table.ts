@@ -7,6 +7,8 @@ export class DeviceTable {
   readonly #names = new Map<number, string>();
   readonly #indexes = new Map<string, number>();
   readonly #vxlans = new Set<number>();
+  /** Indexes of devices that we deleted: until the kernel has told that they are gone, news of them are old. */
+  readonly #buried = new Set<number>();
   #missed = false;
 
   /** A method bound to the table, to be handed to decoders. A miss is remembered. */
@@ -36,11 +38,17 @@ export class DeviceTable {
     return missed;
   }
 
-  /** The device exists under that name. Returns the name it had until now, where that was another. */
+  /**
+   * The device exists under that name. Returns the name it had until now, where that was another. Where a younger device
+   * is known to have the name, one of the two is old news: it is unknown then, and has to be read.
+   */
   learn(index: number, name: string, type: string): string | undefined {
+    if (this.#buried.has(index)) return undefined;
     const before = this.#names.get(index);
     if (before !== undefined && before !== name) this.forget(before);
+    const isDoubtful = (this.#indexes.get(name) ?? 0) > index;
     this.forget(name);
+    if (isDoubtful) return before === name ? undefined : before;
     this.#names.set(index, name);
     this.#indexes.set(name, index);
     if (type === 'vxlan') this.#vxlans.add(index);
@@ -55,13 +63,30 @@ export class DeviceTable {
     this.#vxlans.delete(index);
   }
 
+  /** We delete the device: what is yet to be heard of it came before. */
+  bury(name: string): void {
+    const index = this.#indexes.get(name);
+    if (index !== undefined) this.#buried.add(index);
+    this.forget(name);
+  }
+
+  /** The kernel told that the device is gone: nothing older is to come. */
+  gone(index: number, name: string): void {
+    this.#buried.delete(index);
+    // Another one may have the name by now.
+    if (this.#indexes.get(name) === index) this.forget(name);
+  }
+
   /** Takes the place of everything with the devices of a whole dump. */
   replace(dump: readonly Message[]): LinkInfo[] {
     this.#names.clear();
     this.#indexes.clear();
     this.#vxlans.clear();
     // The first pass learns the names; a vxlan's lower device may come behind it.
-    for (const link of decodeAll(dump, () => undefined)) this.learn(link.index, link.name, link.type);
+    for (const link of decodeAll(dump, () => undefined)) {
+      this.#buried.delete(link.index);
+      this.learn(link.index, link.name, link.type);
+    }
     return decodeAll(dump, this.nameOf);
   }
 }

@@ -52,8 +52,7 @@ function linkSet(message: Message, devices: DeviceTable): KernelEvent[] {
 function linkDeleted(message: Message, devices: DeviceTable): KernelEvent[] {
   const link = decodeLink(message, devices.nameOf);
   if (link === undefined) return [];
-  // Late news of a device whose name another one has by now.
-  if (devices.indexOf(link.name) === link.index) devices.forget(link.name);
+  devices.gone(link.index, link.name);
   return [{ verb: 'delete', link: link.name }];
 }
 
@@ -96,10 +95,10 @@ function routeEvents(message: Message, verb: Verb, devices: DeviceTable): Kernel
  * told as foreign, with their destination.
  */
 function routeEvent({ table, info }: TableRoute, verb: Verb): KernelEvent {
-  const { dst, dev, gateway, onlink, nexthopId, protocol } = info;
+  const { dst, dev, gateway, onlink, nexthopId, protocol, extras } = info;
   const maybeOurs = protocol === TARTAN_PROTOCOL || protocol === BOOT_PROTOCOL;
   const isUnicast = info.type === RTN_UNICAST && table === MAIN_TABLE;
   if (!(maybeOurs && isUnicast) || dev === undefined || gateway === undefined) return { verb, foreignRoute: dst };
-  const object = { kind: 'route', dst, dev, gateway, onlink, nexthopId } as const;
+  const object = { kind: 'route', dst, dev, gateway, onlink, nexthopId, ...(extras && { extras }) } as const;
   return { verb, observed: { object, protocol, permanent: false } };
 }

@@ -54,6 +54,8 @@ export interface Kernel {
    * where left out. A host may have a million others: they are dropped unread.
    */
   routes(family: Family, within?: readonly Prefix[]): Promise<RouteInfo[]>;
+  /** Of the main table those to everywhere; a host's million others are dropped unread. */
+  defaultRoutes(family: Family): Promise<RouteInfo[]>;
   /** The kernel's own answer for each address (RTM_GETROUTE), undefined where there is no route. */
   lookup(ips: readonly Ip[]): Promise<(RouteLookup | undefined)[]>;
   /**

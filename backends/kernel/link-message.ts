@@ -29,10 +29,12 @@ const RTM_GETLINK = 18;
 const IFINFOMSG_BYTES = 16;
 const IFF_UP = 0x1;
 const IFF_LOOPBACK = 0x8;
+const IFF_NOARP = 0x80;
 
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
+const IFLA_MASTER = 10;
 const IFLA_LINKINFO = 18;
 const IFLA_EXT_MASK = 29;
 const IFLA_LINK_NETNSID = 37;
@@ -70,13 +72,21 @@ export interface LinkChange {
   readonly mac?: Mac;
   readonly mtuBytes?: number;
   readonly up?: boolean;
+  readonly vxlan?: VxlanChange;
+}
+
+export interface VxlanChange {
+  readonly local?: Ip;
+  /** Name of the underlay device. */
+  readonly lower?: string;
+  readonly learning?: boolean;
 }
 
 function writeHeader(writer: MessageWriter, index: number, up: boolean | undefined): void {
   writer.u32(0);
   writer.u32(index);
   writer.u32(up ? IFF_UP : 0);
-  writer.u32(up === undefined ? 0 : IFF_UP);
+  writer.u32(up === undefined ? 0 : up ? IFF_UP | IFF_NOARP : IFF_UP);
 }
 
 function writeName(writer: MessageWriter, name: string): void {
@@ -90,11 +100,15 @@ export function encodeNewVxlan(writer: MessageWriter, link: Link, lowerIndex: nu
   writer.attributeMac(IFLA_ADDRESS, link.mac);
   writer.attributeU32(IFLA_MTU, link.mtuBytes);
   writeName(writer, link.name);
+  writeKind(writer, () => writeVxlan(writer, link.vxlan, lowerIndex));
+  writer.end();
+}
+
+function writeKind(writer: MessageWriter, writeData: () => void): void {
   writer.attributeNest(IFLA_LINKINFO, () => {
     writer.attributeBytes(IFLA_INFO_KIND, Buffer.from('vxlan'));
-    writer.attributeNest(IFLA_INFO_DATA, () => writeVxlan(writer, link.vxlan, lowerIndex));
+    writer.attributeNest(IFLA_INFO_DATA, writeData);
   });
-  writer.end();
 }
 
 function writeVxlan(writer: MessageWriter, vxlan: VxlanAttributes, lowerIndex: number): void {
@@ -103,16 +117,42 @@ function writeVxlan(writer: MessageWriter, vxlan: VxlanAttributes, lowerIndex: n
   writer.attributeU32(VXLAN_LINK, lowerIndex);
   if (vxlan.gbp) writer.attributeBytes(VXLAN_GBP, Buffer.alloc(0));
   writer.attributeU32(VXLAN_ID, vxlan.vni);
-  writer.attributeIp(familyOf(vxlan.local) === 4 ? VXLAN_LOCAL : VXLAN_LOCAL6, vxlan.local);
+  writeLocal(writer, vxlan.local);
   writer.attributeU8(VXLAN_LEARNING, vxlan.learning ? 1 : 0);
   writer.attributeBytes(VXLAN_PORT, port);
 }
 
-export function encodeLinkChange(writer: MessageWriter, index: number, change: LinkChange): void {
+function writeLocal(writer: MessageWriter, local: Ip): void {
+  writer.attributeIp(familyOf(local) === 4 ? VXLAN_LOCAL : VXLAN_LOCAL6, local);
+}
+
+export function encodeLinkChange(writer: MessageWriter, index: number, change: Omit<LinkChange, 'vxlan'>): void {
+  const { mac, mtuBytes, up } = change;
   writer.begin(RTM_NEWLINK, NLM_F_REQUEST);
-  writeHeader(writer, index, change.up);
-  if (change.mac !== undefined) writer.attributeMac(IFLA_ADDRESS, change.mac);
-  if (change.mtuBytes !== undefined) writer.attributeU32(IFLA_MTU, change.mtuBytes);
+  writeHeader(writer, index, up);
+  if (mac !== undefined) writer.attributeMac(IFLA_ADDRESS, mac);
+  if (mtuBytes !== undefined) writer.attributeU32(IFLA_MTU, mtuBytes);
+  if (up) writer.attributeU32(IFLA_MASTER, 0);
+  writer.end();
+}
+
+/**
+ * A message of its own: the kernel refuses one that changes the MTU as well ("Cannot change mtu").
+ * @param lowerIndex of `change.lower`, where that is changed.
+ */
+export function encodeVxlanChange(
+  writer: MessageWriter,
+  index: number,
+  change: VxlanChange,
+  lowerIndex: number | undefined,
+): void {
+  writer.begin(RTM_NEWLINK, NLM_F_REQUEST);
+  writeHeader(writer, index, undefined);
+  writeKind(writer, () => {
+    if (lowerIndex !== undefined) writer.attributeU32(VXLAN_LINK, lowerIndex);
+    if (change.local !== undefined) writeLocal(writer, change.local);
+    if (change.learning !== undefined) writer.attributeU8(VXLAN_LEARNING, change.learning ? 1 : 0);
+  });
   writer.end();
 }
 
@@ -139,13 +179,14 @@ export function decodeLink(message: Message, nameOf: NameOf): LinkInfo | undefin
   const { body } = message;
   if (body.length < IFINFOMSG_BYTES || body[0] !== AF_UNSPEC) return undefined;
   const flags = body.readUInt32LE(8);
-  const found = { name: '', mtuBytes: 0, type: '', foreign: false };
+  const found = { name: '', mtuBytes: 0, type: '', foreign: false, isPort: false };
   let mac: Mac | undefined;
   let data: readonly [number, number] | undefined;
   const whole = eachAttribute(body, IFINFOMSG_BYTES, body.length, (type, at, length) => {
     if (type === IFLA_IFNAME) found.name = textAt(body, at, length);
     else if (type === IFLA_MTU) found.mtuBytes = u32At(body, at, length);
     else if (type === IFLA_ADDRESS && length === 6) mac = macFromBytes(body.subarray(at, at + 6));
+    else if (type === IFLA_MASTER) found.isPort = u32At(body, at, length) !== 0;
     else if (type === IFLA_LINK_NETNSID) found.foreign = true;
     else if (type === IFLA_LINKINFO) {
       eachAttribute(body, at, at + length, (inner, innerAt, innerLength) => {
@@ -161,7 +202,7 @@ export function decodeLink(message: Message, nameOf: NameOf): LinkInfo | undefin
     name: found.name,
     mac,
     mtuBytes: found.mtuBytes,
-    up: (flags & IFF_UP) !== 0,
+    up: (flags & IFF_UP) !== 0 && !(isVxlan && (found.isPort || (flags & IFF_NOARP) !== 0)),
     loopback: (flags & IFF_LOOPBACK) !== 0,
     type: found.type,
     vxlan: isVxlan && data !== undefined ? decodeVxlan(body, data[0], data[1], nameOf) : undefined,

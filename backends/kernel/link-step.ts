@@ -1,8 +1,8 @@
-import { sameVxlan } from '../same-object.ts';
-import type { Link, LinkInfo } from '../state.ts';
-import type { LinkChange } from './link-message.ts';
+import { sameTunnel } from '../same-object.ts';
+import type { Link, LinkInfo, VxlanAttributes } from '../state.ts';
+import type { LinkChange, VxlanChange } from './link-message.ts';
 
-/** What makes the device so: the kernel can't change what a vxlan is, only how it is addressed. */
+/** What makes the device so. Whatever the kernel changes in place is: all that stands on a device goes with it. */
 type LinkStep =
   | { readonly step: 'none' }
   | { readonly step: 'make' }
@@ -11,11 +11,21 @@ type LinkStep =
 
 export function linkStep(wanted: Link, found: LinkInfo | undefined): LinkStep {
   if (found === undefined) return { step: 'make' };
-  if (found.vxlan === undefined || !sameVxlan(wanted.vxlan, found.vxlan)) return { step: 'make anew' };
+  if (found.vxlan === undefined || !sameTunnel(wanted.vxlan, found.vxlan)) return { step: 'make anew' };
+  const vxlan = vxlanChange(wanted.vxlan, found.vxlan);
   const change: LinkChange = {
     ...(wanted.mac === found.mac ? {} : { mac: wanted.mac }),
     ...(wanted.mtuBytes === found.mtuBytes ? {} : { mtuBytes: wanted.mtuBytes }),
     ...(wanted.up === found.up ? {} : { up: wanted.up }),
+    ...(Object.keys(vxlan).length === 0 ? {} : { vxlan }),
   };
   return Object.keys(change).length === 0 ? { step: 'none' } : { step: 'change', change };
+}
+
+function vxlanChange(wanted: VxlanAttributes, found: VxlanAttributes): VxlanChange {
+  return {
+    ...(wanted.local === found.local ? {} : { local: wanted.local }),
+    ...(wanted.lower === found.lower ? {} : { lower: wanted.lower }),
+    ...(wanted.learning === found.learning ? {} : { learning: wanted.learning }),
+  };
 }

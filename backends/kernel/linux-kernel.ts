@@ -30,7 +30,7 @@ import {
 import { type EncodeDump, NetlinkSocket, turnOfLoop } from './netlink-socket.ts';
 import { decodeNexthop, encodeNexthopDump, nexthopIdIn } from './nexthop-message.ts';
 import { Programmer } from './programmer.ts';
-import { routeFilter } from './route-filter.ts';
+import { isDefaultRoute, routeFilter } from './route-filter.ts';
 import { decodeLookup, decodeRoute, encodeRouteDump, encodeRouteLookup } from './route-message.ts';
 
 const REQUEST_SOCKET = { bufferBytes: 4 << 20, datagramBytes: 4096 };
@@ -115,9 +115,16 @@ class LinuxKernel implements Kernel {
     throw refusedDump(dump.errno);
   }
 
-  async routes(family: Family, within?: readonly Prefix[]): Promise<RouteInfo[]> {
+  routes(family: Family, within?: readonly Prefix[]): Promise<RouteInfo[]> {
+    return this.#routes(family, within && routeFilter(within));
+  }
+
+  defaultRoutes(family: Family): Promise<RouteInfo[]> {
+    return this.#routes(family, isDefaultRoute);
+  }
+
+  async #routes(family: Family, isWanted: ((body: Buffer) => boolean) | undefined): Promise<RouteInfo[]> {
     const encode: EncodeDump = (writer, flags) => encodeRouteDump(writer, flags, family);
-    const isWanted = within && routeFilter(within);
     const result = await this.#dumps.dump(encode, { isStrict: true, ...(isWanted && { isWanted }) });
     // A strict kernel says so where the table asked for does not exist yet, in a namespace without any route.
     if (!Array.isArray(result) && errnoName(result.errno) === 'ENOENT') return [];

@@ -2,7 +2,14 @@ import type { Link, LinkInfo, Operation } from '../state.ts';
 import type { DeviceTable } from './device-table.ts';
 import { errnoName } from './errno.ts';
 import type { KernelRefusal } from './kernel.ts';
-import { encodeLinkChange, encodeLinkDelete, encodeNewVxlan } from './link-message.ts';
+import {
+  encodeLinkChange,
+  encodeLinkDelete,
+  encodeNewVxlan,
+  encodeVxlanChange,
+  type LinkChange,
+  type VxlanChange,
+} from './link-message.ts';
 import { linkStep } from './link-step.ts';
 import { MessageWriter } from './message-writer.ts';
 import { type BatchReply, type NetlinkSocket, turnOfLoop } from './netlink-socket.ts';
@@ -19,6 +26,8 @@ const BATCH_BYTES = MESSAGES_PER_SEND * 128;
 const TURNS_WHEN_WATCHED = MESSAGES_PER_SEND / 32;
 
 const NO_DEVICE: KernelRefusal = { errno: 'ENODEV', detail: '' };
+/** How a kernel before 4.12 says that it makes vxlan devices, but changes none. */
+const UNCHANGEABLE = 'EOPNOTSUPP';
 const NO_ANSWER: KernelRefusal = { errno: 'ETIMEDOUT', detail: '' };
 
 type Results = (KernelRefusal | undefined)[];
@@ -120,7 +129,7 @@ class Run {
     for (const [at, { operation, place }] of written.entries()) {
       const refusal = refusalIn(reply, at);
       if (refusal !== undefined) this.#results[place] = this.#judge(operation, refusal);
-      else if (operation.object.kind === 'link') this.#tools.devices.forget(operation.object.name);
+      else if (operation.object.kind === 'link') this.#tools.devices.bury(operation.object.name);
     }
     this.#begin();
     await this.#tools.pause();
@@ -137,7 +146,7 @@ class Run {
     return isDoneAnyway(verb, object.kind, refusal.errno) ? undefined : refusal;
   }
 
-  /** The devices are read anew: on an old name of the lower device a working one would be made anew for nothing. */
+  /** The devices are read anew: on an old name of the lower device a working one would be changed for nothing. */
   async #applyLink(verb: 'set' | 'create', link: Link): Promise<KernelRefusal | undefined> {
     const links = await this.#tools.readLinks();
     const found = verb === 'create' ? undefined : links.find(({ name }) => name === link.name);
@@ -146,17 +155,45 @@ class Run {
       case 'none':
         return undefined;
       case 'make':
-        return this.#makeLink(link);
+        return (await this.#deleteNamesake(link, links)) ?? this.#makeLink(link);
       case 'make anew':
-        return (await this.#deleteLink(link.name)) ?? this.#makeLink(link);
+        return this.#makeAnew(link);
       case 'change':
-        return found && this.#one((writer) => encodeLinkChange(writer, found.index, next.change));
+        return found && this.#changeLink(link, found.index, next.change);
     }
+  }
+
+  async #changeLink(link: Link, index: number, change: LinkChange): Promise<KernelRefusal | undefined> {
+    const { vxlan, ...plain } = change;
+    const refusal = vxlan && (await this.#changeVxlan(link, index, vxlan));
+    if (refusal?.errno === UNCHANGEABLE) return this.#makeAnew(link);
+    if (refusal || Object.keys(plain).length === 0) return refusal;
+    return this.#one((writer) => encodeLinkChange(writer, index, plain));
+  }
+
+  async #changeVxlan(link: Link, index: number, change: VxlanChange): Promise<KernelRefusal | undefined> {
+    const lower = change.lower === undefined ? undefined : this.#tools.devices.indexOf(change.lower);
+    if (change.lower !== undefined && lower === undefined) return noLower(link);
+    return await this.#one((writer) => encodeVxlanChange(writer, index, change, lower));
+  }
+
+  /** The kernel has one device of a VNI and port. Where that has our MAC too, it is ours under a name somebody gave it. */
+  async #deleteNamesake({ name, mac, vxlan }: Link, links: readonly LinkInfo[]): Promise<KernelRefusal | undefined> {
+    const renamed = links.find(
+      (one) => one.mac === mac && one.vxlan?.vni === vxlan.vni && one.vxlan.port === vxlan.port,
+    );
+    return renamed === undefined || renamed.name === name ? undefined : await this.#deleteLink(renamed.name);
+  }
+
+  /** A device that can't be made again is not given up for it: it may still carry packets. */
+  async #makeAnew(link: Link): Promise<KernelRefusal | undefined> {
+    if (this.#tools.devices.indexOf(link.vxlan.lower) === undefined) return noLower(link);
+    return (await this.#deleteLink(link.name)) ?? this.#makeLink(link);
   }
 
   async #makeLink(link: Link): Promise<KernelRefusal | undefined> {
     const lower = this.#tools.devices.indexOf(link.vxlan.lower);
-    if (lower === undefined) return NO_DEVICE;
+    if (lower === undefined) return noLower(link);
     const refusal = await this.#one((writer) => encodeNewVxlan(writer, link, lower));
     // As flannel does: whoever can send us VXLAN must not plant addresses and routes by router advertisements.
     if (refusal === undefined) setSysctl(`net/ipv6/conf/${link.name}/accept_ra`, '0');
@@ -164,7 +201,7 @@ class Run {
   }
 
   async #deleteLink(name: string): Promise<KernelRefusal | undefined> {
-    this.#tools.devices.forget(name);
+    this.#tools.devices.bury(name);
     const refusal = await this.#one((writer) => encodeLinkDelete(writer, name));
     return refusal?.errno === 'ENODEV' ? undefined : refusal;
   }
@@ -175,6 +212,10 @@ class Run {
     this.#begin();
     return refusalIn(reply, 0);
   }
+}
+
+function noLower({ vxlan }: Link): KernelRefusal {
+  return { errno: 'ENODEV', detail: `there is no interface ${vxlan.lower}` };
 }
 
 function refusalIn(reply: BatchReply, at: number): KernelRefusal | undefined {

@@ -35,6 +35,11 @@ export function routeFilter(networks: readonly Prefix[]): (body: Buffer) => bool
   };
 }
 
+/** For the body of an RTM_NEWROUTE: whether it leads everywhere. */
+export function isDefaultRoute(body: Buffer): boolean {
+  return body[1] === 0;
+}
+
 function isWithin({ length: bits, bytes }: Network, body: Buffer, at: number, length: number): boolean {
   if (length < bytes.length) return false;
   const whole = bits >> 3;

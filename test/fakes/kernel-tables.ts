@@ -1,7 +1,7 @@
 /**
  * The tables of one network namespace, with what Linux does by itself and what it refuses (measured on 6.18):
  *
- *   device deleted      all that is on it goes, without an event
+ *   device deleted      all that is on it goes, without an event; a vxlan whose lower device it is, too
  *   device set down     its neighbours go; its nexthops and routes too, without an event
  *   other MAC           its neighbours go
  *   last address gone   its neighbours go; plain routes too, without an event
@@ -9,7 +9,7 @@
  */
 
 import type { KernelEvent, KernelRefusal, RouteLookup } from '../../backends/kernel/kernel.ts';
-import { sameVxlan } from '../../backends/same-object.ts';
+import { linkStep } from '../../backends/kernel/link-step.ts';
 import {
   type Address,
   type AddressInfo,
@@ -97,9 +97,26 @@ export class KernelTables {
     for (const [id, found] of this.nexthops) if (found?.object.dev === name) this.nexthops.delete(id);
     this.routes = this.routes.filter(others);
     this.#emit({ verb: 'delete', link: name });
+    for (const { name: upper, vxlan } of [...this.links.values()]) if (vxlan?.lower === name) this.deleteLink(upper);
   }
 
-  changeLink(name: string, change: Partial<Pick<LinkInfo, 'mac' | 'mtuBytes' | 'up'>>): void {
+  /** `ip link set NAME name OTHER`: what is on it stays, told by its new name. */
+  renameLink(name: string, other: string): void {
+    const link = this.links.get(name);
+    if (!link) return;
+    this.links.delete(name);
+    const moved = <T extends { readonly dev: string | undefined }>(one: T): T =>
+      one.dev === name ? { ...one, dev: other } : one;
+    this.addresses = this.addresses.map(moved);
+    this.routes = this.routes.map(moved);
+    for (const [upper, { vxlan, ...rest }] of this.links) {
+      if (vxlan?.lower === name) this.links.set(upper, { ...rest, vxlan: { ...vxlan, lower: other } });
+    }
+    this.#emit({ verb: 'delete', link: name });
+    this.#putLink({ ...link, name: other });
+  }
+
+  changeLink(name: string, change: Partial<Omit<LinkInfo, 'index' | 'name'>>): void {
     const link = this.links.get(name);
     if (!link) return;
     this.#putLink({ ...link, ...change });
@@ -161,9 +178,11 @@ export class KernelTables {
     const found = this.links.get(wanted.name);
     if (found && verb === 'create') return refusal('EEXIST');
     if (!this.links.has(wanted.vxlan.lower)) return refusal('ENODEV');
-    if (found?.vxlan && sameVxlan(found.vxlan, wanted.vxlan)) {
-      const { mac, mtuBytes, up } = wanted;
-      if (found.mac !== mac || found.mtuBytes !== mtuBytes || found.up !== up) this.changeLink(wanted.name, wanted);
+    const { step } = linkStep({ ...wanted, kind: 'link' }, found);
+    if (step === 'none') return OK;
+    if (step === 'change') {
+      const { mac, mtuBytes, up, vxlan } = wanted;
+      this.changeLink(wanted.name, { mac, mtuBytes, up, vxlan });
       return OK;
     }
     this.deleteLink(wanted.name);

@@ -14,7 +14,7 @@ import type {
   RouteInfo,
 } from '../../backends/state.ts';
 import type { Family, Ip, Prefix } from '../../config/address.ts';
-import { containsPrefix, familyOf } from '../../config/address.ts';
+import { containsPrefix, familyOf, prefixLength } from '../../config/address.ts';
 import { TartanError } from '../../config/errors.ts';
 import { KernelTables } from './kernel-tables.ts';
 
@@ -98,6 +98,12 @@ export class FakeKernel implements Kernel {
       (nexthopId !== undefined && isTartanId(nexthopId)) ||
       within.some((network) => containsPrefix(network, dst));
     return this.#read('routes', () => this.tables.routes.filter((route) => route.family === family && isWanted(route)));
+  }
+
+  defaultRoutes(family: Family): Promise<RouteInfo[]> {
+    return this.#read('routes', () =>
+      this.tables.routes.filter((route) => route.family === family && prefixLength(route.dst) === 0),
+    );
   }
 
   lookup(ips: readonly Ip[]): Promise<(RouteLookup | undefined)[]> {

@@ -117,6 +117,10 @@ export class FakeStore implements Store {
     for (const watch of this.#watches) watch.progress();
   }
 
+  reconnect(): void {
+    for (const watch of [...this.#watches]) watch.end('reconnecting');
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     for (const watch of [...this.#watches]) watch.end('closed');

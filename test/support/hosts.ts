@@ -12,6 +12,9 @@
  *                    docker0 10.5.17.1/24 ── container c2 eth0 10.5.17.2/24
  */
 import { createHash, randomBytes } from 'node:crypto';
+import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Host } from './host.ts';
 import { LabEtcd } from './lab-etcd.ts';
 import { Namespace } from './namespace.ts';
@@ -42,6 +45,9 @@ export interface HostOptions {
   /** 32 hex digits. Default: made from lab and host name; two hosts may have the same (a clone). */
   readonly machineId?: string;
 }
+
+/** What a host keeps over a reboot. */
+const STATE = '/var/lib/tartan';
 
 const living = new Set<Lab>();
 
@@ -93,6 +99,20 @@ export class Lab {
     await this.#wire(host, options.mtu ?? this.#options.mtu ?? 1500);
     this.#hosts[number - 1] = host;
     return host;
+  }
+
+  /** A power cut, and the boot after it: of the old host the new one has name, address, machine-id and state. */
+  async reboot(host: Host): Promise<Host> {
+    const kept = await mkdtemp(join(tmpdir(), 'netlab-state-'));
+    try {
+      await cp(host.path(STATE), kept, { recursive: true });
+      await host.kill();
+      const booted = await this.addHost({ name: host.name, address: Number(host.ip.split('.')[3]) });
+      await cp(kept, booted.path(STATE), { recursive: true });
+      return booted;
+    } finally {
+      await rm(kept, { recursive: true });
+    }
   }
 
   async #wire(host: Host, mtu: number): Promise<void> {

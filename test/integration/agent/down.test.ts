@@ -298,6 +298,7 @@ for (const [what, damage] of [
   ['damaged', 'echo half >STATE'],
   ["somebody else's", 'echo {\\"version\\":9} >STATE'],
   ['unreadable', 'rm STATE; mkdir STATE'],
+  ['set aside already', 'mv STATE STATE.damaged'],
 ] as const) {
   test(`a state file that is ${what}: told, and all goes that can be known`, async (t) => {
     const scene = await scenes(t, { hosts: 2 });

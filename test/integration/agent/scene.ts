@@ -185,6 +185,19 @@ export function scenesOn(options: LabOptions = {}): (t: T, scene?: SceneOptions)
   };
 }
 
+export const NOTIFY_SOCKET = '/run/notify';
+
+const LISTEN = `use Socket; $| = 1; socket(S, AF_UNIX, SOCK_DGRAM, 0) or die; unlink $ARGV[0];
+bind(S, sockaddr_un($ARGV[0])) or die; print "listening\\n";
+while (defined recv(S, $m, 4096, 0)) { $m =~ s/\\n/|/g; print "$m\\n" }`;
+
+/** Listens where systemd would: each datagram is a line, its line breaks `|`. */
+export async function asSystemd(host: Host): Promise<LabProcess> {
+  const listener = host.spawn('perl', ['-e', LISTEN, NOTIFY_SOCKET]);
+  await listener.until(/listening/);
+  return listener;
+}
+
 /** A request from the host itself. */
 export async function http(host: Host, url: string): Promise<Http> {
   const script = `fetch(process.argv[1]).then(async (r) => console.log(JSON.stringify({ status: r.status, body: await r.text() })))`;

@@ -2,14 +2,19 @@
 import { readFileSync } from 'node:fs';
 import test from 'ava';
 import { eventually } from '../../support/eventually.ts';
-import { DOCKER_FILE, filesUnder, http, modeOf, narrow, SUBNET_ENV, scenesOn } from './scene.ts';
+import {
+  asSystemd,
+  DOCKER_FILE,
+  filesUnder,
+  http,
+  modeOf,
+  NOTIFY_SOCKET,
+  narrow,
+  SUBNET_ENV,
+  scenesOn,
+} from './scene.ts';
 
 const scenes = scenesOn();
-
-/** Prints each datagram as a line. */
-const LISTEN = `use Socket; $| = 1; socket(S, AF_UNIX, SOCK_DGRAM, 0) or die; unlink $ARGV[0];
-bind(S, sockaddr_un($ARGV[0])) or die; print "listening\\n";
-while (defined recv(S, $m, 4096, 0)) { $m =~ s/\\n/|/g; print "$m\\n" }`;
 
 const ONE = narrow(66);
 
@@ -64,9 +69,8 @@ test('systemd is told: status, readiness after the files, watchdog, stopping', a
   const scene = await scenes(t, { config: undefined });
   if (!scene) return;
   const host = scene.host(1);
-  const listener = host.spawn('perl', ['-e', LISTEN, '/run/notify']);
-  await listener.until(/listening/);
-  const agent = scene.start(host, [], { NOTIFY_SOCKET: '/run/notify', WATCHDOG_USEC: '400000' });
+  const listener = await asSystemd(host);
+  const agent = scene.start(host, [], { NOTIFY_SOCKET, WATCHDOG_USEC: '400000' });
   await listener.until(/^STATUS=waiting for the network config.*config set/);
   t.false(listener.lines.includes('READY=1|'));
   await scene.configure(ONE);

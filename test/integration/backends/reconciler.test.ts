@@ -5,9 +5,10 @@ import { once } from 'node:events';
 import test from 'ava';
 import type { Kernel } from '../../../backends/kernel/kernel.ts';
 import { openKernel } from '../../../backends/kernel/linux-kernel.ts';
-import { Reconciler } from '../../../backends/reconciler.ts';
+import { type Move, Reconciler } from '../../../backends/reconciler.ts';
+import { shadowProblem } from '../../../backends/shadows.ts';
 import { createVxlan } from '../../../backends/vxlan/vxlan.ts';
-import type { Mac } from '../../../config/address.ts';
+import type { Ip, Mac } from '../../../config/address.ts';
 import type { JsonObject } from '../../../config/go-json.ts';
 import { silentLog } from '../../../config/log.ts';
 import type { PeerChange } from '../../../leases/directory.ts';
@@ -21,7 +22,7 @@ import { needs } from '../../support/require.ts';
 const DEV = 'flannel.1';
 const MAC = mac('02:00:00:00:00:10');
 const UNDERLAY = {
-  ...{ dev: 'eth0', mtuBytes: 1500, ip: ip('192.168.77.10'), ip6: undefined },
+  ...{ index: 2, dev: 'eth0', mtuBytes: 1500, ip: ip('192.168.77.10'), ip6: undefined },
   ...{ publicIp: ip('192.168.77.10'), publicIp6: undefined, hostAddresses: new Set([ip('192.168.77.10')]) },
 };
 
@@ -72,6 +73,15 @@ async function start(config: JsonObject = {}, options: { nexthopObjects?: boolea
   return { reconciler, kernel, stop };
 }
 
+/** The host with another address. */
+function moved(address: Ip): Move {
+  const underlay = { ...UNDERLAY, ip: address, publicIp: address, hostAddresses: new Set([address]) };
+  const made = createVxlan({}, { ipv4: true, ipv6: false }, underlay);
+  if (!made.ok) throw new Error(made.problems.join('; '));
+  const own = { subnet: prefix('10.5.0.0/28'), subnet6: undefined };
+  return { backend: made.backend, underlay: 'eth0', device: made.backend.device(own, new Map([[DEV, MAC]])) };
+}
+
 function lines(command: string): string[] {
   return run(command)
     .split('\n')
@@ -82,14 +92,14 @@ function lines(command: string): string[] {
 
 /** Everything that is ours, as iproute2 shows it, without indexes and counters. */
 function ours(): Record<string, string[]> {
-  const link = run(`ip -o -d link show ${DEV}`);
+  const link = run(`ip -o -d link show ${DEV} 2>/dev/null || true`);
   return {
-    link: [/link\/ether \S+/, /mtu \d+/, /[<,]UP[,>]/, /vxlan id .*? nolearning/].map(
+    link: [/link\/ether \S+/, /mtu \d+/, /[<,]UP[,>]/, /vxlan id .*? nolearning/, /NOARP/, /master \S+/].map(
       (one) => one.exec(link)?.[0] ?? '',
     ),
-    addresses: lines(`ip -o -4 address show dev ${DEV}`).map((line) => line.replace(/^\d+: /, '')),
-    neighbours: lines(`ip -4 neighbour show dev ${DEV} nud permanent`),
-    fdb: lines(`bridge fdb show dev ${DEV}`),
+    addresses: lines(`ip -o -4 address show dev ${DEV} 2>/dev/null || true`).map((line) => line.replace(/^\d+: /, '')),
+    neighbours: lines(`ip -4 neighbour show dev ${DEV} nud permanent 2>/dev/null || true`),
+    fdb: lines(`bridge fdb show dev ${DEV} 2>/dev/null || true`),
     nexthops: lines('ip nexthop show proto 84'),
     routes: lines('ip -4 route show').filter((line) => /^(blackhole )?10\.5\./.test(line)),
   };
@@ -187,7 +197,7 @@ for (const nexthopObjects of [true, false]) {
       agent.reconciler.update(come(...PEERS), true);
       await settled(agent);
       const command = fault();
-      if (nexthopObjects || !command.includes('nexthop')) await t.notThrowsAsync(heals(agent, command), command);
+      if (nexthopObjects || !/nexthop|nhid/.test(command)) await t.notThrowsAsync(heals(agent, command), command);
       await agent.stop();
       cleaned();
     }
@@ -260,6 +270,42 @@ async function follow(): Promise<{ so: () => Promise<string[]>; stop: () => Prom
   };
   return { so, stop };
 }
+
+test.serial('routes of others that shadow a peer are named, and left alone', async (t) => {
+  if (!needs(t, 'root', 'namespaces', 'ip')) return;
+  t.teardown(cleaned);
+  run('ip route add 10.5.4.5/32 via 192.168.77.1');
+  const agent = await start();
+  t.teardown(agent.stop);
+  agent.reconciler.update(come(...PEERS), true);
+  await settled(agent);
+  const named = (): string[] => agent.reconciler.shadows().map(({ route, peer }) => `${route.dst} of ${peer}`);
+  t.deepEqual(named(), ['10.5.4.5/32 of 10.5.4.0/28']);
+  // Only the kernel's event tells of these; the resync is far away.
+  run(
+    'ip route add 10.5.2.3/32 via 192.168.77.1; ip route add 10.5.2.8/29 dev eth0; ip route add blackhole 10.5.3.8/29',
+  );
+  run(
+    'ip route add 10.5.77.7/32 dev eth0; ip route add 10.5.0.0/16 dev eth0; ip route add 10.5.2.0/28 dev eth0 metric 9',
+  );
+  const all = ['10.5.2.3/32 of 10.5.2.0/28', '10.5.2.8/29 of 10.5.2.0/28', '10.5.3.8/29 of 10.5.3.0/28', ...named()];
+  await eventually('all are named', () => JSON.stringify(named().sort()) === JSON.stringify(all), {
+    context: () => named().join(),
+  });
+  t.true(agent.reconciler.step().inStep, 'ours are in place');
+  t.regex(
+    shadowProblem(agent.reconciler.shadows()) ?? '',
+    /10\.5\.2\.8\/29 dev eth0, protocol 3 \(peer 10\.5\.2\.0\/28\)/,
+  );
+  run('ip route del 10.5.2.3/32; ip route del 10.5.2.8/29; ip route del 10.5.3.8/29; ip route del 10.5.4.5/32');
+  await eventually('none is named', () => named().length === 0, { context: () => named().join() });
+  // A peer that comes to where a route of others is.
+  agent.reconciler.update(come(peer(77 * 16)), false);
+  await eventually('the newcomer too', () => named().join() === '10.5.77.7/32 of 10.5.77.0/28', {
+    context: () => named().join(),
+  });
+  run('ip route del 10.5.77.7/32; ip route del 10.5.0.0/16; ip route del 10.5.2.0/28 metric 9');
+});
 
 test.serial('foreign objects stay as they are', async (t) => {
   if (!needs(t, 'root', 'namespaces', 'ip')) return;
@@ -347,7 +393,7 @@ test.serial('2,000 peers come and go, and a restart among them changes nothing',
   t.is(first.reconciler.counters.refusals, 0);
   t.is(first.reconciler.counters.repairs, 0);
   const count = (): number[] => Object.values(ours()).map((all) => all.length);
-  t.deepEqual(count(), [4, 1, 2_000, 2_000, 2_000, 2_000]);
+  t.deepEqual(count(), [6, 1, 2_000, 2_000, 2_000, 2_000]);
   const before = ours();
   await first.stop();
   const second = await start();
@@ -356,10 +402,26 @@ test.serial('2,000 peers come and go, and a restart among them changes nothing',
   await settled(second);
   t.is(second.reconciler.counters.operations, 0);
   t.deepEqual(ours(), before);
+  // The host gets another address and back: two changes of the device, none of a peer.
+  run('ip addr add 192.168.77.99/24 dev eth0');
+  for (const address of ['192.168.77.99', '192.168.77.10']) {
+    await second.reconciler.moveTo(moved(ip(address)));
+    await settled(second);
+    t.regex(run(`ip -d link show ${DEV}`), new RegExp(`local ${address} `));
+  }
+  run('ip addr del 192.168.77.99/24 dev eth0');
+  await settled(second);
+  t.is(second.reconciler.counters.operations, 2);
+  t.deepEqual(ours(), before);
+  const deletedAt = performance.now();
   run(`ip link del ${DEV}`);
+  // Device, address, and four objects of each peer, all of them once.
+  const done = (): boolean => second.reconciler.counters.operations === 2 + 2 + 4 * 2_000;
+  await eventually('all are programmed again', done, { everyMs: 5 });
+  t.log(`the device deleted: 2,000 peers are programmed again after ${Math.round(performance.now() - deletedAt)} ms`);
   await eventually('all are back', () => JSON.stringify(ours()) === JSON.stringify(before));
   await settled(second);
   second.reconciler.update(go(...many), false);
   await settled(second);
-  t.deepEqual(count(), [4, 1, 0, 0, 0, 0]);
+  t.deepEqual(count(), [6, 1, 0, 0, 0, 0]);
 });

@@ -9,6 +9,7 @@ import { FakeEtcd } from '../../fakes/etcd.ts';
 import { hostKernel } from '../backends/rig.ts';
 
 const PREFIX = '/coreos.com/network';
+const NOTHING = { held: undefined, cluster: async () => ({ ok: false as const, reason: 'there is none' }) };
 const OTHER = '{"PublicIP":"192.0.2.9","PublicIPv6":null,"BackendType":"host-gw"}';
 
 /** A host that joins, and what it says that it waits for. */
@@ -41,7 +42,7 @@ function scene(t: ExecutionContext, config: string | undefined, ...flags: readon
       signal: stop.signal,
       owner,
     },
-    ...{ previous: undefined, macs: new Map(), rememberDevices: async () => undefined },
+    ...{ previous: undefined, macs: new Map(), remembered: NOTHING, rememberDevices: async () => undefined },
     onPhase: (_phase, _problem, code) => said.push(code),
   }).then(
     (held) => {

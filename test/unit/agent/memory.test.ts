@@ -1,7 +1,8 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
+import { clusterFile } from '../../../agent/cluster-file.ts';
 import { Memory } from '../../../agent/memory.ts';
 import { loadMemory } from '../../../agent/state-file.ts';
 import { silentLog } from '../../../config/log.ts';
@@ -17,10 +18,15 @@ const HELD: HeldLease = {
 };
 const SEEN = { clusterId: '7', revision: 3 };
 
-test('a store that is not settled leaves the one before in place', async (t) => {
+function directory(t: ExecutionContext): string {
   const dir = mkdtempSync(join(tmpdir(), 'tartan-memory-'));
   t.teardown(() => rmSync(dir, { recursive: true }));
-  const memory = await Memory.open(dir, silentLog);
+  return dir;
+}
+
+test('a store that is not settled leaves the one before in place', async (t) => {
+  const dir = directory(t);
+  const memory = await Memory.open(dir, '/p', silentLog);
   t.is(memory.known, undefined);
   memory.see(SEEN);
   t.is(memory.known, undefined);
@@ -31,6 +37,58 @@ test('a store that is not settled leaves the one before in place', async (t) => 
   memory.see(undefined);
   await memory.settled();
   const { held } = (await loadMemory(dir)).memory;
-  t.deepEqual([held?.expiresAt, held?.clusterId, held?.revision], [2, '7', 3]);
+  t.deepEqual([held?.expiresAt, held?.seen], [2, SEEN]);
   t.deepEqual(memory.known, SEEN);
+});
+
+test('a damaged state file is told until it is cleared away, and who we are is new and written', async (t) => {
+  const dir = directory(t);
+  const file = join(dir, 'state.json');
+  writeFileSync(file, 'half');
+  let rings = 0;
+  const memory = await Memory.open(dir, '/p', silentLog);
+  memory.onProblem = () => rings++;
+  t.regex(memory.problem() ?? '', /state\.json was not believed \(it is cut off\)/);
+  t.is(readFileSync(`${file}.damaged`, 'utf8'), 'half');
+  t.is((await loadMemory(dir)).memory.claim, memory.current.claim);
+  rmSync(`${file}.damaged`);
+  t.is(memory.problem(), undefined);
+  memory.update({});
+  await memory.settled();
+  t.true(rings > 0);
+});
+
+test('a directory that can not be written to is a problem, told while it lasts, and ends nobody', async (t) => {
+  const dir = directory(t);
+  const file = join(dir, 'state.json');
+  // The temporary file's place is taken.
+  mkdirSync(join(dir, '.state.json.tartan-new', 'more'), { recursive: true });
+  const memory = await Memory.open(dir, '/p', silentLog);
+  t.regex(memory.problem() ?? '', /^a restart may get another subnet: cannot write/);
+  rmSync(join(dir, '.state.json.tartan-new'), { recursive: true });
+  memory.update({});
+  await memory.settled();
+  t.is(memory.problem(), undefined);
+  t.true(existsSync(file));
+});
+
+test('the leases are of the store that the state file names, or are not gone by', async (t) => {
+  const dir = directory(t);
+  const memory = await Memory.open(dir, '/p', silentLog);
+  memory.hold(HELD, SEEN);
+  t.true(await memory.keep({ clusterId: '7', revision: 9, savedAt: 1, config: '{}', leases: [] }));
+  t.deepEqual(memory.known, { clusterId: '7', revision: 9 });
+  const before = readFileSync(join(dir, 'state.json'));
+  const next = await Memory.open(dir, '/p', silentLog);
+  t.true((await next.cluster()).ok);
+  // A renewal that sees more of the store keeps it so.
+  next.hold(HELD, { clusterId: '7', revision: 12 });
+  await next.settled();
+  t.true((await (await Memory.open(dir, '/p', silentLog)).cluster()).ok);
+  // An older state file, from a backup.
+  await memory.keep({ clusterId: '7', revision: 20, savedAt: 1, config: '{}', leases: [] });
+  writeFileSync(join(dir, 'state.json'), before);
+  const restored = await (await Memory.open(dir, '/p', silentLog)).cluster();
+  t.regex(restored.ok ? '' : restored.reason, /another store/);
+  t.true(existsSync(clusterFile(dir)));
 });

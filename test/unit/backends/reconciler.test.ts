@@ -1,4 +1,5 @@
 import test, { type ExecutionContext } from 'ava';
+import type { Underlay } from '../../../backends/backend.ts';
 import { createHostGw } from '../../../backends/host-gw/host-gw.ts';
 import {
   type FdbEntry,
@@ -8,9 +9,11 @@ import {
   type Neighbour,
   type Route,
 } from '../../../backends/state.ts';
+import { createVxlan } from '../../../backends/vxlan/vxlan.ts';
+import type { JsonObject } from '../../../config/go-json.ts';
 import { refusal } from '../../fakes/kernel-tables.ts';
 import { changes, DEV, hostKernel, inStep, NETWORK, Rig, stored } from './rig.ts';
-import { backendOf, ip, MACS, mac, prefix, UNDERLAY, V4 } from './values.ts';
+import { backendOf, ip, MACS, mac, OWN, prefix, UNDERLAY, V4 } from './values.ts';
 
 const PLAIN = { metric: 0, protocol: 3, onlink: false, nexthopId: undefined, type: 1 } as const;
 const WITHIN_MS = 1_000;
@@ -614,8 +617,119 @@ test('host-gw: routes that go with the underlay come back with it', async (t) =>
     ['ENETDOWN', 'ENETDOWN'],
   );
   rig.kernel.tables.changeLink('eth0', { up: true });
-  await rig.clock.advance(10_000);
+  await rig.clock.advance(WITHIN_MS);
   await inStep(t, rig, gw(2), gw(3));
+});
+
+test('host-gw: an underlay that flaps, or loses its address, is nobody who fights us', async (t) => {
+  const rig = await new Rig({ backend: backendOf(createHostGw({}, V4, UNDERLAY)) }).with(gw(2), gw(3));
+  t.teardown(() => rig.stop());
+  const address = { kind: 'address', dev: 'eth0', ip: ip('192.168.77.10'), length: 24 } as const;
+  for (let times = 0; times < 10; times++) {
+    rig.kernel.tables.changeLink('eth0', { up: false });
+    await rig.clock.advance(3_000);
+    rig.kernel.tables.changeLink('eth0', { up: true });
+    await rig.clock.advance(WITHIN_MS);
+    await inStep(t, rig, gw(2), gw(3));
+    rig.kernel.tables.delete(address);
+    await rig.clock.advance(60_000);
+    rig.kernel.tables.set('set', address);
+    await rig.clock.advance(WITHIN_MS);
+    await inStep(t, rig, gw(2), gw(3));
+  }
+  t.deepEqual(
+    rig.warnings.filter(({ message }) => /somebody/.test(message)),
+    [],
+  );
+});
+
+/** The underlay as it is now, and all that follows from it. */
+function moved(rig: Rig, change: Partial<Underlay>, config: JsonObject = {}): Promise<void> {
+  const underlay = { ...UNDERLAY, ...change, hostAddresses: new Set([change.ip ?? UNDERLAY.ip ?? ip('192.0.2.1')]) };
+  const isHostGw = rig.backend.type === 'host-gw';
+  const backend = backendOf(isHostGw ? createHostGw({}, V4, underlay) : createVxlan(config, V4, underlay));
+  return rig.reconciler.moveTo({ backend, underlay: underlay.dev, device: backend.device(OWN, MACS) });
+}
+
+test('an underlay with another address and MTU: the device is changed, and nothing else is written', async (t) => {
+  const rig = await rigOf(t, 2, 3);
+  const address = ip('192.168.77.99');
+  rig.kernel.tables.set('set', { kind: 'address', dev: 'eth0', ip: address, length: 24 });
+  await rig.clock.advance(1_000);
+  rig.kernel.forget();
+  const index = rig.kernel.tables.links.get(DEV)?.index;
+  await moved(rig, { ip: address, publicIp: address, mtuBytes: 1400 });
+  const found = rig.kernel.tables.links.get(DEV);
+  t.like(found, { index, mtuBytes: 1350, vxlan: { local: address } });
+  await rig.clock.advance(10_000);
+  t.deepEqual(
+    rig.kernel.operations.map((one) => one.slice(0, 18)),
+    ['ip link replace fl'],
+  );
+  t.true(rig.reconciler.step().inStep);
+  t.is(rig.reconciler.counters.repairs, 0);
+});
+
+test('an underlay that was renamed: the device stays though it can not be changed, and peers are followed', async (t) => {
+  const rig = await rigOf(t, 2);
+  const index = rig.kernel.tables.links.get(DEV)?.index;
+  rig.kernel.tables.renameLink('eth0', 'lan0');
+  await rig.clock.advance(2_000);
+  await rig.update(stored(3));
+  await rig.clock.advance(2_000);
+  t.true(rig.kernel.tables.routes.some(({ dst }) => dst === '10.5.3.0/24'));
+  t.deepEqual(
+    rig.reconciler.step().missing.map(({ object }) => object),
+    ['link flannel.1'],
+  );
+  await moved(rig, { dev: 'lan0' });
+  await rig.clock.advance(WITHIN_MS);
+  t.deepEqual(rig.reconciler.step().missing, []);
+  t.true(rig.reconciler.step().inStep);
+  t.is(rig.kernel.tables.links.get(DEV)?.index, index);
+});
+
+test('an underlay that is deleted takes the device along: made anew on the next one, with its MAC and all peers', async (t) => {
+  const rig = await rigOf(t, 2, 3);
+  rig.kernel.tables.addDevice('eth1');
+  rig.kernel.tables.set('set', { kind: 'address', dev: 'eth1', ip: ip('198.51.100.7'), length: 24 });
+  rig.kernel.tables.deleteLink('eth0');
+  await rig.clock.advance(20_000);
+  t.is(rig.kernel.tables.links.get(DEV), undefined);
+  await moved(rig, { dev: 'eth1', ip: ip('198.51.100.7'), publicIp: ip('198.51.100.7') });
+  await rig.clock.advance(WITHIN_MS);
+  t.like(rig.kernel.tables.links.get(DEV), { mac: MACS.get(DEV), vxlan: { lower: 'eth1' } });
+  t.is(rig.kernel.tables.routes.filter(({ dst }) => /^10\.5\.[23]\./.test(dst)).length, 2);
+  t.true(rig.reconciler.step().inStep);
+});
+
+test('host-gw: routes move to another underlay in place', async (t) => {
+  const rig = await new Rig({ backend: backendOf(createHostGw({}, V4, UNDERLAY)) }).with(gw(2), gw(3));
+  t.teardown(() => rig.stop());
+  rig.kernel.tables.addDevice('eth1');
+  rig.kernel.tables.delete({ kind: 'address', dev: 'eth0', ip: ip('192.168.77.10'), length: 24 });
+  rig.kernel.tables.set('set', { kind: 'address', dev: 'eth1', ip: ip('192.168.77.10'), length: 24 });
+  await moved(rig, { dev: 'eth1' });
+  await rig.clock.advance(WITHIN_MS);
+  t.deepEqual(
+    rig.kernel.tables.routes.filter(({ dst }) => dst.startsWith('10.5.')).map(({ dev }) => dev),
+    ['eth1', 'eth1'],
+  );
+  t.true(rig.reconciler.step().inStep);
+});
+
+test('DirectRouting: who is a neighbour is asked of the new underlay', async (t) => {
+  const rig = await new Rig({ config: { DirectRouting: true } }).with(stored(2));
+  t.teardown(() => rig.stop());
+  const device = (): string | undefined =>
+    rig.kernel.tables.routes.find(({ dst }) => dst === '10.5.2.0/24')?.dev ?? undefined;
+  t.is(device(), 'eth0');
+  rig.kernel.tables.addDevice('eth1');
+  rig.kernel.tables.set('set', { kind: 'address', dev: 'eth1', ip: ip('198.51.100.7'), length: 24 });
+  const change = { dev: 'eth1', ip: ip('198.51.100.7'), publicIp: ip('198.51.100.7') };
+  await moved(rig, change, { DirectRouting: true });
+  await rig.clock.advance(WITHIN_MS);
+  t.is(device(), DEV);
 });
 
 function gw(n: number): ReturnType<typeof stored> {

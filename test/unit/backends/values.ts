@@ -22,6 +22,7 @@ export const V6: Families = { ipv4: false, ipv6: true };
 export const DUAL: Families = { ipv4: true, ipv6: true };
 
 export const UNDERLAY: Underlay = {
+  index: 2,
   dev: 'eth0',
   mtuBytes: 1500,
   ip: ip('192.168.77.10'),

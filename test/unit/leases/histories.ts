@@ -51,6 +51,7 @@ function slowed(store: FakeStore, clock: VirtualClock, life: AbortSignal): Store
     timeToLive: (lease) => slow(() => store.timeToLive(lease)),
     revoke: (lease) => slow(() => store.revoke(lease)),
     watch: (range, from, handler) => store.watch(range, from, handler),
+    reconnect: () => store.reconnect(),
     close: () => store.close(),
   };
 }
@@ -102,7 +103,7 @@ export class History {
 /** What `agent/` does around a lease, in short: it waits, claims, holds, and starts again where the lease is lost. */
 export class Agent {
   readonly #history: History;
-  readonly #identity: Identity;
+  #identity: Identity;
   readonly #name: string;
   readonly #ttlSeconds: number;
   readonly store: FakeStore;
@@ -154,6 +155,17 @@ export class Agent {
     this.#life = undefined;
     this.#holder = undefined;
     this.outcome = undefined;
+  }
+
+  /** The host gets another address, while the agent runs or not. */
+  renumber(publicIp: string): void {
+    this.#identity = { ...this.#identity, publicIp };
+    this.#advertise();
+  }
+
+  #advertise(): void {
+    const publicIp = ip(this.#identity.publicIp);
+    this.#holder?.advertise({ ...this.#holder.held.attributes, publicIp });
   }
 
   /** The disk is new: nothing is remembered. */
@@ -227,6 +239,8 @@ export class Agent {
       },
     });
     void answerChallenges(context.store, PREFIX, held, owner, inner);
+    // The address may be another one since the claim began.
+    this.#advertise();
     try {
       await this.#holder.run();
     } finally {

@@ -1,7 +1,8 @@
 import test, { type ExecutionContext } from 'ava';
+import { TartanError } from '../../../config/errors.ts';
 import type { HeldLease } from '../../../leases/held-lease.ts';
 import { type HolderOptions, renewalIntervalMs } from '../../../leases/holder.ts';
-import { keyValue, net, PREFIX } from './leases.ts';
+import { ip, keyValue, net, PREFIX } from './leases.ts';
 import { CONFIG, DUAL, type Holding, type Host, type HostOptions, KEYS, World } from './world.ts';
 
 const HOUR = 3_600_000;
@@ -73,6 +74,23 @@ test('an outage of 23 hours costs nothing, whenever it begins', async (t) => {
     t.true(holding.holder.held.expiresAt > world.clock.now() + 23 * HOUR);
     holding.stop();
   }
+});
+
+test('a lease that is only remembered counts as not renewed, until etcd has said that it is ours', async (t) => {
+  const world = new World(t, CONFIG);
+  const host = world.host();
+  const held = await host.mustAcquire();
+  host.store.reachable = false;
+  const { holder } = host.holdUnwatched(t, held, { unconfirmed: 'not asked yet' });
+  t.deepEqual([holder.isConfirmed, holder.failing?.error], [false, 'not asked yet']);
+  await world.clock.advance(60_000);
+  t.deepEqual([holder.isConfirmed, holder.failing?.since], [false, world.clock.now() - 60_000]);
+  host.store.reachable = true;
+  // As the watch reports it, unchanged: elsewhere no reason to look.
+  holder.observe({ ...held, createRevision: held.modRevision, lease: held.etcdLease });
+  await world.clock.advance(10);
+  t.deepEqual([holder.isConfirmed, holder.failing], [true, undefined]);
+  t.is(world.lease(held.key)?.createRevision, held.modRevision);
 });
 
 test('while etcd is away it says since when, and asks ever more rarely', async (t) => {
@@ -424,4 +442,100 @@ test('rubbish beside our key does not keep us from claiming it again', async (t)
   await world.clock.advance(0);
   t.is(world.lease(held.key)?.value, held.value);
   t.is(holding.ended(), undefined);
+});
+
+/** This host as it is with another public IP. */
+function renumbered({ host, held }: Scene, publicIp: string): HeldLease['attributes'] {
+  return { ...host.attributes, publicIp: ip(publicIp), owner: held.attributes.owner };
+}
+
+test('another public IP: put at once into the lease held, and its side key moves with it', async (t) => {
+  const all = await scene(t);
+  const { world, held, holding } = all;
+  all.holding.holder.advertise(renumbered(all, '192.0.2.99'));
+  await world.clock.advance(1_000);
+  const lease = world.lease(held.key);
+  t.is(lease?.publicIp, ip('192.0.2.99'));
+  t.deepEqual([lease?.etcdLease, lease?.createRevision], [held.etcdLease, held.modRevision]);
+  t.deepEqual(world.own, ['addresses/192.0.2.99', 'nodes/node1']);
+  t.is(holding.told.at(-1)?.attributes.publicIp, ip('192.0.2.99'));
+  // Kept like any other.
+  const { revision } = world.etcd.version;
+  await world.clock.advance(24 * HOUR);
+  t.is(world.etcd.version.revision, revision);
+  t.is(holding.ended(), undefined);
+});
+
+test('what is advertised as it stands is not put', async (t) => {
+  const all = await scene(t);
+  const { revision } = all.world.etcd.version;
+  all.holding.holder.advertise({ ...all.host.attributes, owner: all.held.attributes.owner });
+  await all.world.clock.advance(10_000);
+  t.is(all.world.etcd.version.revision, revision);
+});
+
+test('another public IP while etcd is away is put when it is back; of several the last', async (t) => {
+  const all = await scene(t);
+  const { world, host, held, holding } = all;
+  host.store.reachable = false;
+  for (const last of [97, 98, 99]) {
+    holding.holder.advertise(renumbered(all, `192.0.2.${last}`));
+    await world.clock.advance(60_000);
+  }
+  t.is(world.lease(held.key)?.publicIp, host.publicIp);
+  host.store.reachable = true;
+  await world.clock.advance(60_000);
+  t.is(world.lease(held.key)?.publicIp, ip('192.0.2.99'));
+  t.deepEqual(world.own, ['addresses/192.0.2.99', 'nodes/node1']);
+});
+
+test('a public IP that a live host has is not taken, who has it is told, and it is tried again', async (t) => {
+  const all = await scene(t);
+  const { world, host, held, holding } = all;
+  const other = world.host({ publicIp: '192.0.2.99' });
+  const theirs = await other.mustAcquire();
+  const living = other.hold(t, theirs);
+  holding.holder.advertise(renumbered(all, '192.0.2.99'));
+  await world.clock.advance(120_000);
+  t.is(holding.holder.refusedBy?.name, other.owner.name);
+  t.is(world.lease(held.key)?.publicIp, host.publicIp);
+  t.is(world.lease(theirs.key)?.publicIp, ip('192.0.2.99'));
+  t.is(host.logged.filter((line) => /another live host has our public IP/.test(line)).length, 1);
+  // It dies: the address is ours, and the lease that it left goes.
+  living.stop();
+  await world.clock.advance(60_000);
+  t.is(world.lease(held.key)?.publicIp, ip('192.0.2.99'));
+  t.is(world.lease(theirs.key), undefined);
+  t.is(holding.holder.refusedBy, undefined);
+});
+
+test('the lease that a dead flanneld left at our new public IP goes: peers would believe it, the older one', async (t) => {
+  const all = await scene(t);
+  const { world, held, holding } = all;
+  const left = keyValue({ subnet: net('10.5.77.0/24'), publicIp: '192.0.2.99', mac: '02:00:00:00:00:77' });
+  world.etcd.put(left.key, left.value, world.etcd.grant(3600));
+  holding.holder.advertise(renumbered(all, '192.0.2.99'));
+  await world.clock.advance(10_000);
+  t.is(world.lease(held.key)?.publicIp, ip('192.0.2.99'));
+  t.is(world.lease(left.key), undefined);
+});
+
+test('a put whose answer was lost is recognised as ours', async (t) => {
+  const all = await scene(t);
+  const { world, host, held, holding } = all;
+  const txn = host.store.txn.bind(host.store);
+  let isLost = false;
+  host.store.txn = async (one) => {
+    const result = await txn(one);
+    if (isLost || !one.success.some((op) => 'put' in op && op.put === held.key)) return result;
+    isLost = true;
+    throw new TartanError('ETCD_UNAVAILABLE', 'the answer is lost');
+  };
+  holding.holder.advertise(renumbered(all, '192.0.2.99'));
+  await world.clock.advance(60_000);
+  holding.holder.advertise(renumbered(all, '192.0.2.98'));
+  await world.clock.advance(60_000);
+  t.is(holding.ended(), undefined);
+  t.true(isLost);
+  t.is(world.lease(held.key)?.publicIp, ip('192.0.2.98'));
 });

@@ -92,7 +92,7 @@ test.serial('address, size and state of a device are adjusted in place', async (
 
 test.serial('a device with another VNI, port or kind is made anew', async (t) => {
   const before = await indexOf('flannel.1');
-  for (const difference of [{ vni: 7 }, { port: 4789 }, { gbp: true }, { learning: true }]) {
+  for (const difference of [{ vni: 7 }, { port: 4789 }, { gbp: true }]) {
     const other = { ...flannel, vxlan: { ...flannel.vxlan, ...difference } };
     t.deepEqual(await set(other), done(1));
     t.like(await found('flannel.1'), { vxlan: other.vxlan });
@@ -102,6 +102,32 @@ test.serial('a device with another VNI, port or kind is made anew', async (t) =>
   t.like(await found('flannel.1'), { mac: flannel.mac, vxlan: flannel.vxlan });
   t.not(await indexOf('flannel.1'), before);
   t.deepEqual(await refused(operation('create', flannel)), ['EEXIST']);
+});
+
+test.serial('where a device sends from and by is changed in place: what stands on it stays', async (t) => {
+  run('ip addr add 192.0.2.2/24 dev tk0 && ip link set tk1 name tk9');
+  const neighbour = { kind: 'neighbour', dev: 'flannel.1', ip: ip('10.5.9.0'), mac: mac('02:42:00:00:00:09') } as const;
+  const fdb = { kind: 'fdb', dev: 'flannel.1', mac: neighbour.mac, dst: ip('192.0.2.9') } as const;
+  t.deepEqual(await set(flannel, flannelV6, neighbour, fdb), done(4));
+  const before = await indexOf('flannel.1');
+  const other = { ...flannel.vxlan, local: ip('192.0.2.2'), lower: 'tk9', learning: true };
+  t.deepEqual(await set({ ...flannel, mtuBytes: 1300, vxlan: other }), done(1));
+  t.like(await found('flannel.1'), { mtuBytes: 1300, vxlan: other });
+  const other6 = { ...flannelV6.vxlan, local: ip('fd00::2'), lower: 'tk9' };
+  t.deepEqual(await set({ ...flannelV6, vxlan: other6 }), done(1));
+  t.like(await found('flannel-v6.1'), { vxlan: other6 });
+  t.is(await indexOf('flannel.1'), before);
+  t.regex(run('ip neigh show dev flannel.1 nud permanent'), /10\.5\.9\.0/);
+  t.regex(run('bridge fdb show dev flannel.1'), /02:42:00:00:00:09 dst 192\.0\.2\.9/);
+  // Renamed underneath it, by nobody whom we know: it stays, and so does what it can do.
+  run('ip link set tk9 name tk1');
+  t.deepEqual(await set({ ...flannel, vxlan: other }), ['ENODEV']);
+  t.deepEqual(await set({ ...flannel, vxlan: { ...other, vni: 7 } }), ['ENODEV']);
+  t.is(await indexOf('flannel.1'), before);
+  t.deepEqual(await set(flannel, flannelV6), done(2));
+  t.deepEqual(await remove(fdb, neighbour), done(2));
+  t.is(await indexOf('flannel.1'), before);
+  run('ip addr del 192.0.2.2/24 dev tk0');
 });
 
 test.serial('a device on one that is unknown is refused; deleting one that is absent is done', async (t) => {

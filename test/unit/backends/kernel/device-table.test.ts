@@ -38,3 +38,25 @@ test('a miss is remembered once; index 0 is no device', (t) => {
   t.true(table.takeMissed());
   t.false(table.takeMissed());
 });
+
+test('news of a device that we deleted are old until the kernel has told that it is gone', (t) => {
+  const table = new DeviceTable();
+  table.learn(4, 'flannel.1', 'vxlan');
+  table.bury('flannel.1');
+  t.is(table.learn(4, 'flannel.1', 'vxlan'), undefined);
+  t.is(table.indexOf('flannel.1'), undefined);
+  table.learn(9, 'flannel.1', 'vxlan');
+  table.gone(4, 'flannel.1');
+  t.is(table.indexOf('flannel.1'), 9);
+  // Index 4 may be used again.
+  table.learn(4, 'eth4', '');
+  t.is(table.indexOf('eth4'), 4);
+});
+
+test('news of an older device by the name of a younger one: neither is believed, both have to be read', (t) => {
+  const table = new DeviceTable();
+  table.learn(9, 'flannel.1', 'vxlan');
+  t.is(table.learn(4, 'flannel.1', 'vxlan'), undefined);
+  t.is(table.indexOf('flannel.1'), undefined);
+  t.is(table.nameOf(4), undefined);
+});

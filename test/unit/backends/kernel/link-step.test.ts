@@ -5,7 +5,8 @@ import { macFromBytes, parseIp } from '../../../../config/address.ts';
 
 const local = parseIp('192.0.2.1');
 const other = parseIp('192.0.2.2');
-if (local === undefined || other === undefined) throw new Error('bad test data');
+const six = parseIp('2001:db8::1');
+if (local === undefined || other === undefined || six === undefined) throw new Error('bad test data');
 const mac = macFromBytes(Buffer.from([2, 0, 0, 0, 0, 1]));
 const vxlan: VxlanAttributes = { vni: 1, port: 8472, local, lower: 'eth0', learning: false, gbp: false };
 const wanted: Link = { kind: 'link', name: 'flannel.1', mac, mtuBytes: 1450, up: true, vxlan };
@@ -34,15 +35,24 @@ test('address, size and state are changed in place, and only what differs', (t) 
   t.deepEqual(linkStep({ ...wanted, up: false }, found), { step: 'change', change: { up: false } });
 });
 
+test('where it sends from and by, and whether it learns, is changed in place', (t) => {
+  const changes: Partial<VxlanAttributes>[] = [{ local }, { lower: 'eth0' }, { learning: false }];
+  const found1 = { ...found, vxlan: { ...vxlan, local: other, lower: 'eth1', learning: true } };
+  t.deepEqual(linkStep(wanted, found1), {
+    step: 'change',
+    change: { vxlan: { local, lower: 'eth0', learning: false } },
+  });
+  for (const change of changes) {
+    const [key] = Object.keys(change);
+    const before = { local: other, lower: 'eth1', learning: true };
+    const only = Object.fromEntries(Object.entries(before).filter(([name]) => name === key));
+    const step = linkStep(wanted, { ...found, vxlan: { ...vxlan, ...only } });
+    t.deepEqual(step, { step: 'change', change: { vxlan: change } });
+  }
+});
+
 test('what makes a vxlan that vxlan can only be had by a new device', (t) => {
-  const differences: Partial<VxlanAttributes>[] = [
-    { vni: 2 },
-    { port: 4789 },
-    { local: other },
-    { lower: 'eth1' },
-    { learning: true },
-    { gbp: true },
-  ];
+  const differences: Partial<VxlanAttributes>[] = [{ vni: 2 }, { port: 4789 }, { local: six }, { gbp: true }];
   for (const difference of differences) {
     t.deepEqual(linkStep(wanted, { ...found, vxlan: { ...vxlan, ...difference } }), { step: 'make anew' });
   }

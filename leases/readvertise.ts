@@ -1,0 +1,126 @@
+/**
+ * Another value for the lease that we hold: this host has got another public IP.
+ *
+ *   read leases and side keys ─▶ ask who else has the address ─▶ transaction: value, new side keys, old ones deleted
+ *                                   │ answered: refused            └ lost: foiled, to be tried again
+ */
+import { askHolders } from './challenge.ts';
+import { type Claim, claimResult, claimTxn, type OwnedAttributes } from './claim.ts';
+import { sameSubnets } from './coverage.ts';
+import { giveBack } from './grant.ts';
+import type { AcquireContext } from './ground.ts';
+import type { HeldLease } from './held-lease.ts';
+import { isSameAddress } from './identity.ts';
+import type { LeaseOwner, LeaseSubnets, StoredLease } from './lease.ts';
+import { type ClusterView, isLeaseGone, keysUnder, readView } from './registry.ts';
+import { identityKeys, type SeenKey, type SideKey, type SideKeyName, sideKey, subnet6Keys } from './side-keys.ts';
+
+export type Readvertised =
+  | { readonly outcome: 'held'; readonly held: HeldLease }
+  /** A live host has the address: the old value stays. */
+  | { readonly outcome: 'refused'; readonly by: LeaseOwner }
+  | { readonly outcome: 'foiled' };
+
+const FOILED: Readvertised = { outcome: 'foiled' };
+
+/** What stands beside the lease: what it is to have, and what of ours it leaves. */
+interface Side {
+  readonly kept: readonly SideKey[];
+  readonly left: readonly SeenKey[];
+}
+
+/** One attempt; `held` as it stands in etcd now. Rejects with ETCD_UNAVAILABLE or ETCD_REFUSED. */
+export async function readvertise(
+  context: AcquireContext,
+  held: HeldLease,
+  attributes: OwnedAttributes,
+): Promise<Readvertised> {
+  const view = await readView(context.store, context.prefix);
+  const side = await readSide(context, held, attributes);
+  if ([...side.kept, ...side.left].some(({ modRevision }) => modRevision > view.revision)) return FOILED;
+  const rivals = rivalsIn(view, held, attributes);
+  const asker = { owner: attributes.owner, holds: held };
+  const inquiry = await askHolders(context, asker, strangers(held, attributes.owner, rivals, side));
+  try {
+    if (inquiry.answered) return { outcome: 'refused', by: inquiry.answered.holder };
+    if (inquiry.isUnclear) return FOILED;
+    return await put(context, held, attributes, { side, rivals, unanswered: inquiry.unanswered });
+  } catch (error) {
+    if (isLeaseGone(error)) return FOILED;
+    throw error;
+  } finally {
+    await inquiry.end();
+  }
+}
+
+/** None where etcd forbids them: the lease held has none. */
+async function readSide({ store, prefix }: AcquireContext, held: HeldLease, next: OwnedAttributes): Promise<Side> {
+  if (held.sideLease === undefined) return { kept: [], left: [] };
+  const keys = keysUnder(prefix);
+  const { owner } = next;
+  const wanted = [...identityKeys(keys, owner.node, next), ...subnet6Keys(keys, held)];
+  const old = identityKeys(keys, owner.node, held.attributes).filter(
+    ({ key }) => !wanted.some((one) => one.key === key),
+  );
+  const read = async (names: readonly SideKeyName[]): Promise<SideKey[]> => {
+    if (names.length === 0) return [];
+    const { responses } = await store.txn({
+      compare: [],
+      success: names.map(({ key: get }) => ({ get })),
+      failure: [],
+    });
+    return names.map((name, i) => sideKey(prefix, name, responses[i]?.[0]));
+  };
+  const left = (await read(old)).filter(({ record }) => record?.claim === owner.claim);
+  return { kept: await read(wanted), left };
+}
+
+/** Leases with the new address. Of those without an owner a flanneld of this address was one: ours, by flannel's rule. */
+function rivalsIn({ leases }: ClusterView, held: HeldLease, attributes: OwnedAttributes): StoredLease[] {
+  return leases.filter(
+    (lease) => lease.key !== held.key && lease.etcdLease !== '0' && isSameAddress(lease, attributes),
+  );
+}
+
+function strangers(
+  held: HeldLease,
+  { claim }: LeaseOwner,
+  rivals: readonly StoredLease[],
+  { kept }: Side,
+): LeaseSubnets[] {
+  const beside = kept.flatMap(({ record }) =>
+    record && !(record.claim === claim && sameSubnets(record.subnets, held)) ? [record.subnets] : [],
+  );
+  const all = [...beside, ...rivals.filter(({ owner }) => owner !== undefined)];
+  return all.filter((one, i) => all.findIndex((other) => sameSubnets(one, other)) === i);
+}
+
+async function put(
+  { store, prefix }: AcquireContext,
+  held: HeldLease,
+  attributes: OwnedAttributes,
+  {
+    side,
+    rivals,
+    unanswered,
+  }: {
+    readonly side: Side;
+    readonly rivals: readonly StoredLease[];
+    readonly unanswered: readonly SeenKey[];
+  },
+): Promise<Readvertised> {
+  const keys = keysUnder(prefix);
+  const { subnet, subnet6, modRevision, etcdLease, sideLease } = held;
+  const claim: Claim = {
+    ...{ subnets: { subnet, subnet6 }, attributes, target: { modRevision }, unanswered },
+    removes: [...rivals, ...side.left],
+    ...{ side: side.kept, etcdLease, sideLease: sideLease ?? etcdLease },
+    // Of a target nothing is asked, whatever the config says now.
+    ...{ configRevision: undefined, isOtherLength: false, needsSettled: false, room: { read: 'key', since: 0 } },
+  };
+  const answer = await store.txn(claimTxn(keys, claim));
+  const result = claimResult(keys, claim, answer);
+  if (!('won' in result)) return FOILED;
+  await giveBack(store, rivals, etcdLease);
+  return { outcome: 'held', held: { ...held, ...result.won, attributes, clusterId: answer.clusterId } };
+}
