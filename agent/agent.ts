@@ -17,6 +17,7 @@ import { readTextFile } from './atomic-file.ts';
 import { Cluster } from './cluster.ts';
 import { EtcdAddresses } from './etcd-addresses.ts';
 import { EtcdConnection } from './etcd-connection.ts';
+import { noteFootprint } from './footprint.ts';
 import { serveHealth } from './health.ts';
 import { identifyHost } from './host-facts.ts';
 import { join } from './joining.ts';
@@ -36,7 +37,7 @@ export async function runAgent(context: AgentContext, stop: AbortSignal): Promis
   const { options, log } = context;
   const lock = await lockStateDir(options.stateDir);
   const tasks = new Tasks(stop, context.clock);
-  const agent = new Agent(context, tasks);
+  const agent = new Agent(context, tasks, lock.made);
   try {
     tasks.start(() => agent.run());
     await tasks.ended();
@@ -55,12 +56,15 @@ class Agent {
   readonly #context: AgentContext;
   readonly #tasks: Tasks;
   readonly #systemd: Systemd;
+  /** Directories made so far. */
+  readonly #made: readonly string[];
   #store: Store | undefined;
   #kernel: Kernel | undefined;
   #memory: Memory | undefined;
   #cluster: Cluster | undefined;
 
-  constructor(context: AgentContext, tasks: Tasks) {
+  constructor(context: AgentContext, tasks: Tasks, made: readonly string[]) {
+    this.#made = made;
     this.#context = context;
     this.#tasks = tasks;
     this.#systemd = connectSystemd(context.env, context);
@@ -72,6 +76,7 @@ class Agent {
     const { signal } = this.#tasks;
     const memory = await Memory.open(options.stateDir, options.etcdPrefix, log);
     this.#memory = memory;
+    await noteFootprint(memory, options, this.#made);
     const { claim, held, macs } = memory.current;
     const owner: LeaseOwner = { ...(await identifyHost(options.nodeName, claim)), claim };
     const etcd = await EtcdConnection.open(options);

@@ -8,6 +8,7 @@
 import { createBackend } from '../backends/backends.ts';
 import type { Kernel } from '../backends/kernel/kernel.ts';
 import { Reconciler } from '../backends/reconciler.ts';
+import { shadowProblem } from '../backends/shadows.ts';
 import type { Prefix } from '../config/address.ts';
 import { toError } from '../config/errors.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
@@ -22,7 +23,7 @@ import type { Cluster } from './cluster.ts';
 import { configProblem, configProblemCode, judgeConfig } from './config-change.ts';
 import { familiesOf, networksOf } from './config-families.ts';
 import type { EtcdAddresses } from './etcd-addresses.ts';
-import { switchForwardingOn } from './forwarding.ts';
+import { keepForwarding } from './forwarding.ts';
 import type { Joined } from './joining.ts';
 import type { Memory } from './memory.ts';
 import { logPeers } from './peer-log.ts';
@@ -83,13 +84,15 @@ export class Network {
   async bringUp(): Promise<void> {
     const { context, cluster, status, memory } = this.#parts;
     const { options, log } = context;
-    const { config, held, macs } = this.#joined;
+    const { held, macs } = this.#joined;
     status.join(this.#joined);
     const made = { macs: new Map([...this.#leftovers.macs, ...macs]), networks: this.#networks() };
-    memory.update({ ...made, files: publishedFiles(options) });
+    memory.update({ ...made, files: [...new Set([...memory.current.files, ...publishedFiles(options)])] });
     const holder = this.#hold();
+    await memory.settled();
     const reconciler = await this.#program(holder);
-    status.watch(switchForwardingOn(config, log));
+    await keepForwarding({ ...this.#parts, joined: this.#joined });
+    status.watch(() => shadowProblem(reconciler.shadows()));
     await holder.sure();
     const joined = this.#joined;
     await publish(this.#publication(), options, log);

@@ -253,6 +253,8 @@ export class Programming {
    */
   async #ask(operations: readonly Operation[]): Promise<readonly (KernelRefusal | undefined)[]> {
     const { kernel } = this.#tools;
+    const plainFirst = operations.flatMap((one) => this.#withoutMetrics(one));
+    if (plainFirst.length > 0) await kernel.apply(plainFirst);
     const results = await kernel.apply(operations);
     const isHidden = ({ verb, object }: Operation, place: number): boolean =>
       object.kind === 'route' && verb === 'set' && results[place]?.errno === 'EEXIST';
@@ -261,6 +263,17 @@ export class Programming {
     const answers = await kernel.apply(hidden.flatMap((one) => [{ ...one, verb: 'delete' }, one]));
     const second = new Map(hidden.map((one, place) => [one, answers[place * 2 + 1]]));
     return operations.map((one, place) => (second.has(one) ? second.get(one) : results[place]));
+  }
+
+  /**
+   * Where the same nexthop object is set again the kernel keeps the metrics that somebody gave the route (it finds the
+   * old fib_info, fib_find_info_nh): it is made plain first. What that is refused for, the operation itself is, too.
+   */
+  #withoutMetrics({ verb, object, why }: Operation): readonly Operation[] {
+    if (verb === 'delete' || object.kind !== 'route' || object.nexthopId === undefined) return [];
+    const found = this.#tools.view.objects.get(keyOf(object))?.object;
+    if (found?.kind !== 'route' || found.extras === undefined || found.nexthopId !== object.nexthopId) return [];
+    return [{ verb, object: { ...object, nexthopId: undefined }, why }];
   }
 
   #confirm(operation: Operation): void {

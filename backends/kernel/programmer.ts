@@ -157,7 +157,7 @@ class Run {
       case 'none':
         return undefined;
       case 'make':
-        return this.#makeLink(link);
+        return (await this.#deleteNamesake(link, links)) ?? this.#makeLink(link);
       case 'make anew':
         return this.#makeAnew(link);
       case 'change':
@@ -189,6 +189,14 @@ class Run {
     const lower = change.lower === undefined ? undefined : this.#tools.devices.indexOf(change.lower);
     if (change.lower !== undefined && lower === undefined) return noLower(link);
     return await this.#one((writer) => encodeVxlanChange(writer, index, change, lower));
+  }
+
+  /** The kernel has one device of a VNI and port. Where that has our MAC too, it is ours under a name somebody gave it. */
+  async #deleteNamesake({ name, mac, vxlan }: Link, links: readonly LinkInfo[]): Promise<KernelRefusal | undefined> {
+    const renamed = links.find(
+      (one) => one.mac === mac && one.vxlan?.vni === vxlan.vni && one.vxlan.port === vxlan.port,
+    );
+    return renamed === undefined || renamed.name === name ? undefined : await this.#deleteLink(renamed.name);
   }
 
   /** A device that can't be made again is not given up for it: it may still carry packets. */

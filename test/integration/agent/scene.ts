@@ -103,15 +103,21 @@ export class Scene {
     return found;
   }
 
-  /** Another command of tartan, with this scene's etcd and prefix. */
-  run(host: Host, args: readonly string[], options: ExecOptions = {}): Promise<Outcome> {
+  /** Another command of tartan, with this scene's etcd and prefix; `by`: what runs it (`unshare …`). */
+  run(host: Host, args: readonly string[], options: ExecOptions = {}, by: readonly string[] = []): Promise<Outcome> {
+    const env = { ...this.#env, ...options.env };
+    const [command = TARTAN[0], ...rest] = [...by, ...TARTAN, ...args];
+    return host.exec(command, rest, { ...options, env });
+  }
+
+  /** As run, to be watched and cut short. */
+  spawn(host: Host, args: readonly string[]): LabProcess {
     const [node, ...main] = TARTAN;
-    const env = {
-      ...this.lab.etcd.env,
-      TARTAN_ETCD_PREFIX: this.prefix,
-      ...options.env,
-    };
-    return host.exec(node, [...main, ...args], { ...options, env });
+    return host.spawn(node, [...main, ...args], { env: this.#env });
+  }
+
+  get #env(): Readonly<Record<string, string>> {
+    return { ...this.lab.etcd.env, TARTAN_ETCD_PREFIX: this.prefix };
   }
 
   async configure(text: string): Promise<void> {

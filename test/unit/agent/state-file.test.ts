@@ -28,6 +28,10 @@ const memory: AgentMemory = {
   macs: new Map(mac ? [['flannel.1', mac]] : []),
   networks: [prefix('10.5.0.0/16'), prefix('fd00:5::/48')],
   files: ['/run/flannel/subnet.env', '/run/flannel/docker'],
+  journal: {
+    ...{ boot: '2c1f5d0e', sysctls: new Map([['net/ipv4/ip_forward', '0']]) },
+    ...{ directories: ['/var/lib/tartan', '/run/flannel'], sockets: ['/run/flannel/subnet.sock'] },
+  },
 };
 
 function directory(t: ExecutionContext): string {
