@@ -323,7 +323,8 @@ export class ModelHost {
     if (before === undefined || before === value) return;
     // Of a process that began after the restore nobody can ask that it knows what stood there before.
     const isNewcomer = value !== undefined && this.#servesSince > this.#truth.restoredAt;
-    if (key === this.held?.key || isNewcomer || this.#truth.mayGo(key, before, GRACE_MS)) return;
+    const hasOurAddress = before.includes(`"PublicIP":"${this.#identity.publicIp}"`);
+    if (key === this.held?.key || hasOurAddress || isNewcomer || this.#truth.mayGo(key, before, GRACE_MS)) return;
     this.#truth.note(`${this.#name} dropped the live peer ${key}${value === undefined ? '' : ' for another'}`);
   }
 }
