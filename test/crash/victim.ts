@@ -1,5 +1,4 @@
 /** A host whose agent is killed again and again, and what must hold of it after each time. */
-import { stat } from 'node:fs/promises';
 import type { Status } from '../../agent/status.ts';
 import { readStatus } from '../../agent/status-socket.ts';
 import { PREFIX, TARTAN } from '../support/agent.ts';
@@ -159,16 +158,9 @@ export class Victim {
   }
 
   async #leftovers(): Promise<readonly string[]> {
-    const files = [SUBNET_FILE, DOCKER_FILE, STATE_FILE].map(newFile);
-    const there = await Promise.all(
-      files.map((file) =>
-        stat(this.host.path(file)).then(
-          () => [`${file} is left over`],
-          () => [],
-        ),
-      ),
-    );
-    return there.flat();
+    const temporary = ['-name', '*.tartan-new'];
+    const found = await this.host.run('find', ['/run/flannel', STATE_DIR, ...temporary]);
+    return found.split('\n').flatMap((file) => (file === '' ? [] : [`${file} is left over`]));
   }
 }
 

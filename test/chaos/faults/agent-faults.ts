@@ -52,8 +52,8 @@ function takenDown(name: string, flags: readonly string[]): Fault {
     ...{ name, lane: 'agent', weight: 1, lasts: [0, 6] },
     async apply({ fleet, station, seconds }) {
       station.trouble.begin();
-      // A subnet that is given back may be lost.
-      station.mayMove ||= flags.includes('--release');
+      // A subnet that is given back, or forgotten, may be lost.
+      station.mayMove ||= flags.length > 0;
       const isUp = (await station.status()) !== undefined;
       const agent = station.disown();
       const disturbance = fleet.disturb(station, name, { lasts: true });
@@ -132,6 +132,7 @@ export const agentFaults: readonly Fault[] = [
   frozen('agent frozen for longer than its lease', 1, LONG),
   takenDown('tartan down', []),
   takenDown('tartan down --release', ['--release']),
+  takenDown('tartan down --purge', ['--purge']),
   stateLost,
   reinstalled,
 ];

@@ -120,5 +120,9 @@ export const kernelFaults: readonly Fault[] = [
   byHand('MAC changed', 2, (host) => hands(host, `ip link set ${DEVICE} address 02:00:00:00:66:69`)),
   byHand('MTU of the device changed', 2, (host) => hands(host, `ip link set ${DEVICE} mtu 1200`)),
   byHand('address deleted', 2, (host) => hands(host, `ip addr flush dev ${DEVICE}`)),
+  byHand('forwarding switched off', 2, async (host) => {
+    await host.run('sh', ['-c', 'echo 0 >/proc/sys/net/ipv4/ip_forward']);
+    return 'net.ipv4.ip_forward=0';
+  }),
   byHand('stray address', 1, (host) => hands(host, `ip addr replace 10.5.97.0/32 dev ${DEVICE}`)),
 ];
