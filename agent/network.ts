@@ -93,7 +93,8 @@ export class Network {
     const reconciler = await this.#program(holder);
     await keepForwarding({ ...this.#parts, joined: this.#joined });
     status.watch(() => shadowProblem(reconciler.shadows()));
-    await holder.sure();
+    // One that is only remembered is published without asking: etcd is away.
+    if (holder.isConfirmed) await holder.sure();
     const joined = this.#joined;
     await publish(this.#publication(), options, log);
     this.#isUp = true;

@@ -1,17 +1,29 @@
+import type { Backend, DeviceMacs } from '../backends/backend.ts';
 import type { Ip, Prefix } from '../config/address.ts';
 import { coverage } from '../leases/coverage.ts';
 import type { DirectoryPolicy } from '../leases/directory-entry.ts';
+import type { HeldLease } from '../leases/held-lease.ts';
 import type { StoredLease } from '../leases/lease.ts';
 import { addressIdentities, refuseByNetwork } from '../leases/network-checks.ts';
-import type { Joined } from './joining.ts';
+import type { UnderlaySurvey } from './underlay-survey.ts';
+
+/** What is asked of a host that joined. */
+export interface PolicyBasis extends UnderlaySurvey {
+  readonly backend: Backend;
+  readonly macs: DeviceMacs;
+  readonly held: Pick<HeldLease, 'key' | 'subnet' | 'subnet6'>;
+}
 
 /**
  * What this host takes as a peer.
  * @param networks the cluster's, as configured now and as when this agent started.
  * @param etcd addresses of etcd's members.
  */
-export function peerPolicy(joined: Joined, networks: readonly Prefix[], etcd: readonly Ip[]): DirectoryPolicy {
-  const { backend, held, underlay, underlayNetworks, gateways, macs } = joined;
+export function peerPolicy(
+  { backend, held, underlay, underlayNetworks, gateways, macs }: PolicyBasis,
+  networks: readonly Prefix[],
+  etcd: readonly Ip[],
+): DirectoryPolicy {
   const context = {
     networks,
     ownSubnets: coverage(held),

@@ -115,7 +115,8 @@ export class Directory {
       this.#put(kv, junkBefore, isDoubted ? { kind: 'unproven', until } : undefined);
     }
     for (const { key, standing } of this.#entries.values()) {
-      if (!present.has(key) && standing.kind !== 'kept') this.#remove(key);
+      const isKept = standing.kind === 'kept' && (until === undefined || standing.until === until);
+      if (!present.has(key) && !isKept) this.#remove(key);
     }
     for (const key of this.#contradictions.keys()) if (!present.has(key)) this.#contradictions.delete(key);
     return this.#settle();
@@ -169,11 +170,11 @@ export class Directory {
     return parsed?.ok ? coverage(parsed.subnets) : [];
   }
 
-  /** Keeps what the store has no more, or has otherwise. */
+  /** Keeps what is in force and the store has no more, or has otherwise. */
   #keepAll(present: ReadonlyMap<string, KeyValue>, until: number): void {
-    for (const { key, lease, standing } of [...this.#entries.values()]) {
+    for (const { key, lease, standing, isOwn } of [...this.#entries.values()]) {
       const stands = present.get(key);
-      if (stands?.value === lease.value) continue;
+      if (stands?.value === lease.value || !(isOwn || this.#peers.has(key))) continue;
       if (stands && standing.kind === 'unproven') continue;
       this.#place(new Entry(lease, { kind: 'kept', until }));
       if (stands) this.#contradictions.set(key, stands);

@@ -80,6 +80,11 @@ export function isRevisionGone(failure: CallFailure): boolean {
   return failure.status === STATUS.OUT_OF_RANGE;
 }
 
+/** It was sent, and its time was over before all of the answer was there. */
+export function isOvertime({ status, sent }: CallFailure): boolean {
+  return status === STATUS.DEADLINE_EXCEEDED && sent;
+}
+
 /** The answer says nothing about the request itself: another endpoint may do better. */
 export function isTransient(failure: CallFailure): boolean {
   return failure.status === STATUS.UNAVAILABLE || failure.status === STATUS.DEADLINE_EXCEEDED;

@@ -127,10 +127,13 @@ export function watchVersionOf(header: Header): StoreVersion {
   return { clusterId: header.cluster_id, revision: Number(header.revision) };
 }
 
+/** More of a value is never kept: nothing that anybody reads here is so long, and any number of hostile ones are. */
+const MAX_VALUE_BYTES = 65_536 + 1;
+
 export function keyValueOf(kv: WireKeyValue): KeyValue {
   return {
     key: kv.key.toString('utf8'),
-    value: kv.value.toString('utf8'),
+    value: kv.value.toString('utf8', 0, MAX_VALUE_BYTES),
     createRevision: Number(kv.create_revision),
     modRevision: Number(kv.mod_revision),
     lease: kv.lease,

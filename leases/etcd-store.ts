@@ -1,5 +1,5 @@
 import type { EtcdCalls } from './etcd-calls.ts';
-import { etcdError, isRevisionGone, refused, toFailure, unavailable } from './etcd-failure.ts';
+import { etcdError, isOvertime, isRevisionGone, refused, toFailure, unavailable } from './etcd-failure.ts';
 import type { RangeRequest, RangeResponse } from './etcd-messages.ts';
 import { keyValueOf, rangeRequest, txnRequest, txnResultOf, versionOf } from './etcd-messages.ts';
 import { EtcdWatch } from './etcd-watch.ts';
@@ -15,7 +15,7 @@ import type {
   WatchHandler,
 } from './store.ts';
 
-const PAGE = 2000;
+const PAGE = { keys: 2000, bytes: 4_000_000 } as const;
 /** How often a listing begins anew because its revision was compacted away under it. */
 const LIST_ATTEMPTS = 3;
 
@@ -129,10 +129,18 @@ export class EtcdStore implements Store {
   async #listOnce(range: KeyRange, { keysOnly = false, at }: ListOptions, last: boolean): Promise<Listing | undefined> {
     const kvs: KeyValue[] = [];
     const then = at === undefined ? {} : { revision: String(at) };
-    let page: RangeRequest = { ...rangeRequest(range), ...then, keys_only: keysOnly, limit: PAGE };
-    for (;;) {
-      const response = await this.#page(page, last);
-      if (response === undefined) return undefined;
+    let page: RangeRequest = { ...rangeRequest(range), ...then, keys_only: keysOnly };
+    for (let limit: number = PAGE.keys; ; ) {
+      this.#checkOpen();
+      const outcome = await this.#calls.attempt('range', { ...page, limit });
+      if (!outcome.ok && isOvertime(outcome.failure) && limit > 1) {
+        // Perhaps so long that it can't be had in time: hostile values have megabytes.
+        limit = Math.ceil(limit / 16);
+        continue;
+      }
+      if (!outcome.ok && isRevisionGone(outcome.failure) && !last) return undefined;
+      if (!outcome.ok) throw etcdError(outcome.failure, this.#calls.urls);
+      const response = outcome.value;
       for (const kv of response.kvs) kvs.push(keyValueOf(kv));
       // Later pages carry the store's current revision in their header; what they show is the first page's.
       const revision: string = page.revision ?? response.header.revision;
@@ -142,14 +150,13 @@ export class EtcdStore implements Store {
         return { ...version, revision: at === undefined ? Number(revision) : version.revision, kvs };
       }
       page = { ...page, key: Buffer.concat([end.key, Buffer.of(0)]), revision };
+      limit = nextLimit(response.kvs);
     }
   }
+}
 
-  async #page(page: RangeRequest, last: boolean): Promise<RangeResponse | undefined> {
-    this.#checkOpen();
-    const outcome = await this.#calls.attempt('range', page);
-    if (outcome.ok) return outcome.value;
-    if (isRevisionGone(outcome.failure) && !last) return undefined;
-    throw etcdError(outcome.failure, this.#calls.urls);
-  }
+/** As many keys as make a moderate page, if the next are as long as these. */
+function nextLimit(kvs: RangeResponse['kvs']): number {
+  const bytes = kvs.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
+  return Math.max(1, Math.min(PAGE.keys, Math.floor((PAGE.bytes * kvs.length) / Math.max(1, bytes))));
 }

@@ -129,9 +129,7 @@ export class Holder {
   advertise(attributes: OwnedAttributes): void {
     this.#wanted = attributes;
     this.#refusedBy = undefined;
-    if (formatLeaseValue(attributes) === this.#held.value) return;
-    this.#doubted = true;
-    this.#doorbell.ring();
+    if (formatLeaseValue(attributes) !== this.#held.value) this.#doubt();
   }
 
   /** What a watch or a list says stands at our key. That anything is said shows, too, that etcd is back. */
@@ -141,12 +139,13 @@ export class Holder {
   }
 
   /**
-   * Resolves when the lease is ours as far as anybody can know: at once, but where this process slept or the lease ran
-   * out; then once the key was read. Rejects with the signal's reason. For whatever is done in the lease's name.
+   * Resolves when the lease is ours as far as anybody can know: at once, but where this process slept, the lease ran out
+   * or is only remembered; then once the key was read. Rejects with the signal's reason. For whatever is done in the
+   * lease's name.
    */
   async sure(): Promise<void> {
     const { clock, signal } = this.#context;
-    for (let isTold = false; !this.#isSure(); isTold = true) {
+    for (let isTold = false; !(this.#isConfirmed && this.#isSure()); isTold = true) {
       if (!isTold) this.#doubt();
       await clock.sleep(SURE_MS, signal);
     }
@@ -357,7 +356,7 @@ export class Holder {
 
   #become(change: Partial<HeldLease>): void {
     this.#held = { ...this.#held, ...change };
-    this.#livesUntil = this.#monotonicOf(this.#held.expiresAt);
+    if (change.expiresAt !== undefined) this.#livesUntil = this.#monotonicOf(change.expiresAt);
     this.#options.onHeld(this.#held);
   }
 

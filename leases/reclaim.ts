@@ -51,14 +51,25 @@ export async function reclaim(
   held: HeldLease,
   stands: KeyValue | undefined,
 ): Promise<Reclaimed> {
+  // While the rest is read: every millisecond that our key is away, our peers are without their route.
+  const renewal = renew(context, held);
+  renewal.catch(() => undefined);
   try {
-    return await new Reclaim(context, held, stands, await readFound(context, held)).run();
+    return await new Reclaim(context, held, stands, await readFound(context, held), renewal).run();
   } catch (error) {
     if (isLeaseGone(error)) return FOILED;
     if (!isForbidden(error)) throw error;
     warnForbidden(context.log, context.prefix, error);
-    return new Reclaim(context, held, stands, undefined).run();
+    return new Reclaim(context, held, stands, undefined, renewal).run();
   }
+}
+
+/** The etcd lease that we have, undefined where it is gone. */
+async function renew({ store, clock }: AcquireContext, held: HeldLease): Promise<Grant | undefined> {
+  const { etcdLease, sideLease, ttlSeconds } = held;
+  const expiresAt = clock.now() + ttlSeconds * 1000;
+  const id = etcdLease === '0' ? sideLease : etcdLease;
+  return id !== undefined && (await store.keepAlive(id)) > 0 ? { id, expiresAt } : undefined;
 }
 
 async function readFound({ store, prefix }: AcquireContext, held: HeldLease): Promise<Found> {
@@ -77,12 +88,20 @@ class Reclaim {
   readonly #stands: KeyValue | undefined;
   /** undefined: etcd forbids our keys, and flannel's rule holds. */
   readonly #found: Found | undefined;
+  readonly #renewal: Promise<Grant | undefined>;
 
-  constructor(context: AcquireContext, held: HeldLease, stands: KeyValue | undefined, found: Found | undefined) {
+  constructor(
+    context: AcquireContext,
+    held: HeldLease,
+    stands: KeyValue | undefined,
+    found: Found | undefined,
+    renewal: Promise<Grant | undefined>,
+  ) {
     this.#context = context;
     this.#held = held;
     this.#stands = stands;
     this.#found = found;
+    this.#renewal = renewal;
   }
 
   async run(): Promise<Reclaimed> {
@@ -221,11 +240,10 @@ class Reclaim {
   /** The etcd lease that we have, if it lives. */
   async #granted(): Promise<Grant & { readonly isNew: boolean }> {
     const { store, clock } = this.#context;
-    const { etcdLease, sideLease, ttlSeconds } = this.#held;
-    const before = clock.now();
-    const expiresAt = before + ttlSeconds * 1000;
-    const id = etcdLease === '0' ? sideLease : etcdLease;
-    if (id !== undefined && (await store.keepAlive(id)) > 0) return { id, isNew: false, expiresAt };
+    const renewed = await this.#renewal;
+    if (renewed) return { ...renewed, isNew: false };
+    const { ttlSeconds } = this.#held;
+    const expiresAt = clock.now() + ttlSeconds * 1000;
     return { id: await store.grant(ttlSeconds), isNew: true, expiresAt };
   }
 }

@@ -11,9 +11,10 @@ import { change } from './suites/change.ts';
 import { memory } from './suites/memory.ts';
 import { outage } from './suites/outage.ts';
 import { peers } from './suites/peers.ts';
+import { reclaim } from './suites/reclaim.ts';
 import { start } from './suites/start.ts';
 
-const SUITES: readonly Suite[] = [start, memory, peers, change, outage];
+const SUITES: readonly Suite[] = [start, memory, peers, change, outage, reclaim];
 
 const USAGE = `usage: npm run bench -- [SUITE ...] [--runs N] [--full] [--json]
 ${SUITES.map(({ name, title }) => `  ${name.padEnd(8)} ${title}`).join('\n')}`;

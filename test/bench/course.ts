@@ -60,6 +60,9 @@ function parseFile(line: string) {
 export class RouteClock {
   readonly #process: LabProcess;
   readonly #at = new Map<string, number>();
+  /** How long each route was away, ms, each time. */
+  readonly #absences = new Map<string, readonly number[]>();
+  readonly #goneAt = new Map<string, number>();
   #read = 0;
 
   private constructor(process: LabProcess) {
@@ -81,18 +84,34 @@ export class RouteClock {
     return destinations.map((dst) => this.#at.get(dst) ?? Number.NaN);
   }
 
+  /** How long the route was away each time so far, ms; that it is away now does not count yet. */
+  absences(dst: string): readonly number[] {
+    this.#readOn();
+    return this.#absences.get(dst) ?? [];
+  }
+
   #hasAll(destinations: readonly string[]): boolean {
+    this.#readOn();
+    return destinations.every((dst) => this.#at.has(dst));
+  }
+
+  #readOn(): void {
     const { lines } = this.#process;
     for (const line of lines.slice(this.#read)) this.#note(line);
     this.#read = lines.length;
-    return destinations.every((dst) => this.#at.has(dst));
   }
 
   #note(line: string): void {
     if (isEvent(line, 'lost')) throw new Error(`the route clock lost events: ${line}`);
     if (!isEvent(line, 'routes')) return;
     const { routes }: Arrived = JSON.parse(line);
-    for (const { dst, at } of routes) if (!this.#at.has(dst)) this.#at.set(dst, at);
+    for (const { dst, at, gone } of routes) {
+      const goneAt = this.#goneAt.get(dst);
+      if (gone) this.#goneAt.set(dst, at);
+      else this.#goneAt.delete(dst);
+      if (!gone && goneAt !== undefined) this.#absences.set(dst, [...(this.#absences.get(dst) ?? []), at - goneAt]);
+      if (!gone && !this.#at.has(dst)) this.#at.set(dst, at);
+    }
   }
 
   stop(): Promise<unknown> {

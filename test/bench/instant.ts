@@ -20,9 +20,9 @@ export interface Published {
   readonly at: number;
 }
 
-/** route-clock.ts, event `routes`: these came into the main table. */
+/** route-clock.ts, event `routes`: these came into the main table, or went. */
 export interface Arrived {
-  readonly routes: readonly { readonly dst: string; readonly at: number }[];
+  readonly routes: readonly { readonly dst: string; readonly at: number; readonly gone: boolean }[];
 }
 
 /** committer.ts, event `put`: these peers were put into etcd. */

@@ -1,5 +1,5 @@
 /**
- * Runs on a host: listens to rtnetlink and says when each IPv4 route came into the main table. It sits in a blocking
+ * Runs on a host: listens to rtnetlink and says when each IPv4 route came into the main table, or went. It sits in a blocking
  * recv(2), which returns at once when the kernel has something; the event loop, which takes its time, is only for
  * printing when nothing more has come for a while.
  *
@@ -19,6 +19,7 @@ const SOL_SOCKET = 1;
 const SO_RCVTIMEO = 20;
 const SO_RCVBUFFORCE = 33;
 const RTM_NEWROUTE = 24;
+const RTM_DELROUTE = 25;
 const RT_TABLE_MAIN = 254;
 const RTA_DST = 1;
 const EINTR = 4;
@@ -35,6 +36,7 @@ const recv = libc.func('intptr_t recv(int fd, void *buffer, size_t length, int f
 interface Arrival {
   readonly dst: string;
   readonly at: number;
+  readonly gone: boolean;
 }
 
 function check(result: number, what: string): number {
@@ -59,7 +61,8 @@ function listen(): number {
 
 /** The destination of a route message for the main table at `start`; undefined for anything else. */
 function destination(bytes: Buffer, start: number, end: number): string | undefined {
-  if (bytes.readUInt16LE(start + 4) !== RTM_NEWROUTE || bytes[start + 20] !== RT_TABLE_MAIN) return undefined;
+  const type = bytes.readUInt16LE(start + 4);
+  if ((type !== RTM_NEWROUTE && type !== RTM_DELROUTE) || bytes[start + 20] !== RT_TABLE_MAIN) return undefined;
   for (let at = start + 28; at + 4 <= end; ) {
     const length = bytes.readUInt16LE(at);
     if (length < 4) break;
@@ -75,7 +78,8 @@ function read(bytes: Buffer, length: number, at: number, arrivals: Arrival[]): v
     const size = bytes.readUInt32LE(start);
     if (size < 16) return;
     const dst = destination(bytes, start, start + size);
-    if (dst !== undefined) arrivals.push({ dst, at });
+    const gone = bytes.readUInt16LE(start + 4) === RTM_DELROUTE;
+    if (dst !== undefined) arrivals.push({ dst, at, gone });
     start += (size + 3) & ~3;
   }
 }

@@ -114,3 +114,27 @@ test('thousands of junk keys are counted, and cost nothing else', async (t) => {
   await scene.putLease('10.5.200.0-24', vxlanLease('192.168.77.200', '4e:00:00:00:00:01'));
   await scene.status(host, agent, ({ peers, inStep }) => inStep && peers.length === 1);
 });
+
+test("where the cluster's network is around the hosts' own: what would lead hosts, gateway and etcd away stays out", async (t) => {
+  const range = { SubnetMin: '192.168.100.0', SubnetMax: '192.168.120.0' };
+  const config = JSON.stringify({ Network: '192.168.0.0/16', SubnetLen: 24, ...range, Backend: { Type: 'vxlan' } });
+  const scene = await scenes(t, { hosts: 2, config });
+  if (!scene) return;
+  const [host, second] = [scene.host(1), scene.host(2)];
+  const agent = await scene.ready(host);
+  const kernel = await kernelDump(host);
+  // The hosts' own network, one around it, one inside it; etcd and the gateway have 192.168.77.1.
+  const names = ['192.168.77.0-24', '192.168.76.0-23', '192.168.77.0-30', '192.168.77.0-31'];
+  for (const [i, name] of names.entries()) await scene.putLease(name, vxlanLease(`203.0.113.${i + 1}`, `${MAC}${i}`));
+  const status = await scene.status(host, agent, ({ refusedCount }) => refusedCount === names.length);
+  for (const name of names) t.regex(reasonOf(status, name) ?? '', /the hosts' own network/, name);
+  t.deepEqual(await kernelDump(host), kernel);
+  // An agent that starts among them, and one that lost sight of etcd, come to know each other.
+  await agent.kill();
+  const [again, other] = [await scene.ready(host), await scene.ready(second)];
+  for (const [where, which] of [
+    [host, again],
+    [second, other],
+  ] as const)
+    await scene.status(where, which, ({ peers, inStep }) => inStep && peers.length === 1);
+});

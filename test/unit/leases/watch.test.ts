@@ -143,7 +143,7 @@ test('a store that went back and was written past our revision meanwhile is anot
     await settle();
     store.reachable = false;
     etcd.restore(backup);
-    for (let count = 0; count < 20; count += 1) etcd.put('/s/after', 'before');
+    for (let count = 0; count < 20; count += 1) etcd.put('/s/after', 'another');
     store.reachable = true;
     await clock.advance(3000);
     t.deepEqual(

@@ -33,7 +33,7 @@ for (const family of ['ipv4', 'dual'] as const) {
   test(`${family}: faults of every kind`, async (t) => {
     t.timeout(60_000 + RUNS * 5_000);
     await holds(
-      fc.asyncProperty(deeds(rivals.length), fc.nat(1_000_000), async (history, seed) => {
+      fc.asyncProperty(deeds(rivals.length, 'renumber'), fc.nat(1_000_000), async (history, seed) => {
         const model = new Model(rivals, CONFIGS[family], seed);
         try {
           for (const deed of history) await model.act(deed);
@@ -53,6 +53,31 @@ for (const family of ['ipv4', 'dual'] as const) {
     t.pass();
   });
 }
+
+test('hosts get other addresses, also those of others; in the end each has its own', async (t) => {
+  t.timeout(60_000 + RUNS * 5_000);
+  const hosts = [0, 1, 2, 3].map((n) => ({ publicIp: `192.0.2.${n}`, node: `n${n}` }));
+  await holds(
+    fc.asyncProperty(deeds(hosts.length, 'reinstall'), fc.nat(1_000_000), async (history, seed) => {
+      const model = new Model(hosts, [CONFIGS.ipv4[0]], seed);
+      try {
+        for (const host of model.hosts) host.start();
+        await model.time.advance(10_000);
+        for (const deed of history) await model.act(deed);
+        for (const [i, host] of model.hosts.entries()) host.renumber(`192.0.2.${i + 10}`);
+        await model.recover();
+        const has = model.hosts.map(({ isHolding, held }) => (isHolding ? held?.attributes.publicIp : 'nothing'));
+        const { violations } = model.truth;
+        if (violations.length > 0 || has.some((publicIp, i) => publicIp !== `192.0.2.${i + 10}`))
+          throw new Error([...violations.slice(0, 3), has.join(', ')].join('\n'));
+      } finally {
+        model.end();
+      }
+    }),
+    'model/histories',
+  );
+  t.pass();
+});
 
 test('a restored store: who held a lease keeps it, newcomers come after them', async (t) => {
   t.timeout(60_000 + RUNS * 5_000);

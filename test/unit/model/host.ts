@@ -114,11 +114,11 @@ export class ModelHost {
     this.kernel.clear();
   }
 
-  /** The host gets another address, while the agent runs or not. */
+  /** The host has another address, whether the agent runs or not. */
   renumber(publicIp: string): void {
     this.trouble();
     this.#identity = { ...this.#identity, publicIp };
-    this.#advertise();
+    this.#followAddress();
   }
 
   stop(): void {
@@ -143,18 +143,15 @@ export class ModelHost {
     if (!own || !this.line.isCalm || this.clock.isStopped || calmMs < IN_STEP_MS) return;
     const { leases } = this.#truth;
     for (const lease of leases) {
-      if (lease.key === own.key || this.#truth.ageOf(lease) < IN_STEP_MS) continue;
+      if (lease.key === own.key || this.#truth.ageOf(lease, GRACE_MS) < IN_STEP_MS) continue;
+      // Of two with one address one is about to lose its lease.
+      if ([own.attributes.publicIp, this.#identity.publicIp].includes(lease.publicIp)) continue;
       if (this.kernel.get(lease.key) !== lease.value) this.#truth.note(`${this.#name} lacks its peer ${lease.key}`);
     }
     for (const [key, value] of this.kernel) {
       const isThere = leases.some((lease) => lease.key === key && lease.value === value);
       if (isEnd && !isThere) this.#truth.note(`${this.#name} has a peer that is gone: ${key}`);
     }
-  }
-
-  #advertise(): void {
-    const publicIp = ip(this.#identity.publicIp);
-    this.#holder?.advertise({ ...this.#holder.held.attributes, publicIp });
   }
 
   #newDisk(): Memory {
@@ -265,14 +262,14 @@ export class ModelHost {
       },
     });
     this.#holder = holder;
-    // The address may be another one since the claim began.
-    this.#advertise();
     const sure = (): Promise<void> => holder.sure();
     void answerChallenges(store, PREFIX, held, owner, { clock, log: silentLog, signal, sure }).catch(() => undefined);
     const holding = holder.run();
     holding.catch(() => undefined);
     await Promise.race([holder.sure(), holding]);
-    cluster.serve(policyOf(held), {
+    // The address may be another one since the claim began.
+    this.#followAddress();
+    cluster.serve(this.#policyOf(held), {
       onPeers: (changes, complete) => this.#program(changes, complete),
       onOwnKey: (kv) => holder.observe(kv),
       onConfig: () => undefined,
@@ -281,6 +278,25 @@ export class ModelHost {
     void cluster.sweep(signal).catch(() => undefined);
     void this.#rememberStore(cluster, signal).catch(() => undefined);
     await holding;
+  }
+
+  #followAddress(): void {
+    const { held } = this;
+    if (!held) return;
+    this.#holder?.advertise({ ...held.attributes, publicIp: ip(this.#identity.publicIp) });
+    if (this.#servesSince <= this.#time.monotonic()) this.#cluster?.judge(this.#policyOf(held));
+  }
+
+  #policyOf(held: HeldLease): DirectoryPolicy {
+    const context = {
+      ...{ networks: NETWORKS, ownSubnets: coverage(held), underlay: [], guarded: [] },
+      ownPublicIps: [ip(this.#identity.publicIp)],
+    };
+    return {
+      ownKey: held.key,
+      refuse: (lease) => refuseByNetwork(lease, context),
+      identities: addressIdentities,
+    };
   }
 
   #remember(held: HeldLease, cluster: Cluster): void {
@@ -307,19 +323,8 @@ export class ModelHost {
     if (before === undefined || before === value) return;
     // Of a process that began after the restore nobody can ask that it knows what stood there before.
     const isNewcomer = value !== undefined && this.#servesSince > this.#truth.restoredAt;
-    if (key === this.held?.key || isNewcomer || this.#truth.mayGo(key, before, GRACE_MS)) return;
+    const hasOurAddress = before.includes(`"PublicIP":"${this.#identity.publicIp}"`);
+    if (key === this.held?.key || hasOurAddress || isNewcomer || this.#truth.mayGo(key, before, GRACE_MS)) return;
     this.#truth.note(`${this.#name} dropped the live peer ${key}${value === undefined ? '' : ' for another'}`);
   }
-}
-
-function policyOf(held: HeldLease): DirectoryPolicy {
-  const context = {
-    ...{ networks: NETWORKS, ownSubnets: coverage(held), underlay: [], guarded: [] },
-    ownPublicIps: [held.attributes.publicIp],
-  };
-  return {
-    ownKey: held.key,
-    refuse: (lease) => refuseByNetwork(lease, context),
-    identities: addressIdentities,
-  };
 }

@@ -58,9 +58,11 @@ export class Truth {
     this.violations.push(`${this.#time.monotonic()} ms, revision ${this.#etcd.version.revision}: ${what}`);
   }
 
-  /** For how long this lease has stood as it is, ms. */
-  ageOf(lease: StoredLease): number {
-    return this.#time.monotonic() - (this.#since.get(idOf(lease)) ?? this.#time.monotonic());
+  /** For how long everybody should have known this lease, ms: one that only a restore brought is believed late. */
+  ageOf(lease: StoredLease, graceMs: number): number {
+    const now = this.#time.monotonic();
+    const since = this.#since.get(idOf(lease)) ?? now;
+    return now - since - (since === this.restoredAt ? graceMs : 0);
   }
 
   /**
