@@ -14,7 +14,7 @@ import { createLab, type Lab } from '../support/hosts.ts';
 import { PacketStream } from '../support/packet-stream.ts';
 import { setPeers } from '../support/phantom-peers.ts';
 import { needs } from '../support/require.ts';
-import { about, DOCKER_FILE, newFile, STATE_FILE, SUBNET_FILE, Victim } from './victim.ts';
+import { about, CLUSTER_FILE, DOCKER_FILE, newFile, STATE_FILE, SUBNET_FILE, Victim } from './victim.ts';
 
 const ALL = process.env['TARTAN_CRASH'] === 'all';
 const VICTIMS = 3;
@@ -68,7 +68,9 @@ function lab(): Promise<Lab> {
 }
 
 test.after.always('the lab is taken down', async () => {
-  await opened?.then((made) => made.destroy());
+  // One that could not be made has cleaned up, and its test has failed.
+  const made = await opened?.catch(() => undefined);
+  made?.destroy();
 });
 
 /** All points of all sorts, shared among the victims. `attempt` says whether the agent died there. */
@@ -195,16 +197,31 @@ test.serial('killed at any send of a batch of peers, it sweeps what is left, and
       const killed = await victim.dies(peers);
       await strace.stop();
       if (killed) await comesBack(t, victim, point, peers);
+      else await victim.restart(peers);
       return killed;
     });
     const whileStarting = await everywhere([victim], [KERNEL], async (_, point) => {
       await victim.kill();
       const peers = VICTIMS + (await setPeers(made, ++number));
-      if (!(await victim.startDoomed(point, peers))) return false;
+      const killed = await victim.startDoomed(point, peers);
+      // One that lives is still traced.
+      if (!killed) await victim.restart(peers);
+      else await comesBack(t, victim, point, peers);
+      return killed;
+    });
+    const once = writing(CLUSTER_FILE).map((sort) => ({ ...sort, step: MOST }));
+    const whileRemembering = await everywhere([victim], once, async (_, point) => {
+      const strace = await doom(victim.host, victim.agent, point);
+      const peers = VICTIMS + (await setPeers(made, ++number));
+      await eventually('it writes down what it knows', () => !victim.agent.running);
+      await strace.stop();
+      await isSound(t, victim, point);
       await comesBack(t, victim, point, peers);
       return true;
     });
-    t.log(`${whileRunning} points while running, ${whileStarting} while starting`);
+    t.log(
+      `${whileRunning} points while running, ${whileStarting} while starting, ${whileRemembering} while remembering`,
+    );
   });
 });
 

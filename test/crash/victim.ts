@@ -1,4 +1,6 @@
 /** A host whose agent is killed again and again, and what must hold of it after each time. */
+
+import { createHash } from 'node:crypto';
 import type { Status } from '../../agent/status.ts';
 import { readStatus } from '../../agent/status-socket.ts';
 import { PREFIX, TARTAN } from '../support/agent.ts';
@@ -12,14 +14,22 @@ import type { LabProcess } from '../support/process.ts';
 
 const STATE_DIR = '/var/lib/tartan/coreos.com/network';
 export const STATE_FILE = `${STATE_DIR}/state.json`;
+export const CLUSTER_FILE = `${STATE_DIR}/cluster.jsonl`;
 export const SUBNET_FILE = '/run/flannel/subnet.env';
 export const DOCKER_FILE = '/run/flannel/docker';
 /** The file that becomes the published one. */
 export const newFile = (path: string): string => path.replace(/([^/]+)$/, '.$1.tartan-new');
 
-const WHOLE_SUBNET_FILE =
+const SUBNET_ENV =
   /^FLANNEL_NETWORK=[\d./,]+\nFLANNEL_SUBNET=[\d.]+\/\d+\nFLANNEL_MTU=\d+\nFLANNEL_IPMASQ=(true|false)\n$/;
-const WHOLE_DOCKER_FILE = /^DOCKER_NETWORK_OPTIONS=".*"\n$/;
+const DOCKER_OPTIONS = /^DOCKER_NETWORK_OPTIONS=".*"\n$/;
+
+const WHOLE: Readonly<Record<string, (text: string) => boolean>> = {
+  [SUBNET_FILE]: (text) => SUBNET_ENV.test(text),
+  [DOCKER_FILE]: (text) => DOCKER_OPTIONS.test(text),
+  [STATE_FILE]: isWholeState,
+  [CLUSTER_FILE]: isWholeCluster,
+};
 
 export class Victim {
   readonly lab: Lab;
@@ -116,15 +126,11 @@ export class Victim {
 
   /** Files that are neither absent nor whole. */
   async brokenFiles(): Promise<readonly string[]> {
-    const [env, docker, state] = await Promise.all(
-      [SUBNET_FILE, DOCKER_FILE, STATE_FILE].map((path) => this.host.read(path)),
-    );
-    const broken: string[] = [];
-    if (env !== undefined && !WHOLE_SUBNET_FILE.test(env)) broken.push(`${SUBNET_FILE}: ${JSON.stringify(env)}`);
-    if (docker !== undefined && !WHOLE_DOCKER_FILE.test(docker))
-      broken.push(`${DOCKER_FILE}: ${JSON.stringify(docker)}`);
-    if (state !== undefined && !isWholeState(state)) broken.push(`${STATE_FILE}: ${JSON.stringify(state)}`);
-    return broken;
+    const broken = Object.entries(WHOLE).map(async ([path, isWhole]) => {
+      const text = await this.host.read(path);
+      return text === undefined || isWhole(text) ? [] : [`${path}: ${JSON.stringify(text)}`];
+    });
+    return (await Promise.all(broken)).flat();
   }
 
   /** All that is still wrong of a host whose agent is back in step, after a while: leases, kernel, leftovers. */
@@ -176,6 +182,13 @@ function isWholeState(text: string): boolean {
   } catch {
     return false;
   }
+}
+
+/** The last line is the checksum of all above it. */
+function isWholeCluster(text: string): boolean {
+  const body = text.slice(0, text.lastIndexOf('\n', text.length - 2) + 1);
+  const sha256 = createHash('sha256').update(body).digest('hex');
+  return text === `${body}{"sha256":"${sha256}"}\n`;
 }
 
 /** What a failure is headed by. */
