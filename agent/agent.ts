@@ -15,7 +15,9 @@ import type { AgentContext } from './agent-context.ts';
 import { AgentStatus } from './agent-status.ts';
 import { readTextFile } from './atomic-file.ts';
 import { Cluster } from './cluster.ts';
-import { openStore } from './etcd-connection.ts';
+import { EtcdAddresses } from './etcd-addresses.ts';
+import { EtcdConnection } from './etcd-connection.ts';
+import { noteFootprint } from './footprint.ts';
 import { serveHealth } from './health.ts';
 import { identifyHost } from './host-facts.ts';
 import { join } from './joining.ts';
@@ -35,7 +37,7 @@ export async function runAgent(context: AgentContext, stop: AbortSignal): Promis
   const { options, log } = context;
   const lock = await lockStateDir(options.stateDir);
   const tasks = new Tasks(stop, context.clock);
-  const agent = new Agent(context, tasks);
+  const agent = new Agent(context, tasks, lock.made);
   try {
     tasks.start(() => agent.run());
     await tasks.ended();
@@ -54,12 +56,15 @@ class Agent {
   readonly #context: AgentContext;
   readonly #tasks: Tasks;
   readonly #systemd: Systemd;
+  /** Directories made so far. */
+  readonly #made: readonly string[];
   #store: Store | undefined;
   #kernel: Kernel | undefined;
   #memory: Memory | undefined;
   #cluster: Cluster | undefined;
 
-  constructor(context: AgentContext, tasks: Tasks) {
+  constructor(context: AgentContext, tasks: Tasks, made: readonly string[]) {
+    this.#made = made;
     this.#context = context;
     this.#tasks = tasks;
     this.#systemd = connectSystemd(context.env, context);
@@ -71,9 +76,11 @@ class Agent {
     const { signal } = this.#tasks;
     const memory = await Memory.open(options.stateDir, options.etcdPrefix, log);
     this.#memory = memory;
+    await noteFootprint(memory, options, this.#made);
     const { claim, held, macs } = memory.current;
     const owner: LeaseOwner = { ...(await identifyHost(options.nodeName, claim)), claim };
-    const store = await openStore(options);
+    const etcd = await EtcdConnection.open(options);
+    const { store } = etcd;
     this.#store = store;
     const cluster = new Cluster({ store, prefix: options.etcdPrefix, clock, log, known: memory.known });
     this.#cluster = cluster;
@@ -83,6 +90,10 @@ class Agent {
     await this.#serve(status);
     this.#tasks.start((ending) => this.#systemd.watch(ending));
     this.#tasks.start((ending) => cluster.follow(ending));
+    const etcdAddresses = new EtcdAddresses(options.etcdEndpoints);
+    this.#tasks.start((ending) => etcdAddresses.follow(clock, ending));
+    const onProblem = (text: string | undefined): void => status.setProblem('certificates', text);
+    this.#tasks.start((ending) => etcd.followFiles({ clock, log, signal: ending, onProblem }));
     const kernel = await openKernel(log);
     this.#kernel = kernel;
     const joined = await join({
@@ -94,8 +105,8 @@ class Agent {
       },
       onPhase: (phase, problem, code) => status.setPhase(phase, problem, code),
     });
-    const parts = { context: this.#context, tasks: this.#tasks, store, kernel, cluster, memory, status, owner, joined };
-    await new Network(parts).bringUp();
+    const parts = { context: this.#context, tasks: this.#tasks, store, kernel, cluster, memory, status, owner };
+    await new Network({ ...parts, etcdAddresses, joined }).bringUp();
   }
 
   /** The lease is another host's now: peers must no longer reach its subnet here, nor Docker use it. */

@@ -13,6 +13,11 @@ export async function readTextFile(path: string): Promise<string | undefined> {
   }
 }
 
+/** What is renamed to `path` in the end; one that stands there was left by a crash. */
+export function temporaryOf(path: string): string {
+  return join(dirname(path), `.${basename(path)}.tartan-new`);
+}
+
 async function modeOf(path: string, otherwise: number): Promise<number> {
   const found = await stat(path).catch(() => undefined);
   return found ? found.mode & 0o777 : otherwise;
@@ -38,7 +43,7 @@ async function writeWhole(path: string, content: string | Iterable<string>, mode
  * @param content in pieces, between which others have their turn.
  */
 export async function replaceFile(path: string, content: string | Iterable<string>, mode: number): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}.tartan-new`);
+  const temporary = temporaryOf(path);
   try {
     await mkdir(dirname(path), { recursive: true, mode: 0o755 });
     await writeWhole(temporary, content, await modeOf(path, mode));

@@ -193,19 +193,18 @@ export class Cluster {
 
   #onSnapshot(snapshot: RangeSnapshot): void {
     const { clock, prefix, known } = this.#options;
-    const { kvs, revision, clusterId, continuous } = snapshot;
+    const { kvs, continuous, ...version } = snapshot;
     const isFirst = this.version === undefined;
-    this.version = { revision, clusterId };
+    this.version = version;
     this.edition++;
     if (this.recalledOf !== undefined) {
-      this.#options.log.info('etcd answered: no longer going by remembered leases', { clusterId, revision });
+      this.#options.log.info('etcd answered: no longer going by remembered leases', { ...version });
       this.recalledOf = undefined;
     }
-    this.trust = trustAfter(this.trust, this.version, clock.monotonic());
+    this.trust = trustAfter(this.trust, version, clock.monotonic(), !continuous);
     if (!continuous && !(isFirst && known === undefined)) {
       this.#options.log.warn('etcd is not the store that we knew: absent leases are kept for a while', {
-        clusterId,
-        revision,
+        ...version,
       });
     }
     if (isFirst) this.#isContinuous = continuous;

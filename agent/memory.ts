@@ -64,15 +64,16 @@ export class Memory {
 
   /** @param seen the store as it was when the lease was held; undefined: not to be relied on, the one before stays. */
   hold({ attributes, ...held }: HeldLease, seen: StoreVersion | undefined): void {
-    this.update({ held: { ...held, publicIp: attributes.publicIp, seen: seen ?? this.held?.seen } });
+    this.update({ held: { ...held, publicIp: attributes.publicIp, seen: seen ? versionIn(seen) : this.held?.seen } });
   }
 
   /** The store as last seen, with the lease still held in it; undefined: as in `hold`. */
   see(seen: StoreVersion | undefined): void {
     const { held } = this;
-    if (!held || !seen || (held.seen?.clusterId === seen.clusterId && held.seen.revision === seen.revision)) return;
-    const { clusterId, revision } = seen;
-    this.update({ held: { ...held, seen: { clusterId, revision } } });
+    if (!held || !seen) return;
+    const { clusterId, revision, term } = held.seen ?? {};
+    if (clusterId === seen.clusterId && revision === seen.revision && term === seen.term) return;
+    this.update({ held: { ...held, seen: versionIn(seen) } });
   }
 
   /** The store that was known when the lease was last held. */
@@ -136,4 +137,8 @@ export class Memory {
     this.#writing = done;
     return done;
   }
+}
+
+function versionIn({ clusterId, revision, term }: StoreVersion): StoreVersion {
+  return { clusterId, revision, ...(term !== undefined && { term }) };
 }

@@ -8,6 +8,7 @@
 import { createBackend } from '../backends/backends.ts';
 import type { Kernel } from '../backends/kernel/kernel.ts';
 import { Reconciler } from '../backends/reconciler.ts';
+import { shadowProblem } from '../backends/shadows.ts';
 import type { Prefix } from '../config/address.ts';
 import { toError } from '../config/errors.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
@@ -21,7 +22,8 @@ import type { AgentStatus } from './agent-status.ts';
 import type { Cluster } from './cluster.ts';
 import { configProblem, configProblemCode, judgeConfig } from './config-change.ts';
 import { familiesOf, networksOf } from './config-families.ts';
-import { switchForwardingOn } from './forwarding.ts';
+import type { EtcdAddresses } from './etcd-addresses.ts';
+import { keepForwarding } from './forwarding.ts';
 import type { Joined } from './joining.ts';
 import type { Memory } from './memory.ts';
 import { logPeers } from './peer-log.ts';
@@ -49,6 +51,7 @@ export interface NetworkParts {
   readonly memory: Memory;
   readonly status: AgentStatus;
   readonly owner: LeaseOwner;
+  readonly etcdAddresses: EtcdAddresses;
   readonly joined: Joined;
 }
 
@@ -81,20 +84,22 @@ export class Network {
   async bringUp(): Promise<void> {
     const { context, cluster, status, memory } = this.#parts;
     const { options, log } = context;
-    const { config, held, macs } = this.#joined;
+    const { held, macs } = this.#joined;
     status.join(this.#joined);
     const made = { macs: new Map([...this.#leftovers.macs, ...macs]), networks: this.#networks() };
-    memory.update({ ...made, files: publishedFiles(options) });
+    memory.update({ ...made, files: [...new Set([...memory.current.files, ...publishedFiles(options)])] });
     const holder = this.#hold();
+    await memory.settled();
     const reconciler = await this.#program(holder);
-    status.watch(switchForwardingOn(config, log));
+    await keepForwarding({ ...this.#parts, joined: this.#joined });
+    status.watch(() => shadowProblem(reconciler.shadows()));
     // One that is only remembered is published without asking: etcd is away.
     if (holder.isConfirmed) await holder.sure();
     const joined = this.#joined;
     await publish(this.#publication(), options, log);
     this.#isUp = true;
     // The host may have changed while they were written.
-    if (this.#joined !== joined) this.#republish();
+    if (this.#joined !== joined) this.#republish(holder);
     status.setReady();
     const { backend, underlay } = joined;
     log.info('ready', { subnet: held.subnet, backend: backend.type, dev: underlay.dev, mtu: backend.mtuBytes });
@@ -107,6 +112,7 @@ export class Network {
       onOwnKey: (kv) => holder.observe(kv),
       onConfig: (kv) => this.#followConfig(kv?.value, reconciler, holder),
     });
+    this.#parts.etcdAddresses.onChange = () => cluster.judge(this.#policy());
     this.#parts.tasks.start((signal) => cluster.sweep(signal));
     this.#parts.tasks.start((signal) => this.#sweepLeftovers(reconciler, signal));
     this.#parts.tasks.start((signal) => this.#announce(signal));
@@ -148,7 +154,7 @@ export class Network {
 
   #policy(): DirectoryPolicy {
     const networks = networksOf(this.#joined.config, this.#running);
-    return peerPolicy(this.#joined, networks, this.#parts.context.options.etcdEndpoints);
+    return peerPolicy(this.#joined, networks, this.#parts.etcdAddresses.current);
   }
 
   #publication(): Publication {
@@ -233,7 +239,7 @@ export class Network {
     holder.advertise({ ...backend.advertise(macs), owner });
     if (!this.#isUp) return;
     cluster.judge(this.#policy());
-    this.#republish();
+    this.#republish(holder);
   }
 
   /** @returns why the network can't be as configured on such a host, where it can't. */
@@ -261,10 +267,7 @@ export class Network {
     memory.update({ networks: this.#networks() });
     reconciler.setNetworks(this.#networks());
     cluster.judge(this.#policy());
-    void holder.sure().then(
-      () => this.#republish(),
-      () => undefined,
-    );
+    this.#republish(holder);
   }
 
   /**
@@ -291,8 +294,10 @@ export class Network {
     memory.update({ macs: this.#joined.macs, networks: this.#networks() });
   }
 
-  #republish(): void {
-    this.#publishing = this.#publishing.then(() => this.#rewriteFiles());
+  #republish(holder: Holder): void {
+    const rewritten = this.#publishing.then(() => holder.sure()).then(() => this.#rewriteFiles());
+    // The agent ends before the lease is sure: the files stay.
+    this.#publishing = rewritten.catch(() => undefined);
   }
 
   async #rewriteFiles(): Promise<void> {

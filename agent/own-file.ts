@@ -37,9 +37,13 @@ export async function readOwnFile(path: string, maxBytes: number): Promise<OwnFi
   }
 }
 
+export function damagedFile(file: string): string {
+  return `${file}.damaged`;
+}
+
 /** Moves what stands there out of the way, in place of what was moved before. Never rejects. */
 export async function setAside(file: string, problem: string): Promise<Damage> {
-  const keptAs = `${file}.damaged`;
+  const keptAs = damagedFile(file);
   try {
     await rm(keptAs, { recursive: true, force: true });
     await rename(file, keptAs);

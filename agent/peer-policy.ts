@@ -1,6 +1,5 @@
 import type { Backend, DeviceMacs } from '../backends/backend.ts';
 import type { Ip, Prefix } from '../config/address.ts';
-import { parseIp } from '../config/address.ts';
 import { coverage } from '../leases/coverage.ts';
 import type { DirectoryPolicy } from '../leases/directory-entry.ts';
 import type { HeldLease } from '../leases/held-lease.ts';
@@ -18,18 +17,18 @@ export interface PolicyBasis extends UnderlaySurvey {
 /**
  * What this host takes as a peer.
  * @param networks the cluster's, as configured now and as when this agent started.
- * @param endpoints URLs of etcd; those with an address keep it out of every peer's subnet.
+ * @param etcd addresses of etcd's members.
  */
 export function peerPolicy(
   { backend, held, underlay, underlayNetworks, gateways, macs }: PolicyBasis,
   networks: readonly Prefix[],
-  endpoints: readonly string[],
+  etcd: readonly Ip[],
 ): DirectoryPolicy {
   const context = {
     networks,
     ownSubnets: coverage(held),
     underlay: underlayNetworks,
-    guarded: [...gateways, ...addressesOf(endpoints)],
+    guarded: [...gateways, ...etcd],
     ownPublicIps: [underlay.publicIp, underlay.publicIp6, underlay.ip, underlay.ip6].filter((ip) => ip !== undefined),
   };
   const ownMacs = new Set([...macs.values()].map((mac) => `MAC ${mac}`));
@@ -44,11 +43,4 @@ export function peerPolicy(
     ...new Set([...addressIdentities(lease), ...backend.identities(lease)]),
   ];
   return { ownKey: held.key, refuse, identities };
-}
-
-function addressesOf(endpoints: readonly string[]): Ip[] {
-  return endpoints.flatMap((endpoint) => {
-    const host = URL.canParse(endpoint) ? new URL(endpoint).hostname : '';
-    return parseIp(host.replace(/^\[|\]$/g, '')) ?? [];
-  });
 }

@@ -4,8 +4,9 @@
  *
  *     { "version": 1, "claim": "<32 hex digits>",
  *       "held": { "key", "value", "subnet", "subnet6", "publicIp", "etcdLease", "sideLease", "ttlSeconds", "expiresAt",
- *                 "modRevision", "clusterId", "seen": { "clusterId", "revision" } },
+ *                 "modRevision", "clusterId", "seen": { "clusterId", "revision", "term" } },
  *       "macs": { "flannel.1": "c2:88:f0:5b:5f:ac" }, "networks": ["10.5.0.0/16"], "files": ["/run/flannel/subnet.env"],
+ *       "journal": what was changed besides, see journal.ts,
  *       "sha256": "<of all that, without spaces>" }
  */
 import { createHash, randomBytes } from 'node:crypto';
@@ -17,6 +18,7 @@ import { isJsonObject } from '../config/go-json.ts';
 import type { HeldLease } from '../leases/held-lease.ts';
 import type { StoreVersion } from '../leases/store.ts';
 import { writeFileAtomically } from './atomic-file.ts';
+import { EMPTY_JOURNAL, formatJournal, type Journal, parseJournal } from './journal.ts';
 import { type Damage, readOwnFile, setAside } from './own-file.ts';
 
 const VERSION = 1;
@@ -39,6 +41,8 @@ export interface AgentMemory {
   readonly networks: readonly Prefix[];
   /** What was published, by path. */
   readonly files: readonly string[];
+  /** What `tartan down` puts back. */
+  readonly journal: Journal;
 }
 
 export interface MemoryRead {
@@ -48,7 +52,8 @@ export interface MemoryRead {
 }
 
 export function freshMemory(): AgentMemory {
-  return { claim: randomBytes(16).toString('hex'), held: undefined, macs: new Map(), networks: [], files: [] };
+  const claim = randomBytes(16).toString('hex');
+  return { claim, held: undefined, macs: new Map(), networks: [], files: [], journal: EMPTY_JOURNAL };
 }
 
 function parseHeld(value: JsonObject): HeldState | undefined {
@@ -77,8 +82,9 @@ function parseNumbers(
 }
 
 function parseVersion(value: unknown): StoreVersion | undefined {
-  const { clusterId, revision } = isJsonObject(value) ? value : {};
-  return typeof clusterId === 'string' && typeof revision === 'number' ? { clusterId, revision } : undefined;
+  const { clusterId, revision, term } = isJsonObject(value) ? value : {};
+  if (typeof clusterId !== 'string' || typeof revision !== 'number') return undefined;
+  return { clusterId, revision, ...(typeof term === 'number' && { term }) };
 }
 
 function isLeaseId(value: unknown): value is string {
@@ -117,19 +123,21 @@ export function parseMemory(text: string | undefined): MemoryRead {
   }
 }
 
-function parseRest(claim: string, { held, macs, networks, files }: JsonObject): MemoryRead {
+function parseRest(claim: string, { held, macs, networks, files, journal }: JsonObject): MemoryRead {
   const parsed = isJsonObject(held) ? parseHeld(held) : undefined;
   const memory = {
     ...{ claim, held: parsed, macs: parseMacs(macs) },
     networks: (Array.isArray(networks) ? networks : []).flatMap((one) => prefixIn(one) ?? []),
     files: (Array.isArray(files) ? files : []).filter((one) => typeof one === 'string'),
+    journal: parseJournal(journal),
   };
   const isOdd = held !== null && held !== undefined && !parsed;
   return { memory, problem: isOdd ? 'its lease makes no sense' : undefined };
 }
 
-export function formatMemory({ claim, held, macs, networks, files }: AgentMemory): string {
-  return seal({ version: VERSION, claim, held: held ?? null, macs: Object.fromEntries(macs), networks, files });
+export function formatMemory({ claim, held, macs, networks, files, journal }: AgentMemory): string {
+  const made = { macs: Object.fromEntries(macs), networks, files, journal: formatJournal(journal) };
+  return seal({ version: VERSION, claim, held: held ?? null, ...made });
 }
 
 /** The file's text, with the checksum by which it is believed. */

@@ -3,6 +3,7 @@ import { mkdir, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { lockFile } from '../backends/kernel/syscalls.ts';
 import { TartanError, toError } from '../config/errors.ts';
+import { missingDirectories } from './journal.ts';
 
 export interface StateLock {
   release(): void;
@@ -12,8 +13,12 @@ export function lockPath(stateDir: string): string {
   return join(stateDir, 'lock');
 }
 
-/** Makes the directory if need be and takes its lock. Rejects with ALREADY_RUNNING or PERMISSION. */
-export async function lockStateDir(stateDir: string): Promise<StateLock> {
+/**
+ * Makes the directory if need be and takes its lock. Rejects with ALREADY_RUNNING or PERMISSION.
+ * @returns made: the directories that were not there, the outermost first.
+ */
+export async function lockStateDir(stateDir: string): Promise<StateLock & { readonly made: readonly string[] }> {
+  const made = missingDirectories([lockPath(stateDir)]);
   try {
     await mkdir(stateDir, { recursive: true, mode: 0o700 });
   } catch (cause) {
@@ -21,7 +26,7 @@ export async function lockStateDir(stateDir: string): Promise<StateLock> {
     throw new TartanError('PERMISSION', message, { cause });
   }
   const lock = lockFile(lockPath(stateDir));
-  if ('release' in lock) return lock;
+  if ('release' in lock) return { release: lock.release, made };
   const who = lock.heldBy === undefined ? 'another process' : `pid ${lock.heldBy}`;
   const message = `${who} already works on ${stateDir}; a second network on this host needs its own --etcd-prefix and --subnet-file`;
   throw new TartanError('ALREADY_RUNNING', message, { data: { pid: lock.heldBy } });

@@ -64,11 +64,25 @@ export async function removeSocket(path: string): Promise<boolean> {
 /** Nobody listens: what is there was left by a dead agent, or there is nothing. */
 const DEAD = new Set(['ECONNREFUSED', 'ENOENT', 'ENOTDIR']);
 
+/** Who listens on a socket, in words; undefined: nobody. */
+export async function serverOf(path: string): Promise<string | undefined> {
+  try {
+    const { pid, etcd } = await readStatus(path);
+    return `pid ${pid} serves ${path}, for ${etcd.prefix}`;
+  } catch (error) {
+    return isDead(error) ? undefined : `somebody listens on ${path}, and does not tell its status`;
+  }
+}
+
+function isDead(error: unknown): boolean {
+  const cause = toError(toError(error).cause);
+  return 'code' in cause && DEAD.has(String(cause.code));
+}
+
 async function refuseSecond(path: string): Promise<void> {
   const other = await readStatus(path).catch((error: unknown) => {
     if (error instanceof TartanError && error.code !== 'NOT_RUNNING') throw error;
-    const cause = toError(toError(error).cause);
-    if ('code' in cause && DEAD.has(String(cause.code))) return undefined;
+    if (isDead(error)) return undefined;
     const message = `somebody listens on ${path} and does not tell its status: ${toError(error).message}; choose another --status-socket`;
     throw new TartanError('ALREADY_RUNNING', message, { cause: error });
   });

@@ -1,5 +1,5 @@
 /** Leaving: what `tartan down` does, an agent whose lease another host has taken, and one that a flanneld replaced. */
-import { rm } from 'node:fs/promises';
+import { lstat, rm } from 'node:fs/promises';
 import { handOver } from '../backends/hand-over.ts';
 import type { Kernel } from '../backends/kernel/kernel.ts';
 import { KernelView, KINDS } from '../backends/kernel-view.ts';
@@ -9,7 +9,7 @@ import type { Actual } from '../backends/plan.ts';
 import { plan } from '../backends/plan.ts';
 import type { KernelObject, Operation } from '../backends/state.ts';
 import { TartanError, toError } from '../config/errors.ts';
-import { readTextFile } from './atomic-file.ts';
+import { temporaryOf } from './atomic-file.ts';
 import type { AgentMemory } from './state-file.ts';
 
 /** Gone already, with its device or its nexthop object. */
@@ -63,15 +63,26 @@ async function change(
   return operations;
 }
 
-/** Removes published files. Rejects with PERMISSION. @returns those that were there */
+/**
+ * Removes published files, and what a crash left of them half written. Rejects with PERMISSION, once all
+ * that can be removed is.
+ * @returns those that were there
+ */
 export async function removeFiles(files: readonly string[]): Promise<readonly string[]> {
   const removed: string[] = [];
-  for (const file of files) {
-    if ((await readTextFile(file)) === undefined) continue;
-    await rm(file, { force: true }).catch((cause: unknown) => {
-      throw new TartanError('PERMISSION', `cannot remove ${file}: ${toError(cause).message}`, { cause });
-    });
-    removed.push(file);
+  const failed: string[] = [];
+  for (const file of new Set(files)) {
+    for (const path of [file, temporaryOf(file)]) {
+      try {
+        const found = await lstat(path).catch(() => undefined);
+        if (!found || found.isDirectory()) continue;
+        await rm(path, { force: true });
+        removed.push(path);
+      } catch (error) {
+        failed.push(`cannot remove ${path}: ${toError(error).message}`);
+      }
+    }
   }
+  if (failed.length > 0) throw new TartanError('PERMISSION', failed.join('; '));
   return removed;
 }

@@ -6,16 +6,20 @@
  *   our device, its addresses          everything
  *   the underlay, its addresses        our devices, routes, who is a neighbour there
  *   one of our objects, unexpectedly   its table, and what it hangs on
- *   others' routes                     who is a neighbour; the same as ours, if at a key of ours
+ *   others' routes                     who is a neighbour; the same as ours, if at a key of ours; routes, if before ours
  *   lost events                        everything
  */
-import { containsPrefix, parsePrefix } from '../config/address.ts';
+import { containsPrefix, type Prefix, parsePrefix } from '../config/address.ts';
 import type { DesiredState } from './desired-state.ts';
 import type { KernelEvent } from './kernel/kernel.ts';
 import { type KernelView, KINDS } from './kernel-view.ts';
 import { isOurs, type Ownership } from './ownership.ts';
 import { markFault, sameObject } from './same-object.ts';
-import { keyOf, type ObjectKind, type Observed } from './state.ts';
+import { shadowedPeer } from './shadows.ts';
+import { keyOf, type ObjectKind, type Observed, TARTAN_PROTOCOL } from './state.ts';
+
+/** Events of routes tell no metric: any may be the better one. */
+const METRIC_OF_NONE = -1;
 
 /** What events are judged by. */
 export interface Judgement {
@@ -43,7 +47,7 @@ export class Doubts {
   #footing = false;
   #underlay: string;
   /** Destinations in our networks, wanted by no peer, to which others have made routes since the last reading. */
-  readonly #strangers = new Set<string>();
+  readonly #strangers = new Set<Prefix>();
   /** Events that came while the view was changing: judged when it is at rest, and our own are recognised. */
   #held: KernelEvent[] | undefined;
 
@@ -116,11 +120,15 @@ export class Doubts {
 
   hear(event: KernelEvent): void {
     if (event.verb === 'lost') this.addAll();
+    else if ('sysctlsOf' in event) return;
     else if (this.#held) this.#held.push(event);
     else if ('link' in event) this.#onDevice(event.link);
     else if ('address' in event) this.#onDevice(event.address.dev);
     else if ('foreignRoute' in event) this.#onForeignRoute(event.foreignRoute, event.verb);
     else if (this.#isNews(event.verb, event.observed)) this.about(event.observed.object.kind);
+    else if (event.observed.object.kind === 'route' && event.observed.protocol !== TARTAN_PROTOCOL) {
+      this.#noteStranger(event.observed.object.dst, event.verb);
+    }
   }
 
   #onDevice(name: string): void {
@@ -145,13 +153,19 @@ export class Doubts {
 
   #noteStranger(what: string, verb: 'set' | 'delete'): void {
     const dst = parsePrefix(what);
-    if (dst === undefined || verb === 'delete') this.#strangers.delete(what);
-    else if (this.#policy.networks.some((network) => containsPrefix(network, dst))) this.#strangers.add(what);
+    if (dst === undefined || !this.#policy.networks.some((network) => containsPrefix(network, dst))) return;
+    if (verb === 'set') this.#strangers.add(dst);
+    else this.#strangers.delete(dst);
+    const isShadow = shadowedPeer(dst, METRIC_OF_NONE, this.#by.desired.objects) !== undefined;
+    const isKnown = this.#by.view.othersRoutes.some((route) => route.dst === dst);
+    // Nothing of ours has changed, but what is said of it has.
+    if (isShadow && (verb === 'set') !== isKnown) this.add('route');
   }
 
-  /** Whether a route that is wanted now would take the place of one that has not been read: it is in doubt then. */
+  /** Whether a route that is wanted now meets one that has not been read, at its place or before it: in doubt then. */
   meetStrangers(): boolean {
-    const met = [...this.#strangers].filter((dst) => this.#by.desired.objects.has(`route ${dst}`));
+    const { objects } = this.#by.desired;
+    const met = [...this.#strangers].filter((dst) => shadowedPeer(dst, METRIC_OF_NONE, objects) !== undefined);
     // Once is enough: the doubt stays until the routes are read, and each telling rings for another pass.
     for (const dst of met) this.#strangers.delete(dst);
     if (met.length > 0) this.about('route');

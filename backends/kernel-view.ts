@@ -6,12 +6,10 @@ import type { Family, Prefix } from '../config/address.ts';
 import type { Kernel } from './kernel/kernel.ts';
 import { formatBareRoute } from './operation-text.ts';
 import type { LinkInfo, Nexthop, ObjectKind, Observed, Operation, RouteInfo } from './state.ts';
-import { keyOf, RTN_UNICAST, TARTAN_PROTOCOL } from './state.ts';
+import { DEFAULT_METRIC, keyOf, RTN_UNICAST, TARTAN_PROTOCOL } from './state.ts';
 
 /** In the order of reading. Nexthops before routes: a route may name its gateway by nexthop only. */
 export const KINDS: ReadonlySet<ObjectKind> = new Set(['link', 'address', 'neighbour', 'fdb', 'nexthop', 'route']);
-/** The metric that a route has when none is asked for: 0, but IP6_RT_PRIO_USER for IPv6 (include/net/ip6_route.h). */
-const DEFAULT_METRIC = { 4: 0, 6: 1024 } as const;
 
 export class KernelView {
   readonly #kernel: Kernel;
@@ -21,6 +19,8 @@ export class KernelView {
   readonly #routesOn = new Map<number, Set<string>>();
   /** What stands at a route's key and can't be ours, in words. */
   readonly #bareRoutes = new Map<string, string>();
+  /** Routes that are not by our protocol, of whatever metric and form. */
+  #othersRoutes: RouteInfo[] = [];
   #networks: readonly Prefix[] | undefined;
   #hasNexthops = false;
 
@@ -53,6 +53,11 @@ export class KernelView {
   /** The route at that key that is none of ours by its form, in words: `blackhole, protocol 3`. */
   bareRoute(key: string): string | undefined {
     return this.#bareRoutes.get(key);
+  }
+
+  /** Routes that others made inside of our networks, as last read. */
+  get othersRoutes(): readonly RouteInfo[] {
+    return this.#othersRoutes;
   }
 
   /** Whether the kernel has such objects at all, as last read. */
@@ -119,6 +124,7 @@ export class KernelView {
         return this.#observeNexthops();
       case 'route':
         this.#bareRoutes.clear();
+        this.#othersRoutes = [];
         return this.#ofEach(this.#families, (family) => this.#observeRoutes(family));
     }
   }
@@ -159,6 +165,7 @@ export class KernelView {
     const found = await this.#kernel.routes(family, this.#networks);
     const firsts = new Map<string, RouteInfo>();
     for (const info of found) {
+      if (info.protocol !== TARTAN_PROTOCOL) this.#othersRoutes.push(info);
       if (info.metric === DEFAULT_METRIC[family] && !firsts.has(info.dst)) firsts.set(info.dst, info);
     }
     return Array.from(firsts.values()).flatMap((info) => this.#observeRoute(info));
@@ -171,14 +178,15 @@ export class KernelView {
     return observed === undefined ? [] : [observed];
   }
 
-  #gatewayRoute({ type, dst, nexthopId, protocol, ...hop }: RouteInfo): Observed | undefined {
+  #gatewayRoute({ type, dst, nexthopId, protocol, extras, ...hop }: RouteInfo): Observed | undefined {
     if (type !== RTN_UNICAST) return undefined;
     const via = nexthopId === undefined ? undefined : this.#nexthop(nexthopId);
     const dev = hop.dev ?? via?.dev;
     const gateway = hop.gateway ?? via?.gateway;
     if (dev === undefined || gateway === undefined) return undefined;
     const onlink = via?.onlink ?? hop.onlink;
-    return { object: { kind: 'route', dst, dev, gateway, onlink, nexthopId }, protocol, permanent: true };
+    const object = { kind: 'route', dst, dev, gateway, onlink, nexthopId, ...(extras && { extras }) } as const;
+    return { object, protocol, permanent: true };
   }
 
   #nexthop(id: number): Nexthop | undefined {

@@ -65,8 +65,12 @@ export function formatValue(object: KernelObject): string {
     case 'nexthop':
       return formatHop(object);
     case 'route':
-      return object.nexthopId === undefined ? formatHop(object) : `nhid ${object.nexthopId}`;
+      return `${object.nexthopId === undefined ? formatHop(object) : `nhid ${object.nexthopId}`}${extras(object)}`;
   }
+}
+
+function extras({ extras: text }: Route): string {
+  return text === undefined ? '' : ` ${text}`;
 }
 
 function formatHop(hop: Pick<Route, 'dev' | 'gateway' | 'onlink'>): string {

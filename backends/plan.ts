@@ -28,9 +28,16 @@ export interface Conflict {
 
 const RANK: Readonly<Record<ObjectKind, number>> = { link: 0, address: 1, neighbour: 2, fdb: 3, nexthop: 4, route: 5 };
 
+export interface Part {
+  /** In the order in which to do them. */
+  readonly operations: Operation[];
+  /** Nexthops that are not planned because somebody else's stand at their ids, and the routes on them: by key. */
+  readonly withheld: readonly string[];
+}
+
 /** Everything that has to change, in the order in which to do it. */
 export function plan(desired: Desired, actual: Actual, policy: Ownership): Operation[] {
-  return planKeys(new Set([...desired.keys(), ...actual.keys()]), desired, actual, policy);
+  return planKeys(new Set([...desired.keys(), ...actual.keys()]), desired, actual, policy).operations;
 }
 
 /**
@@ -44,34 +51,25 @@ export function planKeys(
   actual: Actual,
   policy: Ownership,
   routesOn: RoutesOn = indexed(actual),
-): Operation[] {
+): Part {
   const scope = new Scope(desired, actual, policy);
   const sets = new Map<string, Operation>();
   const deletes = new Map<string, Operation>();
+  const withheld: string[] = [];
   for (const key of scope.withDependents(keys)) {
     const wanted = desired.get(key);
     const found = scope.standing(key);
-    if (wanted !== undefined) {
-      const why = scope.isWithheld(wanted) ? undefined : fault(wanted, found);
+    if (wanted !== undefined && scope.isWithheld(wanted)) {
+      withheld.push(key);
+    } else if (wanted !== undefined) {
+      const why = fault(wanted, found);
       if (why !== undefined) sets.set(key, { verb: scope.verb(key, wanted), object: wanted, why });
     } else if (found !== undefined && isOurs(found, policy)) {
       deletes.set(key, removal(found));
     }
   }
   keepReferenced(deletes, sets, routesOn);
-  return [...inOrder(sets), ...inOrder(deletes).reverse()];
-}
-
-/**
- * Of some keys, and those that hang together with them: the nexthops that are not planned because somebody else's stand
- * at their ids, and the routes on them. They wait for other ids.
- */
-export function withheldKeys(keys: Iterable<string>, desired: Desired, actual: Actual, policy: Ownership): string[] {
-  const scope = new Scope(desired, actual, policy);
-  return [...scope.withDependents(keys)].filter((key) => {
-    const wanted = desired.get(key);
-    return wanted !== undefined && scope.isWithheld(wanted);
-  });
+  return { operations: [...inOrder(sets), ...inOrder(deletes).reverse()], withheld };
 }
 
 /** The nexthops whose ids are taken by others: give each another id (NexthopIds.avoid) and plan again. */
@@ -106,10 +104,10 @@ class Scope {
     if (this.#renewed.size > 0) {
       for (const [key, object] of this.#desired) if (this.#renewed.has(deviceOf(object))) all.add(key);
     }
-    for (const key of [...all]) {
-      for (const object of [this.#desired.get(key), this.#actual.get(key)?.object]) {
-        if (object?.kind === 'route' && object.nexthopId !== undefined) all.add(`nexthop ${object.nexthopId}`);
-      }
+    // What is added meanwhile is gone through too, and has nothing to add.
+    for (const key of all) {
+      addNexthop(all, this.#desired.get(key));
+      addNexthop(all, this.#actual.get(key)?.object);
     }
     return all;
   }
@@ -143,6 +141,10 @@ class Scope {
     const found = id === undefined ? undefined : this.standing(`nexthop ${id}`);
     return found !== undefined && !isOurs(found, this.#policy);
   }
+}
+
+function addNexthop(keys: Set<string>, object: KernelObject | undefined): void {
+  if (object?.kind === 'route' && object.nexthopId !== undefined) keys.add(`nexthop ${object.nexthopId}`);
 }
 
 function isRenewed(device: string, desired: Desired, actual: Actual): boolean {

@@ -15,7 +15,7 @@ import { type KernelView, KINDS } from './kernel-view.ts';
 import type { NexthopIds } from './nexthop-ids.ts';
 import { formatOperation } from './operation-text.ts';
 import type { Ownership } from './ownership.ts';
-import { planKeys, withheldKeys } from './plan.ts';
+import { planKeys } from './plan.ts';
 import { sameTunnel } from './same-object.ts';
 import { BOOT_PROTOCOL, type KernelObject, keyOf, type ObjectKind, type Operation, TARTAN_PROTOCOL } from './state.ts';
 import { Troubles } from './trouble.ts';
@@ -94,13 +94,14 @@ export class Programming {
       this.#isOurDoing = false;
     }
     const keys = this.#keysInQuestion(isOverhaul && !this.isBlind ? KINDS : read);
-    const differences = planKeys(keys, desired.objects, view.objects, this.policy, (id) => view.routesOn(id));
-    const all = differences.map((operation) => this.#named(operation));
+    const routesOn = (id: number): Iterable<string> => view.routesOn(id);
+    const { operations, withheld } = planKeys(keys, desired.objects, view.objects, this.policy, routesOn);
+    const all = operations.map((operation) => this.#named(operation));
     const planned = new Set(all.map(({ object }) => keyOf(object)));
     for (const key of this.troubles.keys()) if (keys.has(key) && !planned.has(key)) this.troubles.settled(key);
     this.#putOff = new Set(all.filter((one) => this.#isPutOff(one)).map(({ object }) => keyOf(object)));
     for (const key of this.#putOff) this.troubles.putOff(key);
-    this.#withhold(withheldKeys(keys, desired.objects, view.objects, this.policy));
+    this.#withhold(withheld);
     const ready = all.filter((one) => !this.#isPutOff(one) && !this.troubles.isWaiting(keyOf(one.object)));
     const feasible = this.#onFooting(ready);
     const repairs = isOurDoing ? [] : this.#repairsIn(feasible, isOverhaul);
@@ -253,6 +254,8 @@ export class Programming {
    */
   async #ask(operations: readonly Operation[]): Promise<readonly (KernelRefusal | undefined)[]> {
     const { kernel } = this.#tools;
+    const plainFirst = operations.flatMap((one) => this.#withoutMetrics(one));
+    if (plainFirst.length > 0) await kernel.apply(plainFirst);
     const results = await kernel.apply(operations);
     const isHidden = ({ verb, object }: Operation, place: number): boolean =>
       object.kind === 'route' && verb === 'set' && results[place]?.errno === 'EEXIST';
@@ -261,6 +264,17 @@ export class Programming {
     const answers = await kernel.apply(hidden.flatMap((one) => [{ ...one, verb: 'delete' }, one]));
     const second = new Map(hidden.map((one, place) => [one, answers[place * 2 + 1]]));
     return operations.map((one, place) => (second.has(one) ? second.get(one) : results[place]));
+  }
+
+  /**
+   * Where the same nexthop object is set again the kernel keeps the metrics that somebody gave the route (it finds the
+   * old fib_info, fib_find_info_nh): it is made plain first. What that is refused for, the operation itself is, too.
+   */
+  #withoutMetrics({ verb, object, why }: Operation): readonly Operation[] {
+    if (verb === 'delete' || object.kind !== 'route' || object.nexthopId === undefined) return [];
+    const found = this.#tools.view.objects.get(keyOf(object))?.object;
+    if (found?.kind !== 'route' || found.extras === undefined || found.nexthopId !== object.nexthopId) return [];
+    return [{ verb, object: { ...object, nexthopId: undefined }, why }];
   }
 
   #confirm(operation: Operation): void {

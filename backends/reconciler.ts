@@ -24,6 +24,7 @@ import { NexthopIds } from './nexthop-ids.ts';
 import { OnLink } from './on-link.ts';
 import { isOurs, type Ownership } from './ownership.ts';
 import { Programming, type ReconcilerCounters } from './programming.ts';
+import { type Shadow, shadowProblem, shadows } from './shadows.ts';
 import type { Address, Link, ObjectKind } from './state.ts';
 import { takenIds } from './taken-ids.ts';
 import type { Trouble } from './trouble.ts';
@@ -84,6 +85,9 @@ export class Reconciler {
   /** Monotonic clock, ms. */
   #nextReadAt = Number.NEGATIVE_INFINITY;
   #inStepSince: number | undefined;
+  /** Whether an event has put in doubt what is not looked at yet. */
+  #isSuspicious = false;
+  #shadowsTold: ReadonlySet<string> = new Set();
   #failure: Trouble | undefined;
   /** Why the last reading that failed did. */
   #unread: Error | undefined;
@@ -98,7 +102,11 @@ export class Reconciler {
     this.#ids = ids;
     this.#onLink = new OnLink(kernel, underlay);
     this.#desired = new DesiredState(backend, ids, this.#onLink.has, (id) => this.#isForeign(id));
-    const [desired, onDoubt] = [this.#desired, () => this.#doorbell.ring()];
+    const onDoubt = (): void => {
+      this.#isSuspicious = true;
+      this.#doorbell.ring();
+    };
+    const desired = this.#desired;
     const { directRouting } = backend;
     this.#doubts = new Doubts({ view, desired, directRouting, onDoubt }, policy, underlay);
     this.#programming = new Programming({ kernel, view, desired, ids, clock, log, doubts: this.#doubts }, policy);
@@ -169,8 +177,13 @@ export class Reconciler {
 
   step(): Step {
     const failure = this.#failure ? [{ object: 'the kernel', ...this.#failure }] : [];
-    const since = this.#changes.length === 0 ? this.#inStepSince : undefined;
+    const since = this.#changes.length === 0 && !this.#isSuspicious ? this.#inStepSince : undefined;
     return { inStep: since !== undefined, since, missing: [...failure, ...this.#programming.troubles.list()] };
+  }
+
+  /** Others' routes that take packets away from peers. They do not count against being in step: ours are in place. */
+  shadows(): readonly Shadow[] {
+    return shadows(this.#view.othersRoutes, this.#desired.objects, this.#programming.policy);
   }
 
   /** The devices as they are in the kernel. */
@@ -200,7 +213,10 @@ export class Reconciler {
     for (let resyncAt = nextResync(); ; ) {
       await this.#rest(resyncAt, signal);
       if (clock.monotonic() >= resyncAt) {
+        // Looked at once a while without any reason: nobody is to take that for a fault.
+        const isSuspicious = this.#isSuspicious;
         this.#doubts.addAll();
+        this.#isSuspicious = isSuspicious;
         resyncAt = nextResync();
       }
       await this.#pass().catch((error: unknown) => this.#recover(toError(error), signal));
@@ -272,7 +288,18 @@ export class Reconciler {
     }
   }
 
+  /** Once each: `status` has what goes on. */
+  #tellShadows(): void {
+    const now = new Map(this.shadows().map(({ route, peer }) => [`${route.dst} ${route.metric}`, { route, peer }]));
+    const news = [...now].filter(([key]) => !this.#shadowsTold.has(key)).map(([, shadow]) => shadow);
+    this.#shadowsTold = new Set(now.keys());
+    const problem = shadowProblem(news);
+    if (problem) this.#options.log.warn('routes of others shadow peers', { problem });
+  }
+
   #judge(): void {
+    if (!this.#doubts.exist) this.#isSuspicious = false;
+    this.#tellShadows();
     if (!this.#peersKnown || this.#programming.troubles.size > 0) this.#inStepSince = undefined;
     else if (!this.#doubts.exist) this.#inStepSince ??= this.#options.clock.now();
   }

@@ -45,7 +45,7 @@ export function sameTunnel(a: VxlanAttributes, b: VxlanAttributes): boolean {
  * out of its answers where net.ipv4.nexthop_compat_mode is 0.
  */
 function sameRoute(a: Route, b: Route): boolean {
-  if (a.dst !== b.dst || a.nexthopId !== b.nexthopId) return false;
+  if (a.dst !== b.dst || a.nexthopId !== b.nexthopId || a.extras !== b.extras) return false;
   return a.nexthopId !== undefined || sameHop(a, b);
 }
 

@@ -9,6 +9,8 @@ export const TARTAN_PROTOCOL = 84;
 /** RTPROT_BOOT: what flannel leaves on its routes. */
 export const BOOT_PROTOCOL = 3;
 export const MAIN_TABLE = 254;
+/** The metric that a route has when none is asked for: 0, but IP6_RT_PRIO_USER for IPv6 (include/net/ip6_route.h). */
+export const DEFAULT_METRIC = { 4: 0, 6: 1024 } as const;
 /** The type of a route that leads somewhere (linux/rtnetlink.h); all that we make are of it. */
 export const RTN_UNICAST = 1;
 
@@ -80,6 +82,8 @@ export interface Route {
   readonly onlink: boolean;
   /** The nexthop object that carries gateway and device; undefined: the route carries them itself. */
   readonly nexthopId: number | undefined;
+  /** What a route may say besides, and ours never do: `src 192.0.2.1 metrics`. */
+  readonly extras?: string;
 }
 
 export type KernelObject = Link | Address | Neighbour | FdbEntry | Nexthop | Route;
@@ -132,6 +136,7 @@ export interface LinkInfo {
   /** Absent on devices without a hardware address of six octets. */
   readonly mac: Mac | undefined;
   readonly mtuBytes: number;
+  /** IFF_UP. Of a vxlan also that it carries packets as we use it: no port of a bridge, and it resolves neighbours. */
   readonly up: boolean;
   readonly loopback: boolean;
   /** IFLA_INFO_KIND, "" for physical devices. */
@@ -162,6 +167,8 @@ export interface RouteInfo {
   readonly gateway: Ip | undefined;
   readonly onlink: boolean;
   readonly nexthopId: number | undefined;
+  /** A preferred source, or metrics such as an MTU, in words. */
+  readonly extras?: string;
   /** RTN_UNICAST, RTN_BLACKHOLE 6 and so on. */
   readonly type: number;
 }

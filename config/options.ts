@@ -65,6 +65,7 @@ export interface Options {
   readonly check: boolean;
   readonly force: boolean;
   readonly release: boolean;
+  readonly purge: boolean;
   /** Seconds; 0: for ever. */
   readonly timeout: number;
   readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
@@ -404,6 +405,14 @@ export const OPTIONS: { readonly [K in OptionKey]: Option<Options[K]> } = {
     commands: ['down'],
     isFlannels: false,
     doc: 'Give the lease back too, so that another host may have the subnet at once.',
+  },
+  purge: {
+    kind: boolean,
+    default: false,
+    group: 'behaviour',
+    commands: ['down'],
+    isFlannels: false,
+    doc: "Remove the state directory too: this host's identity, and all that tartan remembers.",
   },
   timeout: {
     kind: integer('SECONDS', 0, MAX_WAIT),

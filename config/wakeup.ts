@@ -1,5 +1,8 @@
 import type { Clock } from './clock.ts';
 
+/** Without a reason of its own every ring would make an exception, with its stack. */
+const RUNG = new Error('rung');
+
 /** A doorbell for one waiting loop: a ring while nobody waits is not lost, several rings are one. */
 export class Wakeup {
   #rung = false;
@@ -14,7 +17,7 @@ export class Wakeup {
   async wait(ms: number, clock: Clock, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const inner = new AbortController();
-    const wake = (): void => inner.abort();
+    const wake = (): void => inner.abort(RUNG);
     signal.addEventListener('abort', wake, { once: true });
     this.#wake = wake;
     try {

@@ -1,7 +1,7 @@
 /**
- * The entry of `npm run demo`, `npm test` and `npm run bench` on a machine that has only Node and npm. Says what is
- * missing, installs it, builds, and hands over; arguments, signals and the exit status pass through. No dependencies,
- * no TypeScript: it runs before either exists.
+ * The entry of `npm run demo`, `npm test`, `npm run bench`, `npm run faults` and `npm run chaos` on a machine that has
+ * only Node and npm. Says what is missing, installs it, builds, and hands over; arguments, signals and the exit status
+ * pass through. No dependencies, no TypeScript: it runs before either exists.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -25,15 +25,20 @@ const LAB = {
   mount: 'mount',
   hostname: 'hostname',
 };
+/** For the tests that kill at an exact system call. */
+const TRACING = { strace: 'strace' };
 const FIREWALL = { nft: 'nftables', iptables: 'iptables' };
+const TLS = { openssl: 'openssl' };
 const HEAVY = { 'systemd-analyze': 'systemd', 'systemd-nspawn': 'systemd-container', go: 'golang-go' };
 
 const MODES = {
   demo: { script: 'dist/deploy/demo.js', needs: () => LAB, root: true },
+  faults: { script: 'dist/test/faults/faults.js', needs: () => ({ ...LAB, ...TLS }), root: true },
   bench: { script: 'dist/test/bench/bench.js', needs: () => LAB, root: true },
+  chaos: { script: 'dist/test/chaos/chaos.js', needs: () => LAB, root: true },
   test: {
     script: 'dist/test/run.js',
-    needs: (everything) => ({ ...LAB, ...FIREWALL, ...(everything ? HEAVY : {}) }),
+    needs: (everything) => ({ ...LAB, ...TLS, ...TRACING, ...FIREWALL, ...(everything ? HEAVY : {}) }),
     root: false,
   },
 };

@@ -15,7 +15,7 @@ import type { Log } from '../config/log.ts';
 import { parseOwner } from './codec.ts';
 import { sameSubnets } from './coverage.ts';
 import type { LeaseOwner, LeaseSubnets } from './lease.ts';
-import { isForbidden, keysUnder } from './registry.ts';
+import { isForbidden, keysUnder, oneKey } from './registry.ts';
 import type { SeenKey } from './side-keys.ts';
 import type { KeyValue, Store, StoreOp } from './store.ts';
 import { followRange } from './watch.ts';
@@ -24,6 +24,8 @@ const ANSWER_WITHIN_MS = 3_000;
 const POLL_MS = 200;
 /** Time to be answered and, after that, to claim. */
 const QUESTION_TTL_SECONDS = 10;
+/** A right that is missing is rarely given while anybody waits for it. */
+const FORBIDDEN_PAUSE_MS = 5 * 60_000;
 const ANSWER_PAUSE_MS = { first: 100, most: 1_600 } as const;
 
 export interface Asker {
@@ -163,8 +165,14 @@ export async function answerChallenges(
   const failed = (error: unknown): void => {
     if (!context.signal.aborted) log.warn('could not answer a challenge', { error });
   };
+  let wasForbidden = false;
   await followRange({
-    ...{ store, ...context, range: { key, end: `${key}\0` } },
+    ...{ store, ...context, range: oneKey(key), forbiddenPauseMs: FORBIDDEN_PAUSE_MS },
+    onState: ({ error }) => {
+      if (wasForbidden || !isForbidden(error)) return;
+      wasForbidden = true;
+      log.warn('etcd forbids our own keys: nobody who asks whether we live is answered', { key, error });
+    },
     onSnapshot: (snapshot) => void answer(snapshot.kvs[0]).catch(failed),
     onEvents: (events) => {
       const last = events.at(-1);

@@ -9,6 +9,7 @@ import { formatLeaseValue, leaseKey, parseLeaseKey } from './codec.ts';
 import { NO_IPV4 } from './coverage.ts';
 import type { LeaseAttributes, LeaseOwner, LeaseSubnets } from './lease.ts';
 import type { Keys } from './registry.ts';
+import { oneKey } from './registry.ts';
 import { formatSideRecord, type SeenKey, type SideKey } from './side-keys.ts';
 import type { Compare, KeyRange, KeyValue, StoreOp, Txn, TxnResult } from './store.ts';
 
@@ -61,10 +62,7 @@ export type ClaimResult =
 
 /** Every key that leases this subnet, alone or (IPv4) paired with any IPv6 one: `&`, which `'` follows. */
 function keysOf(keys: Keys, subnets: LeaseSubnets): KeyRange {
-  if (subnets.subnet === NO_IPV4) {
-    const key = leaseKey(keys.prefix, subnets);
-    return { key, end: `${key}\0` };
-  }
+  if (subnets.subnet === NO_IPV4) return oneKey(leaseKey(keys.prefix, subnets));
   const key = leaseKey(keys.prefix, { subnet: subnets.subnet, subnet6: undefined });
   return { key, end: `${key}'` };
 }

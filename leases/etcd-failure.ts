@@ -11,7 +11,16 @@ export interface CallFailure {
 }
 
 /** Why etcd refused, for callers that must tell the cases apart (`data.reason` of ETCD_REFUSED). */
-export type RefusalReason = 'permission' | 'auth' | 'tls' | 'lease' | 'ttl' | 'space' | 'invalid' | 'closed';
+export type RefusalReason =
+  | 'permission'
+  | 'auth'
+  | 'tls'
+  | 'lease'
+  | 'ttl'
+  | 'space'
+  | 'history'
+  | 'invalid'
+  | 'closed';
 
 export const STATUS = {
   CANCELLED: 1,
@@ -42,6 +51,7 @@ const ADVICE: Readonly<Record<RefusalReason, string>> = {
   tls: "the TLS connection failed; check the CA, the client certificate and key, and the name in the server's certificate",
   lease: 'the etcd lease is gone; it ran out or was revoked',
   ttl: 'etcd grants another TTL than was asked for; it has a lower limit of about 1.5 election timeouts',
+  history: 'the revision is compacted away, or not reached yet',
   space: 'its database is full; compact and defragment it, then disarm the alarm',
   invalid: 'it does not accept the request',
   closed: 'the connection was closed by this process',
@@ -95,6 +105,7 @@ function refusalOf(failure: CallFailure): RefusalReason | undefined {
   if (isStaleToken(failure) || details.includes(WRONG_PASSWORD) || status === STATUS.UNAUTHENTICATED) return 'auth';
   if (status === STATUS.PERMISSION_DENIED || details.includes('permission denied')) return 'permission';
   if (details.includes('requested lease not found')) return 'lease';
+  if (isRevisionGone(failure)) return 'history';
   if (details.includes('database space exceeded')) return 'space';
   if (status === STATUS.UNAVAILABLE && !details.includes('etcdserver:') && TLS_TROUBLE.test(details)) return 'tls';
   const invalid: readonly number[] = [STATUS.INVALID_ARGUMENT, STATUS.FAILED_PRECONDITION, STATUS.NOT_FOUND];

@@ -7,6 +7,7 @@ import type { Compare, KeyRange, KeyValue, StoreEvent, StoreOp, StoreVersion, Tx
 export interface Header {
   readonly cluster_id: string;
   readonly revision: string;
+  readonly raft_term: string;
 }
 
 export interface WireKeyValue {
@@ -118,6 +119,11 @@ export interface Streams {
 }
 
 export function versionOf(header: Header): StoreVersion {
+  return { clusterId: header.cluster_id, revision: Number(header.revision), term: Number(header.raft_term) };
+}
+
+/** Of a watch: one member's own view. Its term may be that of an election which it will lose, or an old one. */
+export function watchVersionOf(header: Header): StoreVersion {
   return { clusterId: header.cluster_id, revision: Number(header.revision) };
 }
 

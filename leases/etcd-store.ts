@@ -3,7 +3,17 @@ import { etcdError, isOvertime, isRevisionGone, refused, toFailure, unavailable 
 import type { RangeRequest, RangeResponse } from './etcd-messages.ts';
 import { keyValueOf, rangeRequest, txnRequest, txnResultOf, versionOf } from './etcd-messages.ts';
 import { EtcdWatch } from './etcd-watch.ts';
-import type { KeyRange, KeyValue, Listing, Store, StoreVersion, Txn, TxnResult, WatchHandler } from './store.ts';
+import type {
+  KeyRange,
+  KeyValue,
+  Listing,
+  ListOptions,
+  Store,
+  StoreVersion,
+  Txn,
+  TxnResult,
+  WatchHandler,
+} from './store.ts';
 
 const PAGE = { keys: 2000, bytes: 4_000_000 } as const;
 /** How often a listing begins anew because its revision was compacted away under it. */
@@ -26,9 +36,10 @@ export class EtcdStore implements Store {
   }
 
   /** Each page has a deadline of its own. */
-  async list(range: KeyRange, options: { readonly keysOnly?: boolean } = {}): Promise<Listing> {
+  async list(range: KeyRange, options: ListOptions = {}): Promise<Listing> {
+    const attempts = options.at === undefined ? LIST_ATTEMPTS : 1;
     for (let attempt = 1; ; attempt += 1) {
-      const listing = await this.#listOnce(range, options.keysOnly ?? false, attempt === LIST_ATTEMPTS);
+      const listing = await this.#listOnce(range, options, attempt === attempts);
       if (listing !== undefined) return listing;
     }
   }
@@ -99,9 +110,14 @@ export class EtcdStore implements Store {
     this.#calls.reconnect();
   }
 
+  /** Watches end as renewed: whoever follows opens them again at once, over a new connection. */
+  protected reopenWatches(): void {
+    for (const watch of [...this.#watches]) watch.end({ renewed: true, reason: 'the connection is renewed' });
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
-    for (const watch of [...this.#watches]) watch.end('closed');
+    for (const watch of [...this.#watches]) watch.end({ reason: 'closed' });
     this.#calls.close();
   }
 
@@ -110,9 +126,10 @@ export class EtcdStore implements Store {
   }
 
   /** @returns undefined where the revision went away between two pages. */
-  async #listOnce(range: KeyRange, keysOnly: boolean, last: boolean): Promise<Listing | undefined> {
+  async #listOnce(range: KeyRange, { keysOnly = false, at }: ListOptions, last: boolean): Promise<Listing | undefined> {
     const kvs: KeyValue[] = [];
-    let page: RangeRequest = { ...rangeRequest(range), keys_only: keysOnly };
+    const then = at === undefined ? {} : { revision: String(at) };
+    let page: RangeRequest = { ...rangeRequest(range), ...then, keys_only: keysOnly };
     for (let limit: number = PAGE.keys; ; ) {
       this.#checkOpen();
       const outcome = await this.#calls.attempt('range', { ...page, limit });
@@ -129,7 +146,8 @@ export class EtcdStore implements Store {
       const revision: string = page.revision ?? response.header.revision;
       const end = response.kvs.at(-1);
       if (!response.more || end === undefined) {
-        return { clusterId: response.header.cluster_id, revision: Number(revision), kvs };
+        const version = versionOf(response.header);
+        return { ...version, revision: at === undefined ? Number(revision) : version.revision, kvs };
       }
       page = { ...page, key: Buffer.concat([end.key, Buffer.of(0)]), revision };
       limit = nextLimit(response.kvs);

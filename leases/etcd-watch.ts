@@ -2,8 +2,8 @@ import { toError } from '../config/errors.ts';
 import type { EtcdCalls, RawStream } from './etcd-calls.ts';
 import { toFailure } from './etcd-failure.ts';
 import type { Header, WatchRequest, WatchResponse, WireEvent } from './etcd-messages.ts';
-import { eventOf, rangeRequest, versionOf } from './etcd-messages.ts';
-import type { KeyRange, StoreEvent, StoreVersion, WatchHandler } from './store.ts';
+import { eventOf, rangeRequest, watchVersionOf } from './etcd-messages.ts';
+import type { KeyRange, StoreEvent, StoreVersion, WatchEnd, WatchHandler } from './store.ts';
 
 type WatchStream = RawStream<WatchRequest, WatchResponse>;
 
@@ -35,18 +35,18 @@ export class EtcdWatch {
     try {
       // Never before the caller has got hold of the watch.
       await Promise.resolve();
-      if (closed) this.end('closed');
+      if (closed) this.end({ reason: 'closed' });
       else await this.#open();
     } catch (error) {
-      this.end(toError(error).message);
+      this.end({ reason: toError(error).message });
     }
   }
 
   /** Ends it with a word to the handler; only the first time. */
-  end(reason: string, compacted = false): void {
+  end({ reason, compacted = false, renewed = false }: Partial<WatchEnd> & { readonly reason: string }): void {
     if (this.#ended) return;
     this.stop();
-    this.#handler.onEnd({ compacted, reason });
+    this.#handler.onEnd({ compacted, renewed, reason });
   }
 
   /** Ends it silently. */
@@ -60,10 +60,10 @@ export class EtcdWatch {
   async #open(): Promise<void> {
     if (this.#calls.hasIdentity) await this.#refreshToken();
     if (this.#ended) return;
-    this.#opening = setTimeout(() => this.end('the watch was not taken in time'), this.#calls.deadlineMs);
+    this.#opening = setTimeout(() => this.end({ reason: 'the watch was not taken in time' }), this.#calls.deadlineMs);
     const stream = await this.#calls.open('watch');
-    stream.on('error', (error) => this.end(toFailure(error, true).details));
-    stream.on('end', () => this.end('the stream ended'));
+    stream.on('error', (error) => this.end({ reason: toFailure(error, true).details }));
+    stream.on('end', () => this.end({ reason: 'the stream ended' }));
     this.#stream = stream;
     if (this.#ended) {
       stream.cancel();
@@ -95,12 +95,12 @@ export class EtcdWatch {
   #canceled({ compact_revision, cancel_reason }: WatchResponse): void {
     const compacted = compact_revision !== '0';
     const reason = compacted ? `compacted at revision ${compact_revision}` : cancel_reason;
-    this.end(reason === '' ? 'cancelled by etcd' : reason, compacted);
+    this.end({ reason: reason === '' ? 'cancelled by etcd' : reason, compacted });
   }
 
   #created({ header }: WatchResponse): void {
     clearTimeout(this.#opening);
-    this.#handler.onCreated(versionOf(header));
+    this.#handler.onCreated(watchVersionOf(header));
   }
 
   #collect(response: WatchResponse): void {
@@ -114,7 +114,7 @@ export class EtcdWatch {
 
 /** While a watch catches up, the header has the store's revision, which is ahead of what was delivered. */
 function deliveredVersion(header: Header, last: StoreEvent | undefined): StoreVersion {
-  const version = versionOf(header);
+  const version = watchVersionOf(header);
   if (last === undefined) return version;
   return { ...version, revision: last.type === 'put' ? last.kv.modRevision : last.modRevision };
 }

@@ -12,13 +12,24 @@ import { noop } from 'cockatiel';
 import type { ICallable, IOptions } from 'etcd3';
 import { Etcd3 } from 'etcd3';
 import { TartanError, toError } from '../config/errors.ts';
-import type { CallOptions, Endpoint, Outcome, RawStream } from './etcd-calls.ts';
+import type { CallOptions, Endpoint, Identity, Outcome, RawStream } from './etcd-calls.ts';
 import { EtcdCalls } from './etcd-calls.ts';
 import { refused, toFailure } from './etcd-failure.ts';
 import type { Calls, Streams } from './etcd-messages.ts';
+import { leaveOutAddresses } from './etcd-server-name.ts';
 import { EtcdSockets } from './etcd-sockets.ts';
 import { EtcdStore } from './etcd-store.ts';
 import type { Store } from './store.ts';
+
+/** A store whose certificates may be changed while it is in use. */
+export interface RenewableStore extends Store {
+  /**
+   * New connections are made with these; those that stand are replaced: calls under way end where they began, watches go
+   * on where they were, etcd leases stay.
+   * @throws TartanError ETCD_REFUSED for a certificate or key that is no PEM; all stays as it was.
+   */
+  renewTls(tls: EtcdTls): void;
+}
 
 /** PEM texts. A client certificate needs its key. */
 export interface EtcdTls {
@@ -50,7 +61,8 @@ const SERVICE = {
 } as const;
 
 const CHANNEL_OPTIONS = {
-  'grpc.keepalive_time_ms': 5000,
+  // A second more than etcd asks for: one ping that is held up and the next one that is not are closer to each other.
+  'grpc.keepalive_time_ms': 6000,
   'grpc.keepalive_timeout_ms': 3000,
   'grpc.keepalive_permit_without_calls': 1,
   'grpc.initial_reconnect_backoff_ms': 200,
@@ -74,6 +86,11 @@ type StreamMethod = (metadata: unknown, options: object) => unknown;
 
 /** Opens the one thing of etcd3 that is needed: a gRPC client and its headers. */
 class Link extends Etcd3 {
+  constructor(options: IOptions) {
+    super(options);
+    leaveOutAddresses(this.pool);
+  }
+
   reach(method: Method): Promise<Reached> {
     return this.pool.withConnection(SERVICE[method], (reached) => reached);
   }
@@ -81,16 +98,18 @@ class Link extends Etcd3 {
 
 class GrpcEndpoint implements Endpoint {
   readonly url: string;
-  readonly #options: IOptions;
+  readonly #target: Target;
   readonly #clients = new Set<Client>();
   readonly #sockets: EtcdSockets;
+  #tls: EtcdTls;
   #link: Link;
 
-  constructor(url: string, port: number, options: IOptions) {
-    this.url = url;
-    this.#sockets = new EtcdSockets(port);
-    this.#options = options;
-    this.#link = new Link(options);
+  constructor(target: Target, tls: EtcdTls) {
+    this.url = target.name;
+    this.#target = target;
+    this.#link = linkTo(target, tls);
+    this.#tls = tls;
+    this.#sockets = new EtcdSockets(target.port);
   }
 
   async settle(call: Method, deadline: number): Promise<'ready' | 'failed' | 'connecting'> {
@@ -138,6 +157,17 @@ class GrpcEndpoint implements Endpoint {
     this.#sockets.reset();
   }
 
+  /** @param graceMs by when every call that is under way has ended. */
+  renew(tls: EtcdTls, graceMs: number): void {
+    const former = [...this.#clients];
+    this.#link = linkTo(this.#target, tls);
+    this.#tls = tls;
+    const close = (): void => {
+      for (const client of former) if (this.#clients.delete(client)) client.close();
+    };
+    setTimeout(close, graceMs).unref();
+  }
+
   close(): void {
     this.#link.close();
     this.#closeClients();
@@ -156,7 +186,7 @@ class GrpcEndpoint implements Endpoint {
   /** etcd3's own way of closing keeps a connection attempt alive that hangs. */
   #reset(): void {
     this.#closeClients();
-    this.#link = new Link(this.#options);
+    this.#link = linkTo(this.#target, this.#tls);
   }
 
   #closeClients(): void {
@@ -165,12 +195,22 @@ class GrpcEndpoint implements Endpoint {
   }
 }
 
-function endpointOf(text: string): URL {
+/** One endpoint, as gRPC and people name it. */
+interface Target {
+  readonly url: URL;
+  readonly host: string;
+  readonly port: number;
+  readonly name: string;
+}
+
+function targetOf(text: string): Target {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !['http:', 'https:'].includes(url.protocol) || url.hostname === '') {
     throw new TartanError('USAGE', 'An etcd endpoint must be a URL like https://192.0.2.1:2379');
   }
-  return url;
+  const port = url.port === '' ? (url.protocol === 'https:' ? '443' : '80') : url.port;
+  const host = `${url.hostname}:${port}`;
+  return { url, host, port: Number(port), name: `${url.protocol}//${host}` };
 }
 
 /** TLS for https, and, as flannel does, for whatever URL where a client certificate and key are given. */
@@ -182,14 +222,10 @@ function credentialsOf(url: URL, tls: EtcdTls): IOptions['credentials'] {
   return { rootCertificate: (tls.ca ?? null) as Buffer, ...pair };
 }
 
-function connectEndpoint(text: string, tls: EtcdTls): Endpoint {
-  const url = endpointOf(text);
-  const port = url.port === '' ? (url.protocol === 'https:' ? '443' : '80') : url.port;
-  const host = `${url.hostname}:${port}`;
-  const name = `${url.protocol}//${host}`;
+function linkTo({ url, host, name }: Target, tls: EtcdTls): Link {
   const credentials = credentialsOf(url, tls);
   try {
-    return new GrpcEndpoint(name, Number(port), {
+    return new Link({
       hosts: host,
       grpcOptions: CHANNEL_OPTIONS,
       faultHandling: { host: () => noop, global: noop },
@@ -200,16 +236,33 @@ function connectEndpoint(text: string, tls: EtcdTls): Endpoint {
   }
 }
 
+class ConnectedStore extends EtcdStore implements RenewableStore {
+  readonly #endpoints: readonly GrpcEndpoint[];
+  readonly #deadlineMs: number;
+
+  constructor(endpoints: readonly GrpcEndpoint[], identity: Identity | undefined, deadlineMs: number) {
+    super(new EtcdCalls(endpoints, identity, deadlineMs));
+    this.#endpoints = endpoints;
+    this.#deadlineMs = deadlineMs;
+  }
+
+  renewTls(tls: EtcdTls): void {
+    // What does not load for one endpoint, loads for none: the first one throws.
+    for (const endpoint of this.#endpoints) endpoint.renew(tls, this.#deadlineMs);
+    this.reopenWatches();
+  }
+}
+
 /**
  * Connects lazily: nothing is sent before the first call.
  * @throws TartanError USAGE for an endpoint that is no http(s) URL; ETCD_REFUSED for a certificate or key that is no PEM.
  */
-export function connectEtcd(options: EtcdOptions): Store {
+export function connectEtcd(options: EtcdOptions): RenewableStore {
   const tls = options.tls ?? {};
   const identity =
     options.username === undefined || options.username === ''
       ? undefined
       : { username: options.username, password: options.password ?? '' };
-  const endpoints = options.endpoints.map((text) => connectEndpoint(text, tls));
-  return new EtcdStore(new EtcdCalls(endpoints, identity, options.deadlineMs ?? 3000));
+  const endpoints = options.endpoints.map((text) => new GrpcEndpoint(targetOf(text), tls));
+  return new ConnectedStore(endpoints, identity, options.deadlineMs ?? 3000);
 }

@@ -151,11 +151,14 @@ class Reclaim {
     if (here) {
       // flanneld pairs IPv6 subnets without our side keys; in a store that all claim from anew that is too much to read.
       const over = this.#held.subnet6 && this.#isSameStore ? await this.#overlapping(rivals) : undefined;
+      if (over === 'moved') return FOILED;
       if (over && 'taken' in over) return { outcome: 'lost', by: over.taken };
       const result = await this.#claim(here, rivals);
       if (result.outcome !== 'foiled' || !result.byLease) return result;
     }
     const room = await this.#overlapping(rivals);
+    // Somebody stands at our very key since it was read: who, or only rubbish, says the next reading.
+    if (room === 'moved') return FOILED;
     return 'taken' in room ? { outcome: 'lost', by: room.taken } : this.#claim(room, rivals);
   }
 
@@ -170,7 +173,7 @@ class Reclaim {
     return (this.#found.otherLengths?.modRevision ?? 0) <= since ? { read: 'key', since } : undefined;
   }
 
-  async #overlapping({ removes }: Rivals): Promise<Room | { readonly taken: string }> {
+  async #overlapping({ removes }: Rivals): Promise<Room | { readonly taken: string } | 'moved'> {
     const { store, prefix } = this.#context;
     const { kvs, revision } = await store.list(keysUnder(prefix).subnets, { keysOnly: true });
     const ours = coverage(this.#held);
@@ -179,6 +182,7 @@ class Reclaim {
         !removes.some((one) => sameSubnets(one, other)) &&
         coverage(other).some((one) => ours.some((own) => overlaps(one, own))),
     );
+    if (over && sameSubnets(over, this.#held)) return 'moved';
     return over ? { taken: `the lease of ${coverage(over).join(', ')}` } : { read: 'all', since: revision };
   }
 

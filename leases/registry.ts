@@ -43,13 +43,17 @@ export function keysUnder(prefix: string): Keys {
     config,
     watched: { key: config, end: subnets.end },
     subnets,
-    otherLengths: { key: otherLengths, end: `${otherLengths}\0` },
+    otherLengths: oneKey(otherLengths),
     unsettled: `${own}/unsettled`,
     address: (ip) => `${own}/addresses/${encodeURIComponent(ip)}`,
     node: (node) => `${own}/nodes/${encodeURIComponent(node)}`,
     subnet6: (subnet) => `${own}/subnets6/${encodeURIComponent(subnet)}`,
     challenge: (lease) => `${own}/challenges/${leaseKey(prefix, lease).slice(subnets.key.length)}`,
   };
+}
+
+export function oneKey(key: string): KeyRange {
+  return { key, end: `${key}\0` };
 }
 
 /** Config and leases at one revision. */
@@ -82,6 +86,11 @@ export async function readView(store: Store, prefix: string): Promise<ClusterVie
 
 function isRefused(error: unknown, reason: RefusalReason): boolean {
   return error instanceof TartanError && error.code === 'ETCD_REFUSED' && error.data['reason'] === reason;
+}
+
+/** Whether etcd has no such revision: compacted away, or not there yet. */
+export function isHistoryGone(error: unknown): boolean {
+  return isRefused(error, 'history');
 }
 
 /** Whether etcd said that this user may not touch the key. */

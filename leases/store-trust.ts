@@ -11,16 +11,27 @@ export interface StoreTrust {
   readonly settledAt: number;
 }
 
-/** Whether `next` continues the history of `known`: the same cluster, and not gone back. */
+/** Whether `next` may continue the history of `known`: the same cluster, and not gone back. */
 export function follows(next: StoreVersion, known: StoreVersion): boolean {
-  return next.clusterId === known.clusterId && next.revision >= known.revision;
+  const isSame = next.clusterId === known.clusterId && next.revision >= known.revision;
+  return isSame && (next.term === undefined || known.term === undefined || next.term >= known.term);
 }
 
-/** What is thought of the store after it was listed at `next`. `before` undefined: this host never saw it. */
-export function trustAfter(before: StoreTrust | undefined, next: StoreVersion, now: number): StoreTrust {
-  const version = { clusterId: next.clusterId, revision: next.revision };
+/**
+ * What is thought of the store after it was listed at `next`. `before` undefined: this host never saw it.
+ * @param isOther whether it is known to be another store although it looks as if it went on.
+ */
+export function trustAfter(
+  before: StoreTrust | undefined,
+  next: StoreVersion,
+  now: number,
+  isOther = false,
+): StoreTrust {
+  const { clusterId, revision, term } = next;
+  const version = { clusterId, revision, ...(term !== undefined && { term }) };
   if (before === undefined) return { version, settledAt: now };
-  return { version, settledAt: follows(version, before.version) ? before.settledAt : now + GRACE_MS };
+  const goesOn = follows(version, before.version) && !isOther;
+  return { version, settledAt: goesOn ? before.settledAt : now + GRACE_MS };
 }
 
 /** Whether a subnet that is free in the store as read may be allocated anew. */

@@ -16,10 +16,15 @@ export interface KeyValue {
   readonly lease: string;
 }
 
-/** Which history an answer belongs to. Another cluster id, or a revision that went back: another store. */
+/**
+ * Which history an answer belongs to. Another cluster id, a revision or a term that went back: another store. A store that
+ * was wiped or restored has the same cluster id, which is made of its members' addresses, and begins again at term 2.
+ */
 export interface StoreVersion {
   readonly clusterId: string;
   readonly revision: number;
+  /** raft's, in answers that a quorum stands behind; a watch and an old state file tell none. */
+  readonly term?: number;
 }
 
 export type Compare =
@@ -53,6 +58,12 @@ export interface TxnResult extends StoreVersion {
   readonly responses: readonly (readonly KeyValue[])[];
 }
 
+export interface ListOptions {
+  readonly keysOnly?: boolean;
+  /** At this revision instead of now. The listing's own is then the store's, of now. */
+  readonly at?: number;
+}
+
 export interface Listing extends StoreVersion {
   readonly kvs: readonly KeyValue[];
 }
@@ -61,14 +72,21 @@ export type StoreEvent =
   | { readonly type: 'put'; readonly kv: KeyValue }
   | { readonly type: 'delete'; readonly key: string; readonly modRevision: number };
 
+export interface WatchEnd {
+  /** The start revision is gone from history. */
+  readonly compacted: boolean;
+  /** The connection is replaced by another one, with other certificates: nothing is wrong. */
+  readonly renewed: boolean;
+  readonly reason: string;
+}
+
 /** What one raw watch stream reports. After `end` it says nothing more. */
 export interface WatchHandler {
   /** The server took the watch; its revision at that moment. */
   onCreated(version: StoreVersion): void;
   /** All events up to `version.revision`, in order; none for a progress notification. */
   onEvents(events: readonly StoreEvent[], version: StoreVersion): void;
-  /** compacted: the start revision is gone from history. */
-  onEnd(why: { readonly compacted: boolean; readonly reason: string }): void;
+  onEnd(why: WatchEnd): void;
 }
 
 /**
@@ -77,8 +95,8 @@ export interface WatchHandler {
  */
 export interface Store {
   get(key: string): Promise<{ readonly kv: KeyValue | undefined } & StoreVersion>;
-  /** The whole range at one revision, read in pages. */
-  list(range: KeyRange, options?: { readonly keysOnly?: boolean }): Promise<Listing>;
+  /** The whole range at one revision, read in pages. Rejects with reason `history` where etcd does not have `at`. */
+  list(range: KeyRange, options?: ListOptions): Promise<Listing>;
   txn(txn: Txn): Promise<TxnResult>;
   /** A new etcd lease. Rejects where the granted TTL is not what was asked for. */
   grant(ttlSeconds: number): Promise<string>;

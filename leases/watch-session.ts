@@ -1,6 +1,6 @@
 import type { Clock } from '../config/clock.ts';
 import { toError } from '../config/errors.ts';
-import type { KeyRange, Store, StoreEvent, StoreVersion } from './store.ts';
+import type { KeyRange, KeyValue, Store, StoreEvent, StoreVersion } from './store.ts';
 
 export interface SessionOptions {
   readonly store: Store;
@@ -11,12 +11,23 @@ export interface SessionOptions {
   onEvents(events: readonly StoreEvent[], revision: number): void;
 }
 
+/** The key of the range that was changed last, as far as was delivered: by it the store is known again. */
+export interface Mark {
+  readonly key: string;
+  /** undefined: it was deleted. */
+  readonly kv: KeyValue | undefined;
+}
+
 export interface SessionEnd {
   /** Where the next watch goes on. */
   readonly delivered: StoreVersion;
+  /** Where the last change that it brought is to be seen; undefined where it brought none. */
+  readonly mark: Mark | undefined;
   readonly newest: StoreVersion;
   /** There is no going on: list again. */
   readonly relist: boolean;
+  /** Only the connection is another one now: go on at once, and say nothing. */
+  readonly renewed: boolean;
   readonly reason: string;
   /** It brought something, or stood for a while: no failed attempt. */
   readonly settled: boolean;
@@ -38,6 +49,7 @@ export class WatchSession {
   readonly #over = new AbortController();
   #delivered: StoreVersion;
   #newest: StoreVersion;
+  #mark: Mark | undefined;
   #createdAt: number | undefined;
   #progressed = false;
   #heardAt: number;
@@ -61,8 +73,8 @@ export class WatchSession {
         signal.removeEventListener('abort', abort);
         return true;
       };
-      const end = (relist: boolean, reason: string): void => {
-        if (close()) resolve(this.#endOf(relist, reason));
+      const end = (relist: boolean, reason: string, renewed = false): void => {
+        if (close()) resolve({ ...this.#endOf(relist, reason), renewed });
       };
       /** `work` says why this store cannot be followed further, if so. */
       const guarded = (work: () => string | undefined): void => {
@@ -78,7 +90,7 @@ export class WatchSession {
       const stop = store.watch(range, this.#delivered.revision, {
         onCreated: (version) => guarded(() => this.#created(version)),
         onEvents: (events, version) => guarded(() => this.#receive(events, version)),
-        onEnd: ({ compacted, reason }) => end(compacted, reason),
+        onEnd: ({ compacted, renewed, reason }) => end(compacted, reason, renewed),
       });
       if (this.#over.signal.aborted) stop();
       else this.#over.signal.addEventListener('abort', stop);
@@ -91,7 +103,7 @@ export class WatchSession {
     const doubt = this.#doubt(version);
     // A member that lags behind looks the same; the listing that follows tells.
     if (doubt !== undefined || version.revision < this.#newest.revision) return doubt ?? 'the revision went back';
-    this.#newest = version;
+    this.#see(version);
     this.#createdAt = this.#options.clock.monotonic();
     this.#heardAt = this.#createdAt;
     this.#onConnected();
@@ -106,21 +118,27 @@ export class WatchSession {
     if (version.revision <= from) return undefined;
     this.#delivered = version;
     this.#progressed = true;
-    if (version.revision > this.#newest.revision) this.#newest = version;
+    if (version.revision > this.#newest.revision) this.#see(version);
     const fresh = events.filter((event) => revisionOf(event) > from);
+    this.#mark = markOf(fresh.at(-1)) ?? this.#mark;
     if (fresh.length > 0) this.#options.onEvents(fresh, version.revision);
     return undefined;
+  }
+
+  /** A watch tells no term: what is known of it stays. */
+  #see({ revision }: StoreVersion): void {
+    this.#newest = { ...this.#newest, revision };
   }
 
   #doubt(version: StoreVersion): string | undefined {
     return version.clusterId === this.#newest.clusterId ? undefined : 'the cluster is another one';
   }
 
-  #endOf(relist: boolean, reason: string): SessionEnd {
+  #endOf(relist: boolean, reason: string): Omit<SessionEnd, 'renewed'> {
     const { clock } = this.#options;
     const stood = this.#createdAt === undefined ? 0 : clock.monotonic() - this.#createdAt;
     const settled = this.#progressed || stood >= SETTLED_MS;
-    return { delivered: this.#delivered, newest: this.#newest, relist, reason, settled };
+    return { delivered: this.#delivered, mark: this.#mark, newest: this.#newest, relist, reason, settled };
   }
 
   /** @returns true as soon as nothing was heard for the whole time, false where the session ended before. */
@@ -136,6 +154,11 @@ export class WatchSession {
       if (!slept) return false;
     }
   }
+}
+
+function markOf(event: StoreEvent | undefined): Mark | undefined {
+  if (event === undefined) return undefined;
+  return event.type === 'put' ? { key: event.kv.key, kv: event.kv } : { key: event.key, kv: undefined };
 }
 
 function revisionOf(event: StoreEvent): number {

@@ -2,15 +2,18 @@ import type { Clock } from '../config/clock.ts';
 import { jittered } from '../config/clock.ts';
 import { TartanError, toError } from '../config/errors.ts';
 import type { Log } from '../config/log.ts';
+import { isForbidden, isHistoryGone, oneKey } from './registry.ts';
 import type { KeyRange, KeyValue, Store, StoreEvent, StoreVersion } from './store.ts';
+import { follows } from './store-trust.ts';
+import type { Mark } from './watch-session.ts';
 import { WatchSession } from './watch-session.ts';
 
 /** The whole range at one revision. It replaces everything delivered before. */
 export interface RangeSnapshot extends StoreVersion {
   readonly kvs: readonly KeyValue[];
   /**
-   * The store is the one that was known before: same cluster id, revision not gone back. Only then may absence be
-   * believed. False for the first snapshot, unless `known` was given and fits.
+   * The store is the one that was known before: same cluster id, neither revision nor term gone back, and what was seen
+   * last is in its history. Only then may absence be believed. False for the first snapshot, unless `known` was given and fits.
    */
   readonly continuous: boolean;
 }
@@ -38,6 +41,8 @@ export interface FollowOptions {
    * noticed much earlier, by the store. Default 25 minutes.
    */
   readonly progressTimeoutMs?: number;
+  /** How long to rest where etcd forbids the range; default: as where it is away, 2 s at most. */
+  readonly forbiddenPauseMs?: number;
   onSnapshot(snapshot: RangeSnapshot): void;
   /** In order, each once, none that the last snapshot or an earlier call covered. */
   onEvents(events: readonly StoreEvent[], revision: number): void;
@@ -46,13 +51,17 @@ export interface FollowOptions {
 
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 2000;
+
 /**
  * Keeps a range in view until `signal` is aborted, then resolves: a snapshot at revision R, every event after R, and
  * after each break the events after the last delivered revision; a new snapshot where history does not reach back
  * (compaction), or where the store is another one or went back.
  *
- *   listing ──snapshot──► watching ──break──► pause ──► watching (from the last revision delivered)
- *      ▲                      └─compacted, other store, gone back──► pause ──► listing
+ *   listing ──snapshot──► watching ──break──► pause ──► is what we saw last in its history? ──yes──► watching
+ *      ▲                      │                                       no │        (from the last revision delivered)
+ *      └──── pause ◄── compacted, other store, gone back                 └──► listing
+ *
+ * The question is for a store that was restored from a backup and written past our revision before we came back.
  *
  * Rejects only with what a handler threw.
  */
@@ -62,10 +71,14 @@ export async function followRange(options: FollowOptions): Promise<void> {
 
 class RangeFollower {
   readonly #options: FollowOptions;
-  /** All up to here was delivered; undefined: to be listed. */
+  /** All up to here was delivered. */
   #delivered: StoreVersion | undefined;
+  /** Whether there is no going on from there. */
+  #mustList = true;
   /** The newest version that the store was seen at. */
   #newest: StoreVersion | undefined;
+  /** What was changed last in what was delivered. */
+  #mark: Mark | undefined;
   #state: FollowState | undefined;
   #pauseMs = FIRST_PAUSE_MS;
 
@@ -77,45 +90,85 @@ class RangeFollower {
   async run(): Promise<void> {
     const { signal } = this.#options;
     while (!signal.aborted) {
-      this.#delivered ??= await this.#list();
-      if (this.#delivered !== undefined && !signal.aborted) await this.#watch(this.#delivered);
+      const delivered = this.#delivered;
+      const from = delivered === undefined || this.#mustList ? await this.#list() : await this.#resume(delivered);
+      if (from !== undefined && !signal.aborted && (await this.#watch(from))) continue;
       if (!(await this.#pause())) return;
     }
   }
 
-  async #list(): Promise<StoreVersion | undefined> {
-    const { store, range, signal } = this.#options;
-    const listing = await store.list(range).catch((error: unknown) => this.#listFailed(error));
-    if (listing === undefined || signal.aborted) return undefined;
-    const { clusterId, revision } = listing;
-    const before = this.#newest;
-    const continuous = before !== undefined && before.clusterId === clusterId && revision >= before.revision;
-    this.#newest = { clusterId, revision };
-    this.#options.onSnapshot({ clusterId, revision, kvs: listing.kvs, continuous });
-    return this.#newest;
+  /** @returns from where to watch, undefined where etcd can't be asked. */
+  async #resume(delivered: StoreVersion): Promise<StoreVersion | undefined> {
+    const found = await this.#recognise(delivered).catch((error: unknown) => this.#failed(error));
+    if (found === 'same' || found === undefined) return found && delivered;
+    return await this.#list(found === 'other');
   }
 
-  #listFailed(thrown: unknown): undefined {
+  /** `unknown`: its history does not reach back so far. */
+  async #recognise(delivered: StoreVersion): Promise<'same' | 'other' | 'unknown'> {
+    const { store, range } = this.#options;
+    const mark = this.#mark;
+    try {
+      // Without a mark there was nothing in the range.
+      const { kvs, ...version } = await store.list(mark ? oneKey(mark.key) : range, { at: delivered.revision });
+      const isSame = follows(version, this.#newest ?? delivered) && isSameKv(kvs[0], mark?.kv);
+      return isSame ? 'same' : 'other';
+    } catch (error) {
+      if (isHistoryGone(error)) return 'unknown';
+      throw error;
+    }
+  }
+
+  /** @param isOther whether it is known to be another store. */
+  async #list(isOther = false): Promise<StoreVersion | undefined> {
+    const { store, range, signal } = this.#options;
+    const listing = await store.list(range).catch((error: unknown) => this.#failed(error));
+    if (listing === undefined || signal.aborted) return undefined;
+    const { kvs, ...version } = listing;
+    const goesOn = this.#newest !== undefined && follows(version, this.#newest);
+    const continuous = goesOn && !isOther && !this.#isUnlike(kvs);
+    this.#newest = version;
+    this.#delivered = version;
+    this.#mustList = false;
+    this.#mark = lastChanged(kvs);
+    this.#options.onSnapshot({ ...version, kvs, continuous });
+    return version;
+  }
+
+  /** What was seen last is now something else from before that: another history. */
+  #isUnlike(kvs: readonly KeyValue[]): boolean {
+    const mark = this.#mark;
+    const now = mark && kvs.find(({ key }) => key === mark.key);
+    return now !== undefined && now.modRevision <= (this.#delivered?.revision ?? 0) && !isSameKv(now, mark?.kv);
+  }
+
+  #failed(thrown: unknown): undefined {
     if (this.#options.signal.aborted) return;
     const error = thrown instanceof TartanError ? thrown : undefined;
     this.#setState(false, toError(thrown).message, error);
   }
 
-  async #watch(from: StoreVersion): Promise<void> {
+  /** @returns whether it only ended for another connection: to be opened again at once. */
+  async #watch(from: StoreVersion): Promise<boolean> {
     const session = new WatchSession(this.#options, from, this.#newest ?? from, () => this.#setState(true, ''));
     const end = await session.run();
-    this.#delivered = end.relist ? undefined : end.delivered;
+    this.#mustList = end.relist;
+    this.#delivered = end.delivered;
     this.#newest = end.newest;
-    if (this.#options.signal.aborted) return;
+    this.#mark = end.mark ?? this.#mark;
+    if (this.#options.signal.aborted) return false;
+    if (end.renewed) return true;
     this.#setState(false, end.reason);
     if (end.settled) this.#pauseMs = FIRST_PAUSE_MS;
+    return false;
   }
 
   /** @returns false where the follower was told to stop meanwhile. */
   #pause(): Promise<boolean> {
-    const { clock, signal } = this.#options;
+    const { clock, signal, forbiddenPauseMs } = this.#options;
     if (signal.aborted) return Promise.resolve(false);
-    const pauseMs = jittered(clock, this.#pauseMs, 0.3);
+    const isForbiddenNow = isForbidden(this.#state?.error);
+    const pauseMs = jittered(clock, (isForbiddenNow && forbiddenPauseMs) || this.#pauseMs, 0.3);
     this.#pauseMs = Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS);
     return clock.sleep(pauseMs, signal).then(
       () => true,
@@ -133,4 +186,16 @@ class RangeFollower {
     else log.debug('not watching etcd', { key: range.key, revision: this.#delivered?.revision, reason });
     onState?.(this.#state);
   }
+}
+
+/** Two histories may have put the same key at the same revision, but not on the same etcd lease, or not the same value. */
+function isSameKv(left: KeyValue | undefined, right: KeyValue | undefined): boolean {
+  if (left === undefined || right === undefined) return left === right;
+  return left.modRevision === right.modRevision && left.lease === right.lease && left.value === right.value;
+}
+
+function lastChanged(kvs: readonly KeyValue[]): Mark | undefined {
+  let last = kvs[0];
+  for (const kv of kvs) if (last === undefined || kv.modRevision > last.modRevision) last = kv;
+  return last && { key: last.key, kv: last };
 }

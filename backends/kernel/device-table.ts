@@ -18,6 +18,11 @@ export class DeviceTable {
     return name;
   };
 
+  /** As `nameOf`, but a miss is nothing. */
+  peek(index: number): string | undefined {
+    return this.#names.get(index);
+  }
+
   indexOf(name: string): number | undefined {
     return this.#indexes.get(name);
   }

@@ -5,6 +5,7 @@ import type { KernelEvent } from './kernel.ts';
 import { decodeLink, RTM_DELLINK, RTM_NEWLINK } from './link-message.ts';
 import type { Message } from './message.ts';
 import { decodeFdbEntry, decodeNeighbour, neighbourDevice, RTM_DELNEIGH, RTM_NEWNEIGH } from './neighbour-message.ts';
+import { netconfDevice, RTM_NEWNETCONF } from './netconf-message.ts';
 import { decodeNexthop, nexthopIdIn, RTM_DELNEXTHOP, RTM_NEWNEXTHOP } from './nexthop-message.ts';
 import { decodeRoute, RTM_DELROUTE, RTM_NEWROUTE, type TableRoute } from './route-message.ts';
 
@@ -33,6 +34,8 @@ export function decodeEvents(message: Message, devices: DeviceTable): KernelEven
       return addressEvents(message, 'set', devices);
     case RTM_DELADDR:
       return addressEvents(message, 'delete', devices);
+    case RTM_NEWNETCONF:
+      return sysctlEvents(message, devices);
     default:
       return [];
   }
@@ -56,6 +59,12 @@ function linkDeleted(message: Message, devices: DeviceTable): KernelEvent[] {
 function addressEvents(message: Message, verb: Verb, devices: DeviceTable): KernelEvent[] {
   const found = decodeAddress(message, (index) => devices.nameOf(index) ?? `#${index}`);
   return found === undefined ? [] : [{ verb, address: { dev: found.dev, ip: found.ip } }];
+}
+
+/** A device that is not known yet has only just been made. */
+function sysctlEvents(message: Message, devices: DeviceTable): KernelEvent[] {
+  const sysctlsOf = netconfDevice(message, (index) => devices.peek(index));
+  return sysctlsOf === undefined ? [] : [{ verb: 'set', sysctlsOf }];
 }
 
 /**
@@ -86,10 +95,10 @@ function routeEvents(message: Message, verb: Verb, devices: DeviceTable): Kernel
  * told as foreign, with their destination.
  */
 function routeEvent({ table, info }: TableRoute, verb: Verb): KernelEvent {
-  const { dst, dev, gateway, onlink, nexthopId, protocol } = info;
+  const { dst, dev, gateway, onlink, nexthopId, protocol, extras } = info;
   const maybeOurs = protocol === TARTAN_PROTOCOL || protocol === BOOT_PROTOCOL;
   const isUnicast = info.type === RTN_UNICAST && table === MAIN_TABLE;
   if (!(maybeOurs && isUnicast) || dev === undefined || gateway === undefined) return { verb, foreignRoute: dst };
-  const object = { kind: 'route', dst, dev, gateway, onlink, nexthopId } as const;
+  const object = { kind: 'route', dst, dev, gateway, onlink, nexthopId, ...(extras && { extras }) } as const;
   return { verb, observed: { object, protocol, permanent: false } };
 }

@@ -25,6 +25,8 @@ export type KernelEvent =
   | { readonly verb: 'set' | 'delete'; readonly address: { readonly dev: string; readonly ip: Ip } }
   /** A route that is none of ours by protocol, or not unicast in the main table. */
   | { readonly verb: 'set' | 'delete'; readonly foreignRoute: string }
+  /** A switch such as forwarding was moved: of a device by its name, or of `all`. */
+  | { readonly verb: 'set'; readonly sysctlsOf: string }
   /** Events were dropped: everything is in doubt. */
   | { readonly verb: 'lost' };
 

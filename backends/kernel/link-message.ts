@@ -29,10 +29,12 @@ const RTM_GETLINK = 18;
 const IFINFOMSG_BYTES = 16;
 const IFF_UP = 0x1;
 const IFF_LOOPBACK = 0x8;
+const IFF_NOARP = 0x80;
 
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
+const IFLA_MASTER = 10;
 const IFLA_LINKINFO = 18;
 const IFLA_EXT_MASK = 29;
 const IFLA_LINK_NETNSID = 37;
@@ -84,7 +86,7 @@ function writeHeader(writer: MessageWriter, index: number, up: boolean | undefin
   writer.u32(0);
   writer.u32(index);
   writer.u32(up ? IFF_UP : 0);
-  writer.u32(up === undefined ? 0 : IFF_UP);
+  writer.u32(up === undefined ? 0 : up ? IFF_UP | IFF_NOARP : IFF_UP);
 }
 
 function writeName(writer: MessageWriter, name: string): void {
@@ -130,6 +132,15 @@ export function encodeLinkChange(writer: MessageWriter, index: number, change: O
   writeHeader(writer, index, up);
   if (mac !== undefined) writer.attributeMac(IFLA_ADDRESS, mac);
   if (mtuBytes !== undefined) writer.attributeU32(IFLA_MTU, mtuBytes);
+  if (up) writer.attributeU32(IFLA_MASTER, 0);
+  writer.end();
+}
+
+/** Of a device that is down: older kernels rename no other. */
+export function encodeLinkRename(writer: MessageWriter, index: number, name: string): void {
+  writer.begin(RTM_NEWLINK, NLM_F_REQUEST);
+  writeHeader(writer, index, undefined);
+  writeName(writer, name);
   writer.end();
 }
 
@@ -176,13 +187,14 @@ export function decodeLink(message: Message, nameOf: NameOf): LinkInfo | undefin
   const { body } = message;
   if (body.length < IFINFOMSG_BYTES || body[0] !== AF_UNSPEC) return undefined;
   const flags = body.readUInt32LE(8);
-  const found = { name: '', mtuBytes: 0, type: '', foreign: false };
+  const found = { name: '', mtuBytes: 0, type: '', foreign: false, isPort: false };
   let mac: Mac | undefined;
   let data: readonly [number, number] | undefined;
   const whole = eachAttribute(body, IFINFOMSG_BYTES, body.length, (type, at, length) => {
     if (type === IFLA_IFNAME) found.name = textAt(body, at, length);
     else if (type === IFLA_MTU) found.mtuBytes = u32At(body, at, length);
     else if (type === IFLA_ADDRESS && length === 6) mac = macFromBytes(body.subarray(at, at + 6));
+    else if (type === IFLA_MASTER) found.isPort = u32At(body, at, length) !== 0;
     else if (type === IFLA_LINK_NETNSID) found.foreign = true;
     else if (type === IFLA_LINKINFO) {
       eachAttribute(body, at, at + length, (inner, innerAt, innerLength) => {
@@ -198,7 +210,7 @@ export function decodeLink(message: Message, nameOf: NameOf): LinkInfo | undefin
     name: found.name,
     mac,
     mtuBytes: found.mtuBytes,
-    up: (flags & IFF_UP) !== 0,
+    up: (flags & IFF_UP) !== 0 && !(isVxlan && (found.isPort || (flags & IFF_NOARP) !== 0)),
     loopback: (flags & IFF_LOOPBACK) !== 0,
     type: found.type,
     vxlan: isVxlan && data !== undefined ? decodeVxlan(body, data[0], data[1], nameOf) : undefined,

@@ -29,3 +29,9 @@ function vxlanChange(wanted: VxlanAttributes, found: VxlanAttributes): VxlanChan
     ...(wanted.learning === found.learning ? {} : { learning: wanted.learning }),
   };
 }
+
+/** Our device, by VNI, port and MAC, under a name that somebody else gave it. The kernel allows no second one of these. */
+export function isAstray(wanted: Link, found: LinkInfo): boolean {
+  const { name, mac, vxlan } = found;
+  return name !== wanted.name && mac === wanted.mac && vxlan !== undefined && sameTunnel(wanted.vxlan, vxlan);
+}

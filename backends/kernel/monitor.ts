@@ -4,8 +4,8 @@ import { decodeEvents } from './event-message.ts';
 import type { KernelEvent } from './kernel.ts';
 import { NetlinkSocket } from './netlink-socket.ts';
 
-/** enum rtnetlink_groups: LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE. */
-const GROUPS = [1, 3, 5, 7, 9, 11];
+/** enum rtnetlink_groups: LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE, IPV4_NETCONF, IPV6_NETCONF. */
+const GROUPS = [1, 3, 5, 7, 9, 11, 24, 25];
 /** NEXTHOP; kernels before 5.3 have none. */
 const NEXTHOP_GROUP = 32;
 const BUFFER_BYTES = 32 << 20;

@@ -8,15 +8,7 @@
  *
  * A forwarding entry has family AF_BRIDGE and NTF_SELF; without the flag it is the bridge's that the device is in.
  */
-import {
-  type Family,
-  familyOf,
-  type Ip,
-  type Mac,
-  macFromBytes,
-  notUnicast,
-  notUnicastMac,
-} from '../../config/address.ts';
+import { type Family, familyOf, type Ip, type Mac, macFromBytes, notUnicast } from '../../config/address.ts';
 import type { FdbEntry, Neighbour, Observed, Operation } from '../state.ts';
 import {
   AF_BRIDGE,
@@ -136,14 +128,15 @@ export function decodeNeighbour(message: Message, nameOf: NameOf): Observed<Neig
 }
 
 /**
- * A forwarding entry of the device itself for a unicast MAC; undefined for any other. One that leads to another port
- * or VNI is reported as not permanent, so that nobody takes it for the entry that a peer needs.
+ * A forwarding entry of the device itself; undefined for any other. The MACs of all zeros and of groups may lead to
+ * several destinations: there is one such object for each, of one key, and one deletion for all. An entry that leads to
+ * another port or VNI is reported as not permanent, so that nobody takes it for the one that a peer needs.
  */
 export function decodeFdbEntry(message: Message, nameOf: NameOf): Observed<FdbEntry> | undefined {
   const entry = decodeEntry(message, nameOf);
   if (entry === undefined || entry.family !== AF_BRIDGE || (entry.flags & NTF_SELF) === 0) return undefined;
   const { dev, ip, mac, state } = entry;
-  if (ip === undefined || mac === undefined || notUnicastMac(mac) !== undefined) return undefined;
+  if (ip === undefined || mac === undefined) return undefined;
   const permanent = (state & (NUD_PERMANENT | NUD_NOARP)) !== 0 && !entry.detour;
   return { object: { kind: 'fdb', dev, mac, dst: ip }, protocol: 0, permanent };
 }

@@ -5,12 +5,13 @@ import type { KernelRefusal } from './kernel.ts';
 import {
   encodeLinkChange,
   encodeLinkDelete,
+  encodeLinkRename,
   encodeNewVxlan,
   encodeVxlanChange,
   type LinkChange,
   type VxlanChange,
 } from './link-message.ts';
-import { linkStep } from './link-step.ts';
+import { isAstray, linkStep } from './link-step.ts';
 import { MessageWriter } from './message-writer.ts';
 import { type BatchReply, type NetlinkSocket, turnOfLoop } from './netlink-socket.ts';
 import { deviceNeeded, encodeOperation, isDoneAnyway } from './operation-message.ts';
@@ -149,18 +150,31 @@ class Run {
   /** The devices are read anew: on an old name of the lower device a working one would be changed for nothing. */
   async #applyLink(verb: 'set' | 'create', link: Link): Promise<KernelRefusal | undefined> {
     const links = await this.#tools.readLinks();
-    const found = verb === 'create' ? undefined : links.find(({ name }) => name === link.name);
+    const named = links.find(({ name }) => name === link.name);
+    const found = verb === 'create' ? undefined : (named ?? (await this.#takeBack(link, links)));
     const next = linkStep(link, found);
     switch (next.step) {
       case 'none':
         return undefined;
       case 'make':
-        return this.#makeLink(link);
+        return (await this.#deleteNamesake(link, links)) ?? this.#makeLink(link);
       case 'make anew':
         return this.#makeAnew(link);
       case 'change':
         return found && this.#changeLink(link, found.index, next.change);
     }
+  }
+
+  /** Gives our device its name again, where somebody has renamed it. */
+  async #takeBack(link: Link, links: readonly LinkInfo[]): Promise<LinkInfo | undefined> {
+    const astray = links.find((one) => isAstray(link, one));
+    if (astray === undefined) return undefined;
+    const { index } = astray;
+    const refusal =
+      (await this.#one((writer) => encodeLinkChange(writer, index, { up: false }))) ??
+      (await this.#one((writer) => encodeLinkRename(writer, index, link.name)));
+    if (refusal) return undefined;
+    return (await this.#tools.readLinks()).find(({ name }) => name === link.name);
   }
 
   async #changeLink(link: Link, index: number, change: LinkChange): Promise<KernelRefusal | undefined> {
@@ -175,6 +189,14 @@ class Run {
     const lower = change.lower === undefined ? undefined : this.#tools.devices.indexOf(change.lower);
     if (change.lower !== undefined && lower === undefined) return noLower(link);
     return await this.#one((writer) => encodeVxlanChange(writer, index, change, lower));
+  }
+
+  /** The kernel has one device of a VNI and port. Where that has our MAC too, it is ours under a name somebody gave it. */
+  async #deleteNamesake({ name, mac, vxlan }: Link, links: readonly LinkInfo[]): Promise<KernelRefusal | undefined> {
+    const renamed = links.find(
+      (one) => one.mac === mac && one.vxlan?.vni === vxlan.vni && one.vxlan.port === vxlan.port,
+    );
+    return renamed === undefined || renamed.name === name ? undefined : await this.#deleteLink(renamed.name);
   }
 
   /** A device that can't be made again is not given up for it: it may still carry packets. */

@@ -2,7 +2,8 @@
  * Routes, linux/rtnetlink.h (RTM_NEWROUTE 24, RTM_DELROUTE 25, RTM_GETROUTE 26).
  *
  *   rtmsg | family u8 | dst length u8 | src length u8 | tos u8 | table u8 | protocol u8 | scope u8 | type u8 | flags u32 |
- *   RTA_DST 1, RTA_OIF 4 u32, RTA_GATEWAY 5, RTA_PRIORITY 6 u32, RTA_PREFSRC 7, RTA_TABLE 15 u32 (the whole number),
+ *   RTA_DST 1, RTA_OIF 4 u32, RTA_GATEWAY 5, RTA_PRIORITY 6 u32, RTA_PREFSRC 7, RTA_METRICS 8, RTA_TABLE 15 u32 (the
+ *   whole number),
  *   RTA_VIA 18 (u16 family and a gateway of the other family), RTA_NH_ID 30 u32
  */
 import {
@@ -42,6 +43,7 @@ const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
 const RTA_PRIORITY = 6;
 const RTA_PREFSRC = 7;
+const RTA_METRICS = 8;
 const RTA_TABLE = 15;
 const RTA_VIA = 18;
 export const RTA_NH_ID = 30;
@@ -122,6 +124,7 @@ interface Found {
   dev: string | undefined;
   gateway: Ip | undefined;
   source: Ip | undefined;
+  hasMetrics: boolean;
 }
 
 function decodeAttributes(body: Buffer, nameOf: NameOf): Found | undefined {
@@ -133,6 +136,7 @@ function decodeAttributes(body: Buffer, nameOf: NameOf): Found | undefined {
     dev: undefined,
     gateway: undefined,
     source: undefined,
+    hasMetrics: false,
   };
   const whole = eachAttribute(body, RTMSG_BYTES, body.length, (type, at, length) => {
     if (type === RTA_DST) found.dst = ipAt(body, at, length);
@@ -142,6 +146,7 @@ function decodeAttributes(body: Buffer, nameOf: NameOf): Found | undefined {
     else if (type === RTA_PRIORITY) found.metric = u32At(body, at, length);
     else if (type === RTA_PREFSRC) found.source = ipAt(body, at, length);
     else if (type === RTA_TABLE) found.table = u32At(body, at, length);
+    else if (type === RTA_METRICS) found.hasMetrics = length > 0;
     else if (type === RTA_NH_ID) found.nexthopId = u32At(body, at, length);
   });
   return whole ? found : undefined;
@@ -173,8 +178,14 @@ export function decodeRoute(message: Message, nameOf: NameOf): TableRoute | unde
     onlink: (body.readUInt32LE(8) & RTNH_F_ONLINK) !== 0,
     nexthopId: found.nexthopId,
     type: body[7] ?? 0,
+    ...extrasOf(found),
   };
   return { table: found.table, info };
+}
+
+function extrasOf({ source, hasMetrics }: Found): Pick<RouteInfo, 'extras'> {
+  const extras = [...(source === undefined ? [] : [`src ${source}`]), ...(hasMetrics ? ['metrics'] : [])];
+  return extras.length > 0 ? { extras: extras.join(' ') } : {};
 }
 
 function routeFamily(body: Buffer): Family | undefined {

@@ -2,7 +2,7 @@
  * System calls that Node has no function for. The only importer of koffi, which is loaded with the first call: a
  * command that needs none of these starts without it.
  */
-import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, ftruncateSync, openSync, readFileSync, statSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { TartanError } from '../../config/errors.ts';
 import { errnoName } from './errno.ts';
@@ -82,9 +82,19 @@ export function lockFile(path: string): { release(): void } | { heldBy: number |
     if (errno !== 'EAGAIN') throw new TartanError('PERMISSION', `cannot lock ${path}: ${errno}`, { data: { errno } });
     return { heldBy: pidIn(path) };
   }
+  if (!isStillAt(path, fd)) {
+    closeSync(fd);
+    return lockFile(path);
+  }
   ftruncateSync(fd, 0);
   writeSync(fd, `${process.pid}\n`, 0);
   return { release: once(() => closeSync(fd)) };
+}
+
+/** Whoever held the lock may have removed the file: a lock on that one would keep nobody out. */
+function isStillAt(path: string, fd: number): boolean {
+  const found = statSync(path, { throwIfNoEntry: false });
+  return found !== undefined && found.ino === fstatSync(fd).ino;
 }
 
 function once(action: () => void): () => void {

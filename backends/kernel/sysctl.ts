@@ -29,3 +29,8 @@ export function readSysctl(name: string): string | undefined {
     return undefined;
   }
 }
+
+/** `net.ipv4.ip_forward`, as sysctl(8) calls it; a dot in a device's name becomes a slash there. */
+export function sysctlName(path: string): string {
+  return path.replace(/[./]/g, (one) => (one === '/' ? '.' : '/'));
+}

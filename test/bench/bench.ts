@@ -9,11 +9,12 @@ import { formatTable, type SuiteResult, toJson } from './report.ts';
 import type { Suite } from './suite.ts';
 import { change } from './suites/change.ts';
 import { memory } from './suites/memory.ts';
+import { outage } from './suites/outage.ts';
 import { peers } from './suites/peers.ts';
 import { reclaim } from './suites/reclaim.ts';
 import { start } from './suites/start.ts';
 
-const SUITES: readonly Suite[] = [start, memory, peers, change, reclaim];
+const SUITES: readonly Suite[] = [start, memory, peers, change, outage, reclaim];
 
 const USAGE = `usage: npm run bench -- [SUITE ...] [--runs N] [--full] [--json]
 ${SUITES.map(({ name, title }) => `  ${name.padEnd(8)} ${title}`).join('\n')}`;

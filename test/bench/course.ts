@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { PREFIX } from '../support/agent.ts';
 import { eventually } from '../support/eventually.ts';
 import type { Host } from '../support/host.ts';
-import { createLab, type Lab } from '../support/hosts.ts';
+import { createLab, type Lab, type LabOptions } from '../support/hosts.ts';
+import type { LabEtcd } from '../support/lab-etcd.ts';
 import type { Place } from '../support/namespace.ts';
 import type { LabProcess } from '../support/process.ts';
 import type { Contestant } from './contestant.ts';
@@ -165,8 +166,8 @@ export class Course {
     this.#host = lab.host(1);
   }
 
-  static async open(network: string): Promise<Course> {
-    const lab = await createLab({ hosts: 1 });
+  static async open(network: string, options: LabOptions = {}): Promise<Course> {
+    const lab = await createLab({ hosts: 1, ...options });
     try {
       await lab.etcd.put(`${PREFIX}/config`, networkConfig(network));
       return new Course(lab);
@@ -174,6 +175,10 @@ export class Course {
       lab.destroy();
       throw fault;
     }
+  }
+
+  get etcd(): LabEtcd {
+    return this.#lab.etcd;
   }
 
   /** Puts `count` peers into etcd, from number `first` on. */
@@ -245,8 +250,12 @@ export class Course {
 }
 
 /** A course for as long as `work` lasts. */
-export async function onCourse<T>(network: string, work: (course: Course) => Promise<T>): Promise<T> {
-  const course = await Course.open(network);
+export async function onCourse<T>(
+  network: string,
+  work: (course: Course) => Promise<T>,
+  options: LabOptions = {},
+): Promise<T> {
+  const course = await Course.open(network, options);
   try {
     return await work(course);
   } finally {

@@ -16,7 +16,7 @@ export interface Series {
 /** Something measured: ours first, then what it is compared with. Sample i of every series belongs to run i. */
 export interface Figure {
   readonly name: string;
-  readonly unit: 'ms' | 'MB';
+  readonly unit: 'ms' | 'MB' | '%';
   readonly series: readonly Series[];
 }
 

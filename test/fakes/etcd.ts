@@ -53,6 +53,8 @@ export class FakeEtcd {
   /** History begins here. */
   #compacted = 0;
   #kvs = new Map<string, KeyValue>();
+  /** What there was where history begins. */
+  #beginning: ReadonlyMap<string, KeyValue> = new Map();
   #history: StoreEvent[] = [];
   #leases = new Map<string, EtcdLease>();
   #nextLease = 7_587_000_000_000_000_001n;
@@ -86,8 +88,25 @@ export class FakeEtcd {
     return this.run({ compare: [], success: [{ delete: key }], failure: [] }).revision;
   }
 
+  /** The range as it was; undefined where the revision is not in history. */
+  rangeAt(range: KeyRange, revision: number): readonly KeyValue[] | undefined {
+    const then = this.#kvsAt(revision);
+    return then && [...then.values()].filter((kv) => isInRange(kv.key, range));
+  }
+
+  #kvsAt(revision: number): ReadonlyMap<string, KeyValue> | undefined {
+    if (revision < this.#compacted || revision > this.#revision) return undefined;
+    const kvs = new Map(this.#beginning);
+    for (const event of this.#history.filter((one) => revisionOf(one) <= revision)) {
+      if (event.type === 'put') kvs.set(event.kv.key, event.kv);
+      else kvs.delete(event.key);
+    }
+    return kvs;
+  }
+
   /** As etcd does it: of the revision itself the puts stay, the deletes go, although a watch may begin there. */
   compact(revision = this.#revision): void {
+    this.#beginning = this.#kvsAt(revision) ?? this.#beginning;
     this.#compacted = Math.max(this.#compacted, revision);
     this.#history = this.#history.filter((event) => {
       const at = revisionOf(event);
@@ -107,6 +126,7 @@ export class FakeEtcd {
     // The history that a real backup carries is left out.
     this.#compacted = this.#revision;
     this.#kvs = new Map((backup.kvs ?? []).map((kv) => [kv.key, kv]));
+    this.#beginning = new Map(this.#kvs);
     this.#history = [];
     this.#leases.clear();
     for (const [id, seconds] of backup.leases ?? []) this.#hold(id, seconds);

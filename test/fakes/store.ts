@@ -3,6 +3,7 @@ import type {
   KeyRange,
   KeyValue,
   Listing,
+  ListOptions,
   Store,
   StoreVersion,
   Txn,
@@ -29,7 +30,7 @@ export class FakeStore implements Store {
   #reachable = true;
   #closed = false;
   /** How often each call was made. */
-  readonly calls = { get: 0, list: 0, txn: 0, grant: 0, keepAlive: 0, timeToLive: 0, revoke: 0, watch: 0 };
+  readonly calls = { get: 0, listAt: 0, list: 0, txn: 0, grant: 0, keepAlive: 0, timeToLive: 0, revoke: 0, watch: 0 };
 
   constructor(etcd: FakeEtcd) {
     this.#etcd = etcd;
@@ -54,6 +55,11 @@ export class FakeStore implements Store {
     for (const watch of [...this.#watches]) watch.end('cut');
   }
 
+  /** As after a change of certificates. */
+  renew(): void {
+    for (const watch of [...this.#watches]) watch.end('renewed', { renewed: true });
+  }
+
   get isReachable(): boolean {
     return this.#reachable;
   }
@@ -71,12 +77,13 @@ export class FakeStore implements Store {
     });
   }
 
-  async list(range: KeyRange, options: { readonly keysOnly?: boolean } = {}): Promise<Listing> {
-    this.calls.list += 1;
-    return this.#call([range.key], () => ({
-      kvs: this.#etcd.range(range, options.keysOnly),
-      ...this.#etcd.version,
-    }));
+  async list(range: KeyRange, { keysOnly, at }: ListOptions = {}): Promise<Listing> {
+    this.calls[at === undefined ? 'list' : 'listAt'] += 1;
+    return this.#call([range.key], () => {
+      const kvs = at === undefined ? this.#etcd.range(range, keysOnly) : this.#etcd.rangeAt(range, at);
+      if (kvs === undefined) throw refusal('history');
+      return { kvs, ...this.#etcd.version };
+    });
   }
 
   async txn(txn: Txn): Promise<TxnResult> {

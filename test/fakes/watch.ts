@@ -1,4 +1,4 @@
-import type { KeyRange, StoreEvent, WatchHandler } from '../../leases/store.ts';
+import type { KeyRange, StoreEvent, WatchEnd, WatchHandler } from '../../leases/store.ts';
 import type { FakeEtcd } from './etcd.ts';
 
 const BATCH = 10;
@@ -34,10 +34,10 @@ export class FakeWatch {
   }
 
   /** Undelivered events are lost with the stream. */
-  end(reason: string, compacted = false): void {
+  end(reason: string, { compacted = false, renewed = false }: Partial<WatchEnd> = {}): void {
     if (this.#over) return;
     this.stop();
-    this.#handler.onEnd({ compacted, reason });
+    this.#handler.onEnd({ compacted, renewed, reason });
   }
 
   stop(): void {
@@ -51,7 +51,7 @@ export class FakeWatch {
     this.#handler.onCreated(this.#etcd.version);
     if (this.#over) return;
     if (this.#etcd.since(this.#range, this.#next) === undefined) {
-      this.end('compacted', true);
+      this.end('compacted', { compacted: true });
       return;
     }
     this.#unsubscribe = this.#etcd.subscribe((change) => {

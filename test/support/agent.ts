@@ -25,16 +25,16 @@ export function flanneldAt(path: string): Agent {
 
 export const PREFIX = '/coreos.com/network';
 
-/** Starts the agent with `--etcd-endpoints` and `--iface=eth0`; `flags` come after these and win. */
+/** Starts the agent with the lab's etcd and `--iface=eth0`; `flags` come after these and win. */
 export function startAgent(lab: Lab, host: Host, agent: Agent, flags: readonly string[] = []): LabProcess {
   const [command, ...args] = agent.argv;
-  return host.spawn(command, [...args, `--etcd-endpoints=${lab.etcd.endpoint}`, '--iface=eth0', ...flags]);
+  return host.spawn(command, [...args, ...lab.etcd.flags, '--iface=eth0', ...flags]);
 }
 
 /** Another command of tartan on a host, with the lab's etcd: `tartanOn(lab, host, ['leases', '--json'])`. */
 export function tartanOn(lab: Lab, host: Host, args: readonly string[], input?: string): Promise<Outcome> {
   const [node, ...main] = TARTAN;
-  const env = { TARTAN_ETCD_ENDPOINTS: lab.etcd.endpoint };
+  const { env } = lab.etcd;
   return host.exec(node, [...main, ...args], input === undefined ? { env } : { env, input });
 }
 

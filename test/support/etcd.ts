@@ -53,7 +53,7 @@ export class EtcdServer {
   readonly endpoint: string;
   readonly port: number;
   readonly dir: string;
-  readonly #member: Member;
+  #member: Member;
   #child: ChildProcess | undefined;
   /** `name:password` for `ctl`, once authentication is on. */
   user: string | undefined;
@@ -105,9 +105,10 @@ export class EtcdServer {
     await gone;
   }
 
-  /** Again on the same ports and directory; `wiped`: with nothing left of its data. */
-  async restart(options: { readonly wiped?: boolean } = {}): Promise<void> {
+  /** Again on the same ports and directory; `wiped`: with nothing left of its data; `tls`: with other certificates. */
+  async restart(options: { readonly wiped?: boolean; readonly tls?: EtcdTlsFiles } = {}): Promise<void> {
     await this.stop('SIGKILL');
+    if (options.tls) this.#member = { ...this.#member, tls: options.tls };
     if (options.wiped) await rm(this.dir, { recursive: true, force: true });
     this.spawn();
     if (!(await this.isHealthy())) throw new Error('etcd did not come back');

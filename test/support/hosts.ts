@@ -17,8 +17,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Host } from './host.ts';
 import { LabEtcd } from './lab-etcd.ts';
+import { installPki } from './lab-etcd-member.ts';
 import { Namespace } from './namespace.ts';
 import { killLab, sweepLabs } from './ownership.ts';
+import { issuePki, type PkiTexts } from './pki.ts';
 
 export interface LabOptions {
   /** Default: random. Two labs of one process must not share a name. */
@@ -27,13 +29,20 @@ export interface LabOptions {
   readonly hosts?: number;
   /** MTU of the wires. Default 1500. */
   readonly mtu?: number;
-  /** Default true. */
-  readonly etcd?: boolean;
+  /** Default true: one member, on the switch itself. Else on machines of their own, at addresses from 2 on. */
+  readonly etcd?: boolean | EtcdMachines;
   readonly etcdFlags?: readonly string[];
   /** Gives the hosts fd77::N as well. */
   readonly ipv6?: boolean;
   /** First three numbers of the wire's addresses. Default `192.168.77`. */
   readonly underlay?: string;
+}
+
+export interface EtcdMachines {
+  /** Default 1, at most 9. */
+  readonly members?: number;
+  /** With client certificates, which every host has then (`lab.etcd.flags` names them). Default false. */
+  readonly tls?: boolean;
 }
 
 export interface HostOptions {
@@ -49,23 +58,34 @@ export interface HostOptions {
 /** What a host keeps over a reboot. */
 const STATE = '/var/lib/tartan';
 
+interface MachineOptions extends HostOptions {
+  readonly name: string;
+  readonly number: number;
+  readonly address: number;
+}
+
 const living = new Set<Lab>();
 
 export class Lab {
   readonly name: string;
   readonly switch: Namespace;
-  readonly etcd: LabEtcd;
   readonly #options: LabOptions;
   readonly #hosts: Host[] = [];
   readonly #mounts = new Set<string>();
   #made = 0;
+  #etcd: LabEtcd | undefined;
+  #pki: PkiTexts | undefined;
 
   constructor(name: string, wires: Namespace, options: LabOptions) {
     this.name = name;
     this.switch = wires;
     this.#options = options;
     this.#mounts.add(wires.mounts);
-    this.etcd = new LabEtcd(wires, this.gateway, ['--unsafe-no-fsync', ...(options.etcdFlags ?? [])]);
+  }
+
+  get etcd(): LabEtcd {
+    if (this.#etcd === undefined) throw new Error('the lab is still being made');
+    return this.#etcd;
   }
 
   get hosts(): readonly Host[] {
@@ -84,20 +104,54 @@ export class Lab {
     return host;
   }
 
+  /** Before the first host: the machines for etcd, and everybody's certificates. Nothing runs yet. */
+  async seatEtcd(): Promise<void> {
+    const { etcd = true, etcdFlags: extra = [] } = this.#options;
+    const machines = typeof etcd === 'object' ? (etcd.members ?? 1) : 0;
+    const tls = typeof etcd === 'object' && etcd.tls === true;
+    const address = (index: number): string => `${this.#underlay}.${2 + index}`;
+    const numbers = Array.from({ length: machines }, (_, index) => index);
+    if (tls) this.#pki = await issuePki([this.gateway, ...numbers.map(address)], 'agent');
+    const own = numbers.map(async (index) => {
+      const name = `etcd${index + 1}`;
+      const at = await this.#start({ name, number: 250 + index, address: 2 + index });
+      if (this.#pki) await installPki(at, this.#pki);
+      return { name, at, address: address(index) };
+    });
+    const onSwitch = { name: 'etcd1', at: this.switch, address: this.gateway };
+    const seats = machines === 0 ? [onSwitch] : await Promise.all(own);
+    this.#etcd = new LabEtcd({ seats, tls, extra });
+  }
+
+  /** New certificates of a new CA: on every machine of etcd, and (`hosts`) on every host. Nobody is told. */
+  async rotatePki(what: { readonly hosts: boolean }): Promise<PkiTexts> {
+    const pki = await issuePki([this.gateway, ...this.etcd.members.map(({ address }) => address)], 'agent');
+    await Promise.all(this.etcd.members.map(({ at }) => installPki(at, pki)));
+    if (what.hosts) await Promise.all(this.hosts.map((host) => installPki(host, { ca: pki.ca, client: pki.client })));
+    this.#pki = pki;
+    return pki;
+  }
+
   async addHost(options: HostOptions = {}): Promise<Host> {
     const number = ++this.#made;
     const name = options.name ?? `host${number}`;
-    const last = options.address ?? 10 + number;
-    const ip6 = this.#options.ipv6 === true ? `fd77::${last.toString(16)}` : undefined;
+    const host = await this.#start({ ...options, name, number, address: options.address ?? 10 + number });
+    if (this.#pki) await installPki(host, { ca: this.#pki.ca, client: this.#pki.client });
+    this.#hosts[number - 1] = host;
+    return host;
+  }
+
+  async #start(options: MachineOptions): Promise<Host> {
+    const { name, number, address } = options;
+    const ip6 = this.#options.ipv6 === true ? `fd77::${address.toString(16)}` : undefined;
     const machineId = options.machineId ?? createHash('md5').update(`${this.name}/${name}`).digest('hex');
-    const ip = `${this.#underlay}.${last}`;
+    const ip = `${this.#underlay}.${address}`;
     const host = await Host.start(
       { name, lab: this.name, number, ip, ip6, port: `port${number}`, machineId },
       this.switch,
     );
     this.#mounts.add(host.mounts);
     await this.#wire(host, options.mtu ?? this.#options.mtu ?? 1500);
-    this.#hosts[number - 1] = host;
     return host;
   }
 
@@ -160,6 +214,7 @@ export async function createLab(options: LabOptions = {}): Promise<Lab> {
   const lab = new Lab(name, await makeSwitch(name, options), options);
   living.add(lab);
   try {
+    await lab.seatEtcd();
     const wanted = Array.from({ length: options.hosts ?? 2 }, () => lab.addHost());
     await Promise.all([...wanted, options.etcd === false ? undefined : lab.etcd.start()]);
     return lab;

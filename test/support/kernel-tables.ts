@@ -47,7 +47,7 @@ export interface PeerNames {
 }
 
 /** Rows of a command that prints JSON; none where it fails, as it does for a device that is not there. */
-async function rows<T>(host: Place, command: string, args: readonly string[]): Promise<readonly T[]> {
+export async function rows<T>(host: Place, command: string, args: readonly string[]): Promise<readonly T[]> {
   const { status, stdout } = await host.exec(command, args);
   return status === 0 && stdout.trim() !== '' ? JSON.parse(stdout) : [];
 }

@@ -3,6 +3,7 @@ import { type Agent, PREFIX, startAgent, subnetOf, tartan } from './agent.ts';
 import { eventually } from './eventually.ts';
 import type { Container, Host } from './host.ts';
 import type { Lab } from './hosts.ts';
+import type { EtcdEntry } from './lab-etcd.ts';
 import type { LabProcess } from './process.ts';
 import type { SubnetEnv } from './subnet-env.ts';
 
@@ -68,19 +69,26 @@ export class Member {
     return this.env.subnet.replace(/\.1\//, '.0/');
   }
 
-  get #base(): string {
+  /** The lease's first address, by which others' kernels know this host: `10.5.17.0`. */
+  get base(): string {
     return this.network.replace(/\/.*/, '');
   }
 
-  get #key(): string {
+  /** Where its lease lies in etcd. */
+  get leaseKey(): string {
     return `${PREFIX}/subnets/${this.network.replace('/', '-')}`;
   }
 
   /** Starts the agent and waits for its subnet file. */
   async start(flags: readonly string[] = []): Promise<SubnetEnv> {
-    this.#agent = startAgent(this.lab, this.host, this.#kind, flags);
-    this.#env = await subnetOf(this.host, this.#agent);
+    this.#env = await subnetOf(this.host, this.launch(flags));
     return this.#env;
+  }
+
+  /** Starts the agent, the first time or again, and waits for nothing. */
+  launch(flags: readonly string[] = []): LabProcess {
+    this.#agent = startAgent(this.lab, this.host, this.#kind, flags);
+    return this.#agent;
   }
 
   async addContainer(): Promise<Container> {
@@ -102,7 +110,7 @@ export class Member {
     const { routes, neighbours, fdb } = await this.kernel();
     return {
       route: routes.some((line) => line.startsWith(`${peer.network} `)),
-      neighbour: neighbours.some((line) => line.startsWith(`${peer.#base} `)),
+      neighbour: neighbours.some((line) => line.startsWith(`${peer.base} `)),
       fdb: fdb.some((line) => `${line} `.includes(` dst ${peer.host.ip} `)),
     };
   }
@@ -143,13 +151,18 @@ export class Member {
   }
 
   async leaseExists(): Promise<boolean> {
-    return (await this.lab.etcd.list(this.#key)).length > 0;
+    return (await this.lab.etcd.list(this.leaseKey)).length > 0;
+  }
+
+  /** The lease as etcd has it; rejects where it is not there. */
+  async lease(): Promise<EtcdEntry> {
+    const [entry] = await this.lab.etcd.list(this.leaseKey);
+    if (entry === undefined) throw new Error(`${this.leaseKey} is not in etcd`);
+    return entry;
   }
 
   /** In etcdctl's words: `lease … granted with TTL(10s), remaining(7s)`. */
   async leaseTimeLeft(): Promise<string> {
-    const [entry] = await this.lab.etcd.list(this.#key);
-    if (entry === undefined) throw new Error(`${this.#key} is not in etcd`);
-    return await this.lab.etcd.ctl(['lease', 'timetolive', entry.lease]);
+    return await this.lab.etcd.ctl(['lease', 'timetolive', (await this.lease()).lease]);
   }
 }

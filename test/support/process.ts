@@ -90,6 +90,7 @@ export class LabProcess {
   readonly #child: ChildProcess;
   readonly #lines: string[] = [];
   readonly #watchers = new Set<() => void>();
+  readonly #listeners = new Set<(line: string) => void>();
   #exit: Exit | undefined;
 
   constructor(name: string, argv: Argv, options: ExecOptions = {}) {
@@ -117,6 +118,11 @@ export class LabProcess {
 
   get running(): boolean {
     return this.#exit === undefined;
+  }
+
+  /** Hears every line from now on, as it comes. */
+  onLine(listener: (line: string) => void): void {
+    this.#listeners.add(listener);
   }
 
   /** The first line, seen already or still to come, that matches; rejects at the deadline or when the process ends. */
@@ -167,6 +173,7 @@ export class LabProcess {
 
   #add(line: string): void {
     this.#lines.push(line);
+    for (const listener of this.#listeners) listener(line);
     this.#wake();
   }
 

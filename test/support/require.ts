@@ -24,6 +24,13 @@ function namespaces(): string | undefined {
   return tried.status === 0 ? undefined : `permission to make namespaces (CAP_SYS_ADMIN): ${tried.stderr.trim()}`;
 }
 
+/** A container may be allowed everything but this. */
+function tracing(): string | undefined {
+  if (findCommand('strace') === undefined) return 'strace (Debian: strace)';
+  const tried = spawnSync('strace', ['-o', '/dev/null', 'true'], { encoding: 'utf8' });
+  return tried.status === 0 ? undefined : `permission to trace (CAP_SYS_PTRACE): ${tried.stderr.trim()}`;
+}
+
 const CHECKS = {
   root: () => (process.getuid?.() === 0 ? undefined : 'root'),
   namespaces,
@@ -32,7 +39,9 @@ const CHECKS = {
   ip: command('ip', 'iproute2'),
   ping: command('ping', 'iputils-ping'),
   nft: command('nft', 'nftables'),
+  openssl: command('openssl', 'openssl'),
   iptables: command('iptables', 'iptables'),
+  strace: tracing,
   'systemd-analyze': command('systemd-analyze', 'systemd'),
   go: command('go', 'golang-go'),
   tun: () => (existsSync('/dev/net/tun') ? undefined : '/dev/net/tun'),

@@ -91,6 +91,24 @@ const CASES: Readonly<Record<string, Case>> = {
     t.is(keys.revision, all.revision);
   },
 
+  'list: as it was at a revision; refused where history does not have it': async (t, { store, compact }) => {
+    const { revision } = await put(store, '/c/a', '1');
+    await put(store, '/c/a', '2');
+    const last = await remove(store, '/c/a');
+    const valuesAt = async (at: number) => (await store.list(RANGE, { at })).kvs.map(({ value }) => value);
+    t.deepEqual(await Promise.all([-1, 0, 1, 2].map((offset) => valuesAt(revision + offset))), [[], ['1'], ['2'], []]);
+    const listing = await store.list(RANGE, { at: revision });
+    t.deepEqual(
+      [listing.revision, listing.clusterId],
+      [last.revision, last.clusterId],
+      "the store's version is of now",
+    );
+    t.is(await reasonOf(store.list(RANGE, { at: last.revision + 1 })), 'history');
+    await compact(last.revision);
+    t.is(await reasonOf(store.list(RANGE, { at: revision })), 'history');
+    t.deepEqual(await valuesAt(last.revision), []);
+  },
+
   'txn: every comparison, met and not met': async (t, { store }) => {
     const lease = await store.grant(60);
     const { revision } = await put(store, '/c/k', 'v', lease);

@@ -22,6 +22,11 @@ export class TcpProxy {
     this.#listener = net.createServer((client) => this.#accept(client));
   }
 
+  /** Connections that stand. */
+  get open(): number {
+    return this.#pairs.size;
+  }
+
   async listen(): Promise<void> {
     await new Promise<void>((resolve) => this.#listener.listen(0, '127.0.0.1', resolve));
   }

@@ -66,8 +66,7 @@ export class Scene {
     const all = [`--etcd-prefix=${this.prefix}`, '--log-format=human', ...flags];
     const [command, ...args] = tartan.argv;
     if (Object.keys(env).length === 0) return startAgent(this.lab, host, tartan, all);
-    const endpoints = `--etcd-endpoints=${this.lab.etcd.endpoint}`;
-    return host.spawn(command, [...args, endpoints, '--iface=eth0', ...all], { env });
+    return host.spawn(command, [...args, ...this.lab.etcd.flags, '--iface=eth0', ...all], { env });
   }
 
   /** Starts it and waits until it is ready. */
@@ -104,15 +103,21 @@ export class Scene {
     return found;
   }
 
-  /** Another command of tartan, with this scene's etcd and prefix. */
-  run(host: Host, args: readonly string[], options: ExecOptions = {}): Promise<Outcome> {
+  /** Another command of tartan, with this scene's etcd and prefix; `by`: what runs it (`unshare …`). */
+  run(host: Host, args: readonly string[], options: ExecOptions = {}, by: readonly string[] = []): Promise<Outcome> {
+    const env = { ...this.#env, ...options.env };
+    const [command = TARTAN[0], ...rest] = [...by, ...TARTAN, ...args];
+    return host.exec(command, rest, { ...options, env });
+  }
+
+  /** As run, to be watched and cut short. */
+  spawn(host: Host, args: readonly string[]): LabProcess {
     const [node, ...main] = TARTAN;
-    const env = {
-      TARTAN_ETCD_ENDPOINTS: this.lab.etcd.endpoint,
-      TARTAN_ETCD_PREFIX: this.prefix,
-      ...options.env,
-    };
-    return host.exec(node, [...main, ...args], { ...options, env });
+    return host.spawn(node, [...main, ...args], { env: this.#env });
+  }
+
+  get #env(): Readonly<Record<string, string>> {
+    return { ...this.lab.etcd.env, TARTAN_ETCD_PREFIX: this.prefix };
   }
 
   async configure(text: string): Promise<void> {

@@ -130,15 +130,61 @@ test('a health port that is taken: said before anything is done', async (t) => {
   t.is(await host.read(SUBNET_ENV), undefined);
 });
 
-test('forwarding is switched on; off again it is a problem, until it is on', async (t) => {
+const IP_FORWARD = '/proc/sys/net/ipv4/ip_forward';
+
+test('forwarding is switched on, and on again where somebody switches it off, at once', async (t) => {
   const scene = await scenes(t);
   if (!scene) return;
   const host = scene.host(1);
-  await host.run('sh', ['-c', 'echo 0 >/proc/sys/net/ipv4/ip_forward']);
-  const agent = await scene.ready(host);
-  t.is(await host.run('cat', ['/proc/sys/net/ipv4/ip_forward']), '1\n');
-  await host.run('sh', ['-c', 'echo 0 >/proc/sys/net/ipv4/ip_forward']);
-  await scene.status(host, agent, ({ problems }) => /net\.ipv4\.ip_forward is off/.test(problems.join()));
-  await host.run('sh', ['-c', 'echo 1 >/proc/sys/net/ipv4/ip_forward']);
+  const read = (name: string): Promise<string> => host.run('cat', [`/proc/sys/${name}`]);
+  const write = (name: string, value: string): Promise<string> =>
+    host.run('sh', ['-c', `echo ${value} >/proc/sys/${name}`]);
+  await write('net/ipv4/ip_forward', '0');
+  const agent = await scene.ready(host, ['--resync=100000']);
+  t.is(await host.run('cat', [IP_FORWARD]), '1\n');
+  for (const [name, others] of [
+    ['net/ipv4/ip_forward', '0'],
+    ['net/ipv4/conf/flannel.1/forwarding', '0'],
+  ] as const) {
+    await write(name, others);
+    await eventually(`${name} is put right`, async () => (await read(name)) === '1\n');
+  }
+  await agent.until(/somebody changed a sysctl.*net\.ipv4\.ip_forward/);
   await scene.status(host, agent, ({ problems }) => problems.length === 0);
+});
+
+test('a sysctl of which the kernel tells nothing is put right by the resync', async (t) => {
+  const scene = await scenes(t);
+  if (!scene) return;
+  const host = scene.host(1);
+  await scene.ready(host, ['--resync=1']);
+  const name = '/proc/sys/net/ipv6/conf/flannel.1/accept_ra';
+  t.is(await host.run('cat', [name]), '0\n');
+  await host.run('sh', ['-c', `echo 2 >${name}`]);
+  await eventually('it is put right', async () => (await host.run('cat', [name])) === '0\n');
+});
+
+test('who switches forwarding off again and again is named, and not fought for ever', async (t) => {
+  const scene = await scenes(t);
+  if (!scene) return;
+  const host = scene.host(1);
+  const agent = await scene.ready(host);
+  const script = `while :; do grep -q 1 ${IP_FORWARD} && echo 0 >${IP_FORWARD}; sleep 0.05; done`;
+  const foe = host.spawn('sh', ['-c', script]);
+  const named = /sysctl net\.ipv4\.ip_forward: another program keeps changing it/;
+  await scene.status(host, agent, ({ problems }) => named.test(problems.join()));
+  await foe.stop('SIGKILL');
+  await scene.status(host, agent, ({ problems }) => problems.length === 0, 'has won in the end', { timeoutMs: 60_000 });
+  t.is(await host.run('cat', [IP_FORWARD]), '1\n');
+});
+
+test('where forwarding cannot be set it is said, and all else goes on', async (t) => {
+  const scene = await scenes(t);
+  if (!scene) return;
+  const host = scene.host(1);
+  await host.run('sh', ['-c', `echo 0 >${IP_FORWARD}`]);
+  await host.run('sh', ['-c', 'mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys']);
+  const agent = await scene.ready(host);
+  const { problems } = await scene.status(host, agent);
+  t.regex(problems.join(), /net\.ipv4\.ip_forward is off; set it by: sysctl -w net\.ipv4\.ip_forward=1/);
 });

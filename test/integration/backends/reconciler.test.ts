@@ -6,6 +6,7 @@ import test from 'ava';
 import type { Kernel } from '../../../backends/kernel/kernel.ts';
 import { openKernel } from '../../../backends/kernel/linux-kernel.ts';
 import { type Move, Reconciler } from '../../../backends/reconciler.ts';
+import { shadowProblem } from '../../../backends/shadows.ts';
 import { createVxlan } from '../../../backends/vxlan/vxlan.ts';
 import type { Ip, Mac } from '../../../config/address.ts';
 import type { JsonObject } from '../../../config/go-json.ts';
@@ -91,14 +92,14 @@ function lines(command: string): string[] {
 
 /** Everything that is ours, as iproute2 shows it, without indexes and counters. */
 function ours(): Record<string, string[]> {
-  const link = run(`ip -o -d link show ${DEV}`);
+  const link = run(`ip -o -d link show ${DEV} 2>/dev/null || true`);
   return {
-    link: [/link\/ether \S+/, /mtu \d+/, /[<,]UP[,>]/, /vxlan id .*? nolearning/].map(
+    link: [/link\/ether \S+/, /mtu \d+/, /[<,]UP[,>]/, /vxlan id .*? nolearning/, /NOARP/, /master \S+/].map(
       (one) => one.exec(link)?.[0] ?? '',
     ),
-    addresses: lines(`ip -o -4 address show dev ${DEV}`).map((line) => line.replace(/^\d+: /, '')),
-    neighbours: lines(`ip -4 neighbour show dev ${DEV} nud permanent`),
-    fdb: lines(`bridge fdb show dev ${DEV}`),
+    addresses: lines(`ip -o -4 address show dev ${DEV} 2>/dev/null || true`).map((line) => line.replace(/^\d+: /, '')),
+    neighbours: lines(`ip -4 neighbour show dev ${DEV} nud permanent 2>/dev/null || true`),
+    fdb: lines(`bridge fdb show dev ${DEV} 2>/dev/null || true`),
     nexthops: lines('ip nexthop show proto 84'),
     routes: lines('ip -4 route show').filter((line) => /^(blackhole )?10\.5\./.test(line)),
   };
@@ -151,6 +152,15 @@ const DRIFT: readonly (() => string)[] = [
   () => `ip link del ${DEV}; ip link add ${DEV} type vxlan id 1 dev eth0 dstport 8472; ip link set ${DEV} up`,
   () => `ip address flush dev ${DEV}`,
   () => `ip address add 10.5.44.4/32 dev ${DEV}`,
+  () => `ip address del 10.5.0.0/32 dev ${DEV}; ip address add 10.5.0.0/16 dev ${DEV}`,
+  () => `ip link set ${DEV} arp off`,
+  () => `ip link set ${DEV} name other0`,
+  () => `ip link set ${DEV} type vxlan learning`,
+  () => `ip link add br7 type bridge; ip link set ${DEV} master br7`,
+  () => `ip link set ${DEV} address 02:00:00:00:00:99; ip link set ${DEV} down`,
+  () => `ip route del ${DST}; ip route add ${DST} via ${GATEWAY} dev ${DEV} onlink proto 84 mtu 600`,
+  () => `ip route del ${DST}; ip route add ${DST} via ${GATEWAY} dev ${DEV} onlink proto 84 src 192.168.77.10`,
+  () => `ip route replace ${DST} nhid ${nexthopId()} proto 84 mtu 600`,
 ];
 
 test.before((t) => {
@@ -161,6 +171,7 @@ test.before((t) => {
 });
 
 function cleaned(): void {
+  run('ip link del other0 2>/dev/null || true; ip link del br7 2>/dev/null || true');
   run(`ip link del ${DEV} 2>/dev/null || true; ip nexthop flush 2>/dev/null || true`);
 }
 
@@ -186,7 +197,7 @@ for (const nexthopObjects of [true, false]) {
       agent.reconciler.update(come(...PEERS), true);
       await settled(agent);
       const command = fault();
-      if (nexthopObjects || !command.includes('nexthop')) await t.notThrowsAsync(heals(agent, command), command);
+      if (nexthopObjects || !/nexthop|nhid/.test(command)) await t.notThrowsAsync(heals(agent, command), command);
       await agent.stop();
       cleaned();
     }
@@ -259,6 +270,42 @@ async function follow(): Promise<{ so: () => Promise<string[]>; stop: () => Prom
   };
   return { so, stop };
 }
+
+test.serial('routes of others that shadow a peer are named, and left alone', async (t) => {
+  if (!needs(t, 'root', 'namespaces', 'ip')) return;
+  t.teardown(cleaned);
+  run('ip route add 10.5.4.5/32 via 192.168.77.1');
+  const agent = await start();
+  t.teardown(agent.stop);
+  agent.reconciler.update(come(...PEERS), true);
+  await settled(agent);
+  const named = (): string[] => agent.reconciler.shadows().map(({ route, peer }) => `${route.dst} of ${peer}`);
+  t.deepEqual(named(), ['10.5.4.5/32 of 10.5.4.0/28']);
+  // Only the kernel's event tells of these; the resync is far away.
+  run(
+    'ip route add 10.5.2.3/32 via 192.168.77.1; ip route add 10.5.2.8/29 dev eth0; ip route add blackhole 10.5.3.8/29',
+  );
+  run(
+    'ip route add 10.5.77.7/32 dev eth0; ip route add 10.5.0.0/16 dev eth0; ip route add 10.5.2.0/28 dev eth0 metric 9',
+  );
+  const all = ['10.5.2.3/32 of 10.5.2.0/28', '10.5.2.8/29 of 10.5.2.0/28', '10.5.3.8/29 of 10.5.3.0/28', ...named()];
+  await eventually('all are named', () => JSON.stringify(named().sort()) === JSON.stringify(all), {
+    context: () => named().join(),
+  });
+  t.true(agent.reconciler.step().inStep, 'ours are in place');
+  t.regex(
+    shadowProblem(agent.reconciler.shadows()) ?? '',
+    /10\.5\.2\.8\/29 dev eth0, protocol 3 \(peer 10\.5\.2\.0\/28\)/,
+  );
+  run('ip route del 10.5.2.3/32; ip route del 10.5.2.8/29; ip route del 10.5.3.8/29; ip route del 10.5.4.5/32');
+  await eventually('none is named', () => named().length === 0, { context: () => named().join() });
+  // A peer that comes to where a route of others is.
+  agent.reconciler.update(come(peer(77 * 16)), false);
+  await eventually('the newcomer too', () => named().join() === '10.5.77.7/32 of 10.5.77.0/28', {
+    context: () => named().join(),
+  });
+  run('ip route del 10.5.77.7/32; ip route del 10.5.0.0/16; ip route del 10.5.2.0/28 metric 9');
+});
 
 test.serial('foreign objects stay as they are', async (t) => {
   if (!needs(t, 'root', 'namespaces', 'ip')) return;
@@ -346,7 +393,7 @@ test.serial('2,000 peers come and go, and a restart among them changes nothing',
   t.is(first.reconciler.counters.refusals, 0);
   t.is(first.reconciler.counters.repairs, 0);
   const count = (): number[] => Object.values(ours()).map((all) => all.length);
-  t.deepEqual(count(), [4, 1, 2_000, 2_000, 2_000, 2_000]);
+  t.deepEqual(count(), [6, 1, 2_000, 2_000, 2_000, 2_000]);
   const before = ours();
   await first.stop();
   const second = await start();
@@ -376,5 +423,5 @@ test.serial('2,000 peers come and go, and a restart among them changes nothing',
   await settled(second);
   second.reconciler.update(go(...many), false);
   await settled(second);
-  t.deepEqual(count(), [4, 1, 0, 0, 0, 0]);
+  t.deepEqual(count(), [6, 1, 0, 0, 0, 0]);
 });

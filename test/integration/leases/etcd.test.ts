@@ -2,7 +2,8 @@ import test, { type ExecutionContext } from 'ava';
 import { TartanError } from '../../../config/errors.ts';
 import { connectEtcd, type EtcdOptions } from '../../../leases/etcd.ts';
 import type { Store } from '../../../leases/store.ts';
-import { freePorts, startEtcd, startEtcdCluster } from '../../support/etcd.ts';
+import { type EtcdServer, freePorts, startEtcd, startEtcdCluster } from '../../support/etcd.ts';
+import { eventually } from '../../support/eventually.ts';
 import { Follower } from '../../support/follower.ts';
 import { makePki } from '../../support/pki.ts';
 import { realClock } from '../../support/real-clock.ts';
@@ -62,6 +63,26 @@ test('TLS with client certificates: the right one works, everything else is refu
   t.like(error, { code: 'ETCD_REFUSED', data: { reason: 'tls' } });
 });
 
+test("the server's certificate must be for the address; Node has nothing to warn of", async (t) => {
+  t.timeout(60_000);
+  const warnings: string[] = [];
+  const note = ({ message }: Error): void => void warnings.push(message);
+  process.on('warning', note);
+  t.teardown(() => process.off('warning', note));
+  const pki = await makePki(t);
+  const client = await pki.client('agent');
+  const [port = 0] = await freePorts(1);
+  const both = `https://127.0.0.1:${port},https://127.0.0.2:${port}`;
+  const extraFlags = ['--listen-client-urls', both, '--advertise-client-urls', both];
+  await startEtcd({ owner: t, tls: { pki, client }, port, extraFlags });
+  const tls = { ca: pki.ca, cert: client.cert, key: client.key };
+  await put(connect(t, { endpoints: [`https://127.0.0.1:${port}`], tls }), '/s/a', '1');
+  await put(connect(t, { endpoints: [`https://localhost:${port}`], tls }), '/s/a', '1');
+  const elsewhere = connect(t, { endpoints: [`https://127.0.0.2:${port}`], tls });
+  t.deepEqual(await refusalOf(t, elsewhere.get('/s/a')), ['ETCD_REFUSED', 'tls']);
+  t.deepEqual(warnings, []);
+});
+
 test('user and password, with tokens that run out: calls and new watches go on', async (t) => {
   t.timeout(60_000);
   const etcd = await startEtcd({ owner: t, extraFlags: ['--auth-token-ttl', '2'] });
@@ -77,6 +98,10 @@ test('user and password, with tokens that run out: calls and new watches go on',
   await follower.until(() => follower.isConnected);
   for (let round = 0; round < 2; round += 1) {
     await realClock.sleep(3500, new AbortController().signal);
+    // The watch was opened with a token that has run out meanwhile.
+    await put(early, `/s/standing-${round}`, '1');
+    await follower.until(() => follower.values.has(`/s/standing-${round}`));
+    t.is(follower.states.length, 1 + 2 * round);
     proxy.cut();
     await follower.until(() => !follower.isConnected);
     await follower.until(() => follower.isConnected);
@@ -144,6 +169,39 @@ test('a cluster of three: members die and come back, the watch loses nothing', a
   await t.throwsAsync(put(store, '/s/x', '1'), { code: 'ETCD_UNAVAILABLE' });
   await follower.until(() => !follower.isConnected);
 });
+
+test('a cluster of three: the lead is handed on while events pour in; all are seen, once, in order', async (t) => {
+  t.timeout(120_000);
+  const members = await startEtcdCluster({ owner: t });
+  const endpoints = members.map((member) => member.endpoint);
+  const store = connect(t, { endpoints });
+  const follower = new Follower(store, RANGE, realClock);
+  t.teardown(() => follower.stop());
+  await follower.until(() => follower.isConnected);
+  let isOver = false;
+  let written = 0;
+  const writers = Array.from({ length: 4 }, async (_, writer) => {
+    for (let count = 0; !isOver; count += 1, written += 1) await putInTime(store, `/s/${writer}-${count}`);
+  });
+  for (let round = 0; round < 4; round += 1) {
+    const before = written;
+    await moveLeader(members);
+    await eventually('writes go on', () => written > before + 40);
+  }
+  isOver = true;
+  await Promise.all(writers);
+  await follower.until(() => follower.values.size === written);
+  t.deepEqual(follower.faults, []);
+  t.is(follower.snapshots.length, 1);
+});
+
+/** Hands the lead to the member after the one that has it. */
+async function moveLeader(members: readonly EtcdServer[]): Promise<void> {
+  const ids = await Promise.all(members.map(async (member) => (await member.ctl('endpoint', 'status')).split(', ')));
+  const leading = ids.findIndex((status) => status[4] === 'true');
+  const heir = ids[(leading + 1) % members.length]?.[1] ?? '';
+  await members[leading]?.ctl('move-leader', heir);
+}
 
 /** An election takes a moment. */
 async function putInTime(store: Store, key: string): Promise<void> {

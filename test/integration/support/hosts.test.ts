@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { eventually } from '../../support/eventually.ts';
 import { createLab } from '../../support/hosts.ts';
+import type { Outcome } from '../../support/process.ts';
 import { needs } from '../../support/require.ts';
 
 const HOSTS = new URL('../../support/hosts.js', import.meta.url);
@@ -93,6 +94,47 @@ test('etcd can hang, stop, come back and lose its data', async (t) => {
   await etcd.wipe();
   await etcd.start();
   t.deepEqual(await etcd.list('/'), []);
+});
+
+test('an etcd of three members with TLS loses some, changes its leader, goes back, and gets new certificates', async (t) => {
+  if (!needs(t, 'lab')) return;
+  const lab = await createLab({ hosts: 1, etcd: { members: 3, tls: true } });
+  t.teardown(() => lab.destroy());
+  const { etcd } = lab;
+  const values = async (): Promise<readonly string[]> => (await etcd.list('/')).map(({ value }) => value);
+  const health = (): Promise<Outcome> =>
+    lab.host(1).exec('etcdctl', ['endpoint', 'health'], { env: { ...etcd.member(1).env } });
+  t.is((await health()).status, 0);
+  t.deepEqual(
+    etcd.flags.map((flag) => flag.split('=')[0]),
+    ['--etcd-endpoints', '--etcd-cafile', '--etcd-certfile', '--etcd-keyfile'],
+  );
+  await etcd.put('/k', '1');
+  const snapshot = await etcd.snapshot();
+
+  await etcd.member(3).stop();
+  await etcd.put('/k', '2');
+  await etcd.member(2).unplug();
+  await t.throwsAsync(etcd.ctl(['--command-timeout=2s', 'put', '/k', '3']));
+  await etcd.member(2).plug();
+  await etcd.member(3).start();
+  const heir = await etcd.moveLeader();
+  t.is(await etcd.leader(), heir);
+
+  await etcd.restore(snapshot);
+  t.deepEqual(await values(), ['1']);
+  await etcd.wipe();
+  await etcd.start();
+  t.deepEqual(await values(), []);
+
+  await lab.rotatePki({ hosts: false });
+  await etcd.stop();
+  await etcd.start();
+  t.not((await health()).status, 0);
+  await lab.rotatePki({ hosts: true });
+  await etcd.stop();
+  await etcd.start();
+  t.is((await health()).status, 0);
 });
 
 /** Another process that makes a lab, prints its processes and waits. */

@@ -8,7 +8,7 @@ import { parseNetworkConfig } from '../../../config/network-config.ts';
 import { Directory } from '../../../leases/directory.ts';
 import type { KeyValue } from '../../../leases/store.ts';
 import { backendOf, MACS, OWN, prefix, UNDERLAY, V4 } from '../backends/values.ts';
-import { keyValue, PREFIX } from '../leases/leases.ts';
+import { ip, keyValue, PREFIX } from '../leases/leases.ts';
 
 const PARSED = parseNetworkConfig('{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan"}}');
 if (!PARSED.ok) throw new Error(PARSED.problems.join());
@@ -20,7 +20,7 @@ const POLICY = peerPolicy(
     held: { key: `${PREFIX}/subnets/10.5.1.0-24`, subnet: OWN.subnet, subnet6: undefined },
   },
   [prefix('10.5.0.0/16')],
-  ['http://192.168.77.1:2379', 'https://[fd77::1]:2379', 'nonsense'],
+  [ip('192.168.77.1'), ip('fd77::1')],
 );
 
 const GOOD = Array.from({ length: 8 }, (_, i) =>

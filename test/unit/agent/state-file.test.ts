@@ -23,11 +23,15 @@ const memory: AgentMemory = {
     ...{ key: '/coreos.com/network/subnets/10.5.66.0-24', value: '{"PublicIP":"192.0.2.1"}', etcdLease: '7587' },
     ...{ subnet: prefix('10.5.66.0/24'), subnet6: prefix('fd00:5:0:12::/64'), publicIp: ip('192.0.2.1') },
     ...{ sideLease: '7587', ttlSeconds: 86_400, expiresAt: 1_800_000_000_000, modRevision: 9 },
-    ...{ clusterId: '14841639068965178418', seen: { clusterId: '14841639068965178418', revision: 12 } },
+    ...{ clusterId: '14841639068965178418', seen: { clusterId: '14841639068965178418', revision: 12, term: 3 } },
   },
   macs: new Map(mac ? [['flannel.1', mac]] : []),
   networks: [prefix('10.5.0.0/16'), prefix('fd00:5::/48')],
   files: ['/run/flannel/subnet.env', '/run/flannel/docker'],
+  journal: {
+    ...{ boot: '2c1f5d0e', sysctls: new Map([['net/ipv4/ip_forward', '0']]) },
+    ...{ directories: ['/var/lib/tartan', '/run/flannel'], sockets: ['/run/flannel/subnet.sock'] },
+  },
 };
 
 function directory(t: ExecutionContext): string {

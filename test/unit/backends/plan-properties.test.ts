@@ -190,7 +190,7 @@ test('planning peer by peer reaches the same tables as planning whole', (t) => {
     const desired = resolved(wanted, actual);
     let tables: Actual = actual;
     for (const key of new Set([...desired.keys(), ...actual.keys()])) {
-      tables = apply(tables, planKeys([key], desired, tables, POLICY)).tables;
+      tables = apply(tables, planKeys([key], desired, tables, POLICY).operations).tables;
     }
     return (
       [...desired.keys()].every((key) => tables.has(key)) &&

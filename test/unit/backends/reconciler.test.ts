@@ -99,6 +99,22 @@ test('at rest nothing is read or written until the resync', async (t) => {
   t.deepEqual(rig.kernel.operations, []);
 });
 
+test('what an event has put in doubt is not in step until it was looked at, though reading has to wait', async (t) => {
+  const rig = await rigOf(t, 2, 3);
+  rig.kernel.tables.deleteLink(DEV);
+  await rig.clock.advance(WITHIN_MS);
+  await inStep(t, rig, stored(2), stored(3));
+  rig.kernel.tables.delete(route(2));
+  await rig.clock.advance(0);
+  await inStep(t, rig, stored(2), stored(3));
+  // Read a moment ago: the next reading has to wait.
+  rig.kernel.tables.delete(route(3));
+  await rig.clock.advance(0);
+  t.false(rig.reconciler.step().inStep);
+  await rig.clock.advance(WITHIN_MS);
+  await inStep(t, rig, stored(2), stored(3));
+});
+
 test('nothing that is found is removed before all peers are known', async (t) => {
   const rig = await new Rig().start();
   t.teardown(() => rig.stop());

@@ -63,6 +63,7 @@ test("the defaults are flanneld's and ours", (t) => {
       check: false,
       force: false,
       release: false,
+      purge: false,
       timeout: 0,
       logLevel: 'info',
       logFormat: 'auto',

@@ -2,7 +2,7 @@ import test from 'ava';
 import type { Clock } from '../../../config/clock.ts';
 import { askHolders } from '../../../leases/challenge.ts';
 import type { LeaseSubnets } from '../../../leases/lease.ts';
-import { net } from './leases.ts';
+import { net, PREFIX } from './leases.ts';
 import { type Host, KEYS, World } from './world.ts';
 
 const LEASE: LeaseSubnets = { subnet: net('10.5.1.0/24'), subnet6: undefined };
@@ -172,6 +172,17 @@ test('what holders are told is never believed to be more than it is: nothing the
   t.deepEqual(holder.logged, []);
   world.etcd.delete(KEY);
   t.like((await world.done(ask(world.host()))).answered, { holder: holder.owner });
+});
+
+test('a holder to whom etcd forbids the questions says so once, and looks again only now and then', async (t) => {
+  const world = new World(t);
+  const holder = world.host();
+  const held = await holder.mustAcquire();
+  holder.store.deny(`${PREFIX}/tartan/`);
+  holder.answer(t, held);
+  await world.clock.advance(3_600_000);
+  t.is(holder.logged.length, 1);
+  t.true(holder.store.calls.list < 20, String(holder.store.calls.list));
 });
 
 test('etcd goes away while it is asked: an error, and the question runs out', async (t) => {

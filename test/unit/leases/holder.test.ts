@@ -497,6 +497,22 @@ test('a lost re-claim is run again, never in a tight loop', async (t) => {
   t.is(holding.ended(), undefined);
 });
 
+test('rubbish that is put at our key just before we claim it again is overwritten, not believed', async (t) => {
+  const { world, host, held, holding } = await scene(t);
+  const { txn } = host.store;
+  let rubbish = 1;
+  host.store.txn = async (request) => {
+    const claims = request.success.some((op) => 'put' in op && op.put === held.key);
+    if (claims && rubbish-- > 0) world.etcd.put(held.key, 'rubbish');
+    return txn.call(host.store, request);
+  };
+  world.etcd.delete(held.key);
+  await world.clock.advance(10_000);
+  t.true(rubbish < 0);
+  t.is(holding.ended(), undefined);
+  t.is(world.lease(held.key)?.value, held.value);
+});
+
 test('stopped: it ends with the reason, and leaves the lease', async (t) => {
   const { world, held, holding } = await scene(t);
   holding.stop();

@@ -131,6 +131,82 @@ test('a store that went back, and one of another cluster: a snapshot that may no
   await follower.stop();
 });
 
+test('a store that went back and was written past our revision meanwhile is another one', async (t) => {
+  for (const change of ['put', 'delete'] as const) {
+    const { etcd, store, clock } = scene(t);
+    etcd.put('/s/stays', '1');
+    const backup = etcd.backup();
+    const follower = new Follower(store, RANGE, clock);
+    await settle();
+    etcd.put('/s/after', 'before');
+    if (change === 'delete') etcd.delete('/s/after');
+    await settle();
+    store.reachable = false;
+    etcd.restore(backup);
+    for (let count = 0; count < 20; count += 1) etcd.put('/s/after', 'another');
+    store.reachable = true;
+    await clock.advance(3000);
+    t.deepEqual(
+      follower.snapshots.map(({ continuous }) => continuous),
+      [false, false],
+      change,
+    );
+    t.deepEqual(sorted(follower.values), valuesIn(etcd));
+    await follower.stop();
+  }
+});
+
+test('compacted as well: known by the key that was changed last, as far as it still tells', async (t) => {
+  const { etcd, store, clock } = scene(t);
+  const backup = etcd.backup();
+  const follower = new Follower(store, RANGE, clock);
+  await settle();
+  etcd.put('/other', '1');
+  etcd.put('/s/a', '1');
+  await settle();
+  store.reachable = false;
+  etcd.restore(backup);
+  etcd.put('/s/a', '1');
+  etcd.compact(etcd.put('/other', '1'));
+  etcd.compact(etcd.put('/other', '1'));
+  store.reachable = true;
+  await clock.advance(3000);
+  t.is(follower.snapshots.at(-1)?.continuous, false);
+  await follower.stop();
+});
+
+test('another connection: the watch goes on at once, and nobody is told', async (t) => {
+  const { etcd, store, clock } = scene(t);
+  const follower = new Follower(store, RANGE, clock);
+  await settle();
+  etcd.put('/s/a', '1');
+  store.renew();
+  await settle();
+  etcd.put('/s/b', '1');
+  await settle();
+  t.deepEqual([store.calls.watch, store.calls.list, follower.states.length, clock.sleeping], [2, 1, 1, 1]);
+  t.deepEqual(sorted(follower.values), valuesIn(etcd));
+  await follower.stop();
+});
+
+test('where it is forbidden it rests as long as it was told to', async (t) => {
+  const { store, clock } = scene(t);
+  store.deny('/s/');
+  const follower = new Follower(store, RANGE, clock, { forbiddenPauseMs: 300_000 });
+  await clock.advance(3_600_000);
+  t.true(store.calls.list > 8 && store.calls.list < 18, String(store.calls.list));
+  store.allow();
+  await clock.advance(600_000);
+  t.true(follower.isConnected);
+  store.deny('/s/');
+  store.cut();
+  await clock.advance(1_000);
+  const { listAt } = store.calls;
+  await clock.advance(60_000);
+  t.is(store.calls.listAt, listAt, 'the right was taken away later');
+  await follower.stop();
+});
+
 test('going back is noticed by the newest revision seen, not only by the last one delivered', async (t) => {
   const { etcd, store, clock } = scene(t);
   const follower = new Follower(store, RANGE, clock);
@@ -244,12 +320,17 @@ const STEPS: Readonly<Record<string, Step>> = {
     etcd.delete(etcd.range(RANGE)[0]?.key ?? '/s/0');
     etcd.compact();
   },
-  // Writes before the follower is back would hide that the store went back; revisions tell no more than that.
+  // Its writers may be back before the follower is. By the last change in its range it sees that this is another store;
+  // writes elsewhere after that one would tell nothing.
   restore: async ({ etcd, store, clock, backup }) => {
     store.reachable = true;
     await clock.advance(20_000);
+    etcd.put('/s/0', 'last');
+    await clock.advance(5_000);
+    store.reachable = false;
+    await clock.advance(5_000);
     etcd.restore(backup);
-    await clock.advance(20_000);
+    store.reachable = true;
   },
 };
 

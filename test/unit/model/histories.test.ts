@@ -7,19 +7,8 @@ import test from 'ava';
 import fc from 'fast-check';
 import type { Identity } from './host.ts';
 import { deeds, Model } from './model.ts';
+import { holds, RUNS } from './replay.ts';
 import { KEYS } from './truth.ts';
-
-/** CI looks a while; `TARTAN_RUNS=5000` looks longer. A failure prints what replays it. */
-const { TARTAN_RUNS = '40', TARTAN_SEED, TARTAN_PATH } = process.env;
-const RUNS = Number(TARTAN_RUNS);
-
-async function holds<T>(property: fc.IAsyncProperty<T>): Promise<void> {
-  const replay = { ...(TARTAN_SEED && { seed: Number(TARTAN_SEED) }), ...(TARTAN_PATH && { path: TARTAN_PATH }) };
-  const details = await fc.check(property, { numRuns: RUNS, ...replay });
-  if (!details.failed) return;
-  const again = `TARTAN_SEED=${details.seed} TARTAN_PATH=${details.counterexamplePath} npm test -- model/histories`;
-  throw new Error(`${details.errorInstance}\n${JSON.stringify(details.counterexample)}\nagain: ${again}`);
-}
 
 const CONFIGS = {
   ipv4: ['{"Network":"10.5.0.0/23","SubnetLen":26}', '{"Network":"10.5.0.0/23","SubnetLen":27}'],
@@ -59,6 +48,7 @@ for (const family of ['ipv4', 'dual'] as const) {
           model.end();
         }
       }),
+      'model/histories',
     );
     t.pass();
   });
@@ -84,6 +74,7 @@ test('hosts get other addresses, also those of others; in the end each has its o
         model.end();
       }
     }),
+    'model/histories',
   );
   t.pass();
 });
@@ -123,6 +114,7 @@ test('a restored store: who held a lease keeps it, newcomers come after them', a
         model.end();
       }
     }),
+    'model/histories',
   );
   t.pass();
 });

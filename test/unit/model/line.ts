@@ -128,7 +128,7 @@ export class Line {
     void this.#giveUp(over.signal).then((isDead) => {
       if (!isDead || over.signal.aborted || life.aborted) return;
       end();
-      handler.onEnd({ compacted: false, reason: 'the stream is dead' });
+      handler.onEnd({ compacted: false, renewed: false, reason: 'the stream is dead' });
     });
     return end;
   }

@@ -23,6 +23,7 @@ function lineOf(event: KernelEvent): string {
   if (event.verb === 'lost') return 'lost';
   if ('observed' in event) return `${event.verb} ${keyOf(event.observed.object)} p${event.observed.protocol}`;
   if ('link' in event) return `${event.verb} device ${event.link}`;
+  if ('sysctlsOf' in event) return `set switches of ${event.sysctlsOf}`;
   if ('address' in event) return `${event.verb} ${event.address.ip} on ${event.address.dev}`;
   return `${event.verb} foreign ${event.foreignRoute}`;
 }

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { linkStep } from '../../../../backends/kernel/link-step.ts';
+import { isAstray, linkStep } from '../../../../backends/kernel/link-step.ts';
 import type { Link, LinkInfo, VxlanAttributes } from '../../../../backends/state.ts';
 import { macFromBytes, parseIp } from '../../../../config/address.ts';
 
@@ -57,4 +57,12 @@ test('what makes a vxlan that vxlan can only be had by a new device', (t) => {
     t.deepEqual(linkStep(wanted, { ...found, vxlan: { ...vxlan, ...difference } }), { step: 'make anew' });
   }
   t.deepEqual(linkStep(wanted, { ...found, type: 'bridge', vxlan: undefined }), { step: 'make anew' });
+});
+
+test('our device under another name is told by VNI, port and MAC', (t) => {
+  t.true(isAstray(wanted, { ...found, name: 'mine', up: false, vxlan: { ...vxlan, local: other } }));
+  t.false(isAstray(wanted, found));
+  t.false(isAstray(wanted, { ...found, name: 'theirs', mac: macFromBytes(Buffer.from([2, 0, 0, 0, 0, 2])) }));
+  t.false(isAstray(wanted, { ...found, name: 'theirs', vxlan: { ...vxlan, port: 4789 } }));
+  t.false(isAstray(wanted, { ...found, name: 'bridge', type: 'bridge', vxlan: undefined }));
 });

@@ -67,7 +67,7 @@ test('a device that is to be up is made so in the same message', (t) => {
     'hex',
   );
   t.is(bytes.readUInt32LE(24), 1);
-  t.is(bytes.readUInt32LE(28), 1);
+  t.is(bytes.readUInt32LE(28), 0x81, 'IFF_UP and IFF_NOARP are meant');
 });
 
 test('changes of a device are those of `ip link set`', (t) => {
@@ -77,7 +77,8 @@ test('changes of a device are those of `ip link set`', (t) => {
   );
   t.is(
     hex((writer) => encodeLinkChange(writer, 4, { up: true })),
-    captured('2000000010000500d264016b0000000000000000040000000100000001000000'),
+    // ip link set … up arp on nomaster
+    captured('2800000010000500d264016b000000000000000004000000010000008100000008000a0000000000'),
   );
 });
 

@@ -1,0 +1,125 @@
+import { readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { LabEtcd } from '../../support/lab-etcd.ts';
+import { type Course, onCourse, type RouteClock, type Run, withAgent } from '../course.ts';
+import { LARGE_NETWORK, peerSubnet } from '../peers.ts';
+import { Notebook } from '../statistics.ts';
+import type { Figure, Plan, Suite } from '../suite.ts';
+
+/** What an outage sets off at once is not in the figure; what goes on for as long as it lasts is. */
+const SETTLE_MS = 3_000;
+const WINDOW_MS = 20_000;
+/** USER_HZ, which Linux shows to programs as 100 on every machine. */
+const TICKS_PER_SECOND = 100;
+
+/** Breaks etcd until the signal is aborted, then mends it. */
+type Outage = (etcd: LabEtcd, over: AbortSignal) => Promise<void>;
+
+function until(over: AbortSignal, ms = 2 ** 31 - 1): Promise<void> {
+  return sleep(ms, undefined, { signal: over }).catch(() => undefined);
+}
+
+const OUTAGES: Readonly<Record<string, Outage>> = {
+  'no outage': async (_, over) => until(over),
+  // The kernel of its machine still takes what is sent.
+  frozen: async (etcd, over) => {
+    etcd.freeze();
+    await until(over);
+    etcd.thaw();
+  },
+  'link drops': async (etcd, over) => {
+    await etcd.member(1).unplug();
+    await until(over);
+    await etcd.member(1).plug();
+  },
+  refused: async (etcd, over) => {
+    await etcd.stop();
+    await until(over);
+    await etcd.start();
+  },
+  flapping: async (etcd, over) => {
+    while (!over.aborted) {
+      await etcd.stop();
+      await until(over, 1_000);
+      await etcd.start();
+      await until(over, 1_000);
+    }
+  },
+};
+
+/** Time on a processor since its start, of all its threads, seconds. */
+async function cpuSeconds(pid: number): Promise<number> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
+  // The fields after the name, which may hold anything: utime and stime are 14 and 15 of all.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
+
+/** @returns percent of one core. */
+async function cpuIn(pid: number, ms: number): Promise<number> {
+  const [from, before] = [performance.now(), await cpuSeconds(pid)];
+  await sleep(ms);
+  const used = (await cpuSeconds(pid)) - before;
+  return (used * 1000 * 100) / (performance.now() - from);
+}
+
+class Outages {
+  readonly #course: Course;
+  readonly #plan: Plan;
+  readonly #notes: Notebook;
+  #peers = 0;
+  /** Peers that are put to see when an agent is in step again have numbers of their own. */
+  #next = 12_000;
+
+  constructor(course: Course, plan: Plan, notes: Notebook) {
+    this.#course = course;
+    this.#plan = plan;
+    this.#notes = notes;
+  }
+
+  async at(peers: number): Promise<void> {
+    if (peers > this.#peers) await this.#course.load(this.#peers, peers - this.#peers);
+    this.#peers = peers;
+    for (let run = 0; run < this.#plan.runs; run++) {
+      for (const contestant of this.#plan.contestants) {
+        const clock = await this.#course.clockRoutes();
+        await withAgent(this.#course, contestant, async (agent) => {
+          await agent.startMs();
+          await clock.arrivals(Array.from({ length: peers }, (_, index) => peerSubnet(index)));
+          for (const [name, outage] of Object.entries(OUTAGES)) {
+            this.#plan.say(`outage: ${name}, ${peers} peers, ${contestant.name}, run ${run + 1} of ${this.#plan.runs}`);
+            await this.#measure(contestant.name, agent, clock, name, outage);
+          }
+        }).finally(() => clock.stop());
+      }
+    }
+  }
+
+  async #measure(who: string, agent: Run, clock: RouteClock, name: string, outage: Outage): Promise<void> {
+    const label = `${name}, ${this.#peers === 0 ? 'no peers' : `${this.#peers.toLocaleString('en')} peers`}`;
+    const over = new AbortController();
+    const broken = outage(this.#course.etcd, over.signal);
+    await sleep(SETTLE_MS);
+    this.#notes.add(`CPU, ${label}`, '%', who, await cpuIn(agent.pid, WINDOW_MS));
+    over.abort();
+    await broken;
+    const index = this.#next++;
+    const [put] = await this.#course.change(index, 1);
+    const [arrived = Number.NaN] = await clock.arrivals([peerSubnet(index)]);
+    this.#notes.add(`in step after, ${label}`, 'ms', who, arrived - (put?.answeredAt ?? Number.NaN));
+  }
+}
+
+export const outage: Suite = {
+  name: 'outage',
+  title: 'processor time of the agent while etcd is away, and how soon after it a new peer is routed',
+  run: (plan) => {
+    const notes = new Notebook();
+    const work = async (course: Course): Promise<readonly Figure[]> => {
+      const outages = new Outages(course, plan, notes);
+      for (const peers of plan.full ? [0, 10_000] : [0, 1_000]) await outages.at(peers);
+      return notes.figures;
+    };
+    return onCourse(LARGE_NETWORK, work, { etcd: {} });
+  },
+};

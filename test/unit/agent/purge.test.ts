@@ -1,0 +1,40 @@
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { purge } from '../../../agent/purge.ts';
+
+function place(t: ExecutionContext): string {
+  const dir = mkdtempSync(join(tmpdir(), 'tartan-purge-'));
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }));
+  mkdirSync(join(dir, 'made/state'), { recursive: true });
+  const ours = ['state.json', 'state.json.damaged', '.state.json.tartan-new', 'cluster.jsonl', 'lock'];
+  for (const name of ours) writeFileSync(join(dir, 'made/state', name), '');
+  return dir;
+}
+
+test('all that tartan wrote goes, and the directories that it made', async (t) => {
+  const dir = place(t);
+  mkdirSync(join(dir, 'run'));
+  const made = [join(dir, 'made'), join(dir, 'made/state'), join(dir, 'run'), join(dir, 'never')];
+  t.regex(await purge(join(dir, 'made/state'), made), /^removed/);
+  t.deepEqual(readdirSync(dir), []);
+});
+
+test("what is somebody else's stays, with the directories around it", async (t) => {
+  const dir = place(t);
+  writeFileSync(join(dir, 'made/state/notes'), '');
+  mkdirSync(join(dir, 'run'));
+  writeFileSync(join(dir, 'run/theirs'), '');
+  const said = await purge(join(dir, 'made/state'), [join(dir, 'made'), join(dir, 'run')]);
+  t.regex(said, /^left .*notes/);
+  t.deepEqual(readdirSync(join(dir, 'made/state')), ['notes']);
+  t.true(existsSync(join(dir, 'run/theirs')));
+});
+
+test('directories that were there before tartan stay', async (t) => {
+  const dir = place(t);
+  await purge(join(dir, 'made/state'), []);
+  t.deepEqual(readdirSync(dir), ['made']);
+  t.deepEqual(readdirSync(join(dir, 'made')), []);
+});

@@ -1,0 +1,56 @@
+import test from 'ava';
+import { shadowProblem, shadows } from '../../../backends/shadows.ts';
+import type { KernelObject, RouteInfo } from '../../../backends/state.ts';
+import { familyOf } from '../../../config/address.ts';
+import { ip, prefix } from '../../support/addresses.ts';
+
+const policy = { networks: [prefix('10.5.0.0/16'), prefix('fd00:5::/48')], devices: new Set(['flannel.1']) };
+
+function wanted(...destinations: readonly string[]): Map<string, KernelObject> {
+  return new Map(
+    destinations.map((dst) => {
+      const hop = { dev: 'flannel.1', gateway: ip('10.5.2.0'), onlink: true, nexthopId: undefined };
+      return [`route ${dst}`, { kind: 'route', dst: prefix(dst), ...hop }];
+    }),
+  );
+}
+
+function found(dst: string, change: Partial<RouteInfo> = {}): RouteInfo {
+  const family = familyOf(prefix(dst));
+  const plain = { metric: family === 4 ? 0 : 1024, protocol: 3, dev: 'eth0', gateway: undefined, type: 1 };
+  return { family, dst: prefix(dst), onlink: false, nexthopId: undefined, ...plain, ...change };
+}
+
+const desired = wanted('10.5.2.0/24', '10.5.3.0/24', 'fd00:5:0:2::/64');
+
+const CASES: readonly [string, RouteInfo, string | undefined][] = [
+  ['one address of a peer', found('10.5.2.7/32'), '10.5.2.0/24'],
+  ['half of a peer', found('10.5.3.128/25', { type: 6, dev: undefined }), '10.5.3.0/24'],
+  ['an address of an IPv6 peer', found('fd00:5:0:2::7/128'), 'fd00:5:0:2::/64'],
+  ["a peer's own prefix at a lower metric", found('fd00:5:0:2::/64', { metric: 256 }), 'fd00:5:0:2::/64'],
+  ["a peer's own prefix at a higher metric", found('10.5.2.0/24', { metric: 9 }), undefined],
+  ["a peer's own key, which will be replaced", found('10.5.2.0/24'), undefined],
+  ['a shorter prefix', found('10.5.2.0/23'), undefined],
+  ['the whole network', found('10.5.0.0/16'), undefined],
+  ['everything', found('0.0.0.0/0'), undefined],
+  ["nobody's subnet", found('10.5.4.7/32'), undefined],
+  ['our own protocol', found('10.5.2.7/32', { protocol: 84 }), undefined],
+  ["flannel's on our device, which will be swept", found('10.5.2.7/32', { dev: 'flannel.1' }), undefined],
+];
+
+for (const [what, route, peer] of CASES) {
+  test(`whose packets a route of others takes: ${what}`, (t) => {
+    t.deepEqual(shadows([route], desired, policy), peer === undefined ? [] : [{ route, peer: prefix(peer) }]);
+  });
+}
+
+test('they are named with what tells whose they are; of many the first', (t) => {
+  const one = shadows([found('10.5.2.7/32', { gateway: ip('192.0.2.1'), protocol: 186 })], desired, policy);
+  t.regex(
+    shadowProblem(one) ?? '',
+    /: 10\.5\.2\.7\/32 via 192\.0\.2\.1 dev eth0, protocol 186 \(peer 10\.5\.2\.0\/24\);/,
+  );
+  const many = Array.from({ length: 9 }, (_, i) => found(`10.5.2.${i}/32`));
+  t.regex(shadowProblem(shadows(many, desired, policy)) ?? '', /10\.5\.2\.4\/32 .* and 4 more;/);
+  t.is(shadowProblem([]), undefined);
+});
