@@ -181,8 +181,7 @@ export class Cluster {
     listener.onPeers(peers, complete);
     // What was changed since the claim, before anybody listened.
     listener.onConfig(this.config);
-    const own = this.directory.all().find(({ key }) => key === policy.ownKey);
-    listener.onOwnKey(own && { ...own, lease: own.etcdLease });
+    this.#tellOwnKey();
   }
 
   /** Judges everything again: the networks have changed. */
@@ -244,6 +243,12 @@ export class Cluster {
     this.#changed.ring();
   }
 
+  #tellOwnKey(): void {
+    if (this.#ownKey === undefined) return;
+    const own = this.directory.all().find(({ key }) => key === this.#ownKey);
+    this.#listener?.onOwnKey(own && { ...own, lease: own.etcdLease });
+  }
+
   #onConfig(kv: KeyValue | undefined): void {
     this.config = kv;
     this.#listener?.onConfig(kv);
@@ -254,6 +259,8 @@ export class Cluster {
     if (state.connected) {
       log.info('connected to etcd');
       this.#reasons.clear();
+      // Whoever waits to renew our lease must not wait for a change of it.
+      this.#tellOwnKey();
     } else if (!this.#reasons.has(state.reason)) {
       const code = state.error?.code ?? 'ETCD_UNAVAILABLE';
       log.warn('etcd is away: the network stays as it is', { code, reason: state.reason });

@@ -1,7 +1,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { Cluster } from '../../../agent/cluster.ts';
 import { silentLog } from '../../../config/log.ts';
-import type { StoreVersion } from '../../../leases/store.ts';
+import type { KeyValue, StoreVersion } from '../../../leases/store.ts';
 import { VirtualClock } from '../../fakes/clock.ts';
 import { FakeEtcd } from '../../fakes/etcd.ts';
 import { ProcessClock } from '../../fakes/process-clock.ts';
@@ -40,6 +40,22 @@ async function scene(t: ExecutionContext, known?: (now: StoreVersion) => StoreVe
   cluster.sweep(stop.signal).catch(() => undefined);
   return { clock, etcd, process, store: line.server, cluster, dropped, isComplete: () => complete };
 }
+
+test('whoever holds the lease hears of it when etcd is back, also where nothing has changed', async (t) => {
+  const { etcd, store, cluster, clock } = await scene(t);
+  const key = `${PREFIX}/subnets/10.5.7.0-24`;
+  etcd.put(key, '{"PublicIP":"192.0.2.7","PublicIPv6":null}', etcd.grant(3600));
+  await clock.advance(200);
+  const heard: (string | undefined)[] = [];
+  const onOwnKey = (kv: KeyValue | undefined): void => void heard.push(kv?.key);
+  cluster.serve({ ...POLICY, ownKey: key }, { onPeers: () => undefined, onConfig: () => undefined, onOwnKey });
+  store.reachable = false;
+  await clock.advance(60_000);
+  t.deepEqual(heard, [key]);
+  store.reachable = true;
+  await clock.advance(3_000);
+  t.deepEqual(heard, [key, key]);
+});
 
 /** The history is lost: the next list goes on from the one before, with nothing unknown about it. */
 async function listAgain({ etcd, store, clock }: Awaited<ReturnType<typeof scene>>): Promise<void> {
