@@ -91,3 +91,19 @@ test('addresses are told for every device, for one without a name by its index',
   t.deepEqual(events('addresses4')[1], { verb: 'set', address: { dev: 'tk0', ip: '192.0.2.1' } } as never);
   t.like(events('addresses4', new DeviceTable())[1], { address: { dev: '#3' } });
 });
+
+/** RTM_NEWNETCONF: family, then NETCONFA_IFINDEX and NETCONFA_FORWARDING. */
+function netconf(index: number): Message {
+  const body = Buffer.from('0200000008000100000000000800020001000000', 'hex');
+  body.writeInt32LE(index, 8);
+  return { type: 80, flags: 0, seq: 0, body };
+}
+
+test('a switch that was moved is told by its device; one of a device not heard of is nobody we know', (t) => {
+  const told = (index: number): KernelEvent[] => decodeEvents(netconf(index), table());
+  t.deepEqual(told(-1), [{ verb: 'set', sysctlsOf: 'all' }]);
+  t.deepEqual(told(-2), [{ verb: 'set', sysctlsOf: 'default' }]);
+  t.deepEqual(told(4), [{ verb: 'set', sysctlsOf: 'flannel.1' }]);
+  t.deepEqual(told(4711), []);
+  t.deepEqual(decodeEvents({ ...netconf(4), body: Buffer.from([2, 0, 0]) }, table()), []);
+});
