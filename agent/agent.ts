@@ -30,7 +30,7 @@ import { parsePreviousSubnet } from './subnet-env.ts';
 import type { Systemd } from './systemd.ts';
 import { connectSystemd } from './systemd.ts';
 import { Tasks } from './tasks.ts';
-import { clearKernel, leaveToFlanneld, removeFiles } from './withdrawal.ts';
+import { leaveToFlanneld, withdraw } from './withdrawal.ts';
 
 /** Runs until `stop` is aborted (resolves; the network stays as it is) or until it can't go on (rejects). */
 export async function runAgent(context: AgentContext, stop: AbortSignal): Promise<void> {
@@ -114,10 +114,10 @@ class Agent {
     const { log } = this.#context;
     if (!this.#memory || !this.#kernel) return;
     const { current } = this.#memory;
+    // Whatever may stay on the host: no later run may go by a lease that is another's.
+    this.#memory.update({ held: undefined });
     try {
-      const operations = await clearKernel(this.#kernel, current);
-      const files = await removeFiles(current.files);
-      this.#memory.update({ held: undefined });
+      const { operations, files } = await withdraw(this.#kernel, current);
       log.warn('withdrew the network of the lost lease', { kernelObjects: operations.length, files });
     } catch (error) {
       log.error('the network of the lost lease could not be withdrawn; see tartan down', { error });
@@ -134,8 +134,9 @@ class Agent {
     } catch (error) {
       log.error("routes hang on nexthop objects of ours, which a flanneld can't delete: restart it", { error });
     }
-    // Device, routes and files are flanneld's now: a later `tartan down` must not know them.
-    this.#memory.update({ held: undefined, macs: new Map(), networks: [], files: [] });
+    // Device, routes, files and the forwarding between them are flanneld's now: a later `tartan down` must not know them.
+    const journal = { ...this.#memory.current.journal, sysctls: new Map<string, string>() };
+    this.#memory.update({ held: undefined, macs: new Map(), networks: [], files: [], journal });
   }
 
   async close(): Promise<void> {

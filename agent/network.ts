@@ -40,6 +40,8 @@ const LOOK_FOR_LEFTOVERS_MS = 2_000;
 const ANNOUNCE_MS = 60_000;
 /** A pass over the kernel under way is waited for: whoever clears the kernel afterwards must be the last to write. */
 const PASS_WITHIN_MS = 10_000;
+/** And a file that is being written: whoever removes the files afterwards must be the last to touch them. */
+const PUBLISHED_WITHIN_MS = 10_000;
 const LOOK_AT_EXPIRY_MS = 1_000;
 
 export interface NetworkParts {
@@ -93,10 +95,13 @@ export class Network {
     const reconciler = await this.#program(holder);
     await keepForwarding({ ...this.#parts, joined: this.#joined });
     status.watch(() => shadowProblem(reconciler.shadows()));
+    this.#parts.tasks.start((signal) => this.#endPublishing(signal), PUBLISHED_WITHIN_MS);
     // One that is only remembered is published without asking: etcd is away.
-    if (holder.isConfirmed) await holder.sure();
+    await holder.good();
     const joined = this.#joined;
-    await publish(this.#publication(), options, log);
+    const published = publish(this.#publication(), options, log);
+    this.#publishing = published.catch(() => undefined);
+    await published;
     this.#isUp = true;
     // The host may have changed while they were written.
     if (this.#joined !== joined) this.#republish(holder);
@@ -295,9 +300,18 @@ export class Network {
   }
 
   #republish(holder: Holder): void {
-    const rewritten = this.#publishing.then(() => holder.sure()).then(() => this.#rewriteFiles());
+    const rewritten = this.#publishing.then(() => holder.good()).then(() => this.#rewriteFiles());
     // The agent ends before the lease is sure: the files stay.
     this.#publishing = rewritten.catch(() => undefined);
+  }
+
+  /** Once the agent ends, until nothing is being published any more. */
+  async #endPublishing(signal: AbortSignal): Promise<void> {
+    await new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      else signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+    await this.#publishing;
   }
 
   async #rewriteFiles(): Promise<void> {

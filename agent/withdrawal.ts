@@ -27,6 +27,20 @@ export function clearKernel(kernel: Kernel, { macs, networks }: Made): Promise<r
   return clear(kernel, { macs, networks }, () => true);
 }
 
+/**
+ * Takes our objects out of the kernel, then the files away: peers must no longer reach the subnet here, nor Docker use it.
+ * Where the one can't be done, the other is. Rejects once both are over.
+ */
+export async function withdraw(
+  kernel: Kernel,
+  { files, ...made }: Made & Pick<AgentMemory, 'files'>,
+): Promise<{ readonly operations: readonly Operation[]; readonly files: readonly string[] }> {
+  const clearing = clearKernel(kernel, made);
+  await clearing.catch(() => undefined);
+  const removed = await removeFiles(files);
+  return { operations: await clearing, files: removed };
+}
+
 /** As clearKernel, but only these devices and what is on them. */
 export function clearDevices(kernel: Kernel, { macs, networks }: Made): Promise<readonly Operation[]> {
   return clear(kernel, { macs, networks }, (object) => macs.has(object.kind === 'link' ? object.name : object.dev));

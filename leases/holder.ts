@@ -78,6 +78,8 @@ export class Holder {
   #looked: { readonly wall: number; readonly monotonic: number };
   /** Whether the key was read since this process last slept. */
   #isAwake = true;
+  /** How often it slept, whoever looked. */
+  #sleeps = 0;
   /** Monotonic clock, ms: until when the lease lives, even if the wall clock is set meanwhile. */
   #livesUntil: number;
   /** Monotonic clock, ms. */
@@ -144,12 +146,12 @@ export class Holder {
    * lease's name.
    */
   async sure(): Promise<void> {
-    const { clock, signal } = this.#context;
-    for (let isTold = false; !(this.#isConfirmed && this.#isSure()); isTold = true) {
-      if (!isTold) this.#doubt();
-      await clock.sleep(SURE_MS, signal);
-    }
-    signal.throwIfAborted();
+    await this.#until(() => this.#isConfirmed && this.#isSure());
+  }
+
+  /** As `sure`, but one that is only remembered is good until it has run out or etcd says otherwise: for this host's files. */
+  async good(): Promise<void> {
+    await this.#until(() => this.#isSure());
   }
 
   /** Returns never but by rejection: LEASE_LOST, LEASE_TAKEN_OVER, or the signal's reason. */
@@ -160,6 +162,15 @@ export class Holder {
       if (!this.#doubted) await this.#wait(this.#pauseMs());
       await this.#step();
     }
+  }
+
+  async #until(is: () => boolean): Promise<void> {
+    const { clock, signal } = this.#context;
+    for (let isTold = false; !is(); isTold = true) {
+      if (!isTold) this.#doubt();
+      await clock.sleep(SURE_MS, signal);
+    }
+    signal.throwIfAborted();
   }
 
   #doubt(): void {
@@ -183,15 +194,15 @@ export class Holder {
     return now.monotonic + wall - now.wall;
   }
 
-  /** @returns whether this process or its host was stopped since the last look, or set another time. */
-  #look(): boolean {
+  /** Notes whether this process or its host was stopped since the last look, or set another time. */
+  #look(): void {
     const before = this.#looked;
     this.#looked = this.#clocks();
     const passed = this.#looked.monotonic - before.monotonic;
     const apart = Math.abs(this.#looked.wall - before.wall - passed);
-    const slept = passed > LOOK_MS + JUMP_MS || apart > JUMP_MS;
-    if (slept) this.#isAwake = false;
-    return slept;
+    if (passed <= LOOK_MS + JUMP_MS && apart <= JUMP_MS) return;
+    this.#isAwake = false;
+    this.#sleeps += 1;
   }
 
   #inADay(): number {
@@ -213,9 +224,10 @@ export class Holder {
     const { clock, signal } = this.#context;
     const dueAt = clock.monotonic() + ms;
     this.#look();
-    while (!this.#doubted && clock.monotonic() < dueAt) {
+    const sleeps = this.#sleeps;
+    while (!this.#doubted && clock.monotonic() < dueAt && this.#sleeps === sleeps) {
       await this.#doorbell.wait(Math.min(dueAt - clock.monotonic(), LOOK_MS), clock, signal);
-      if (this.#look()) return;
+      this.#look();
     }
   }
 
@@ -246,9 +258,11 @@ export class Holder {
     const { store, prefix, clock, log, signal } = this.#context;
     for (;;) {
       this.#look();
+      const sleeps = this.#sleeps;
       const { kv, ...version } = await store.get(this.#held.key);
-      // What was read before a sleep says nothing about now.
-      if (this.#look()) continue;
+      this.#look();
+      // What was read before a sleep says nothing about now, even if somebody else noticed it first.
+      if (this.#sleeps !== sleeps) continue;
       const isOtherStore = !follows(version, this.#version);
       this.#version = version;
       this.#recognise(kv);

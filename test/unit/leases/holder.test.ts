@@ -309,6 +309,67 @@ test('what was read before a sleep is not believed after it', async (t) => {
   t.is(holding.ended(), 'LEASE_LOST');
 });
 
+test('nor where somebody who asks meanwhile notices the sleep first', async (t) => {
+  const { world, host, held, holding } = await scene(t);
+  const { get } = host.store;
+  let answer = (): void => undefined;
+  let reads = 0;
+  host.store.get = async (key) => {
+    reads += 1;
+    const read = await get.call(host.store, key);
+    if (reads === 1) await new Promise<void>((resolve) => (answer = resolve));
+    return read;
+  };
+  holding.holder.observe(undefined);
+  await world.clock.advance(1);
+  host.clock.stop();
+  await world.clock.advance(60_000);
+  world.etcd.revoke(held.etcdLease);
+  await world.host().mustAcquire({ previous: held });
+  host.clock.go();
+  let isSure = false;
+  const speaking = holding.holder.sure().then(() => (isSure = true));
+  speaking.catch(() => undefined);
+  answer();
+  await world.clock.advance(1_000);
+  t.is(reads, 2);
+  t.false(isSure);
+  t.is(holding.ended(), 'LEASE_LOST');
+});
+
+test('a second sleep while somebody waits to be sure is noticed as well', async (t) => {
+  const { world, host, holding } = await scene(t);
+  host.store.reachable = false;
+  for (let i = 0; i < 2; i++) {
+    host.clock.stop();
+    await world.clock.advance(20_000);
+    host.clock.go();
+    const speaking = holding.holder.sure();
+    host.store.reachable = true;
+    await world.done(speaking);
+  }
+  t.is(holding.ended(), undefined);
+});
+
+test('one that is only remembered is good for the host itself until it has run out, and sure once it was read', async (t) => {
+  const world = new World(t, CONFIG);
+  const host = world.host({ ttlSeconds: 30 });
+  const held = await host.mustAcquire();
+  host.store.reachable = false;
+  const { holder } = host.hold(t, held, { unconfirmed: 'etcd is away' });
+  const told: string[] = [];
+  void holder.sure().then(() => told.push('sure'));
+  await world.done(holder.good());
+  t.deepEqual(told, []);
+  await world.clock.advance(40_000);
+  void holder.good().then(() => told.push('good'));
+  await world.clock.advance(1_000);
+  t.deepEqual(told, []);
+  host.store.reachable = true;
+  await world.clock.advance(60_000);
+  t.deepEqual(told.sort(), ['good', 'sure']);
+});
+
 test('a lease that ran out while etcd was away is not spoken for until it is there again', async (t) => {
   const { world, host, held, holding } = await scene(t, { host: { ttlSeconds: 30 } });
   host.store.reachable = false;
