@@ -1,7 +1,8 @@
 import test from 'ava';
-import { difference } from '../../faults/picture.ts';
+import { difference } from '../../support/kernel-comparison.ts';
 
-test('what was and what is, line by line', (t) => {
+test('what lacks and what is too much, line by line', (t) => {
   t.deepEqual(difference(['a', 'b'], ['a', 'b']), []);
   t.deepEqual(difference(['a', 'b'], ['b', 'c']), ['- a', '+ c']);
+  t.deepEqual(difference(['a'], ['a', 'a']), ['+ a']);
 });
