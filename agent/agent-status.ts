@@ -6,11 +6,12 @@ import type { NetworkConfig } from '../config/network-config.ts';
 import type { Options } from '../config/options.ts';
 import { coverage } from '../leases/coverage.ts';
 import type { Holder } from '../leases/holder.ts';
-import type { LeaseOwner, StoredLease } from '../leases/lease.ts';
+import type { LeaseOwner } from '../leases/lease.ts';
 import type { Cluster } from './cluster.ts';
 import type { Joined } from './joining.ts';
 import type { Counters } from './metrics.ts';
-import type { Status, StatusLease, StatusPeer } from './status.ts';
+import type { Status } from './status.ts';
+import { iso, leaseOf, peerOf, rangesOf, underlayOf } from './status-values.ts';
 import type { Systemd } from './systemd.ts';
 
 /** Refused leases and missing objects that one status lists at most; the counts are whole. */
@@ -27,17 +28,6 @@ interface StatusSources {
 }
 
 const EXPIRED = 'the lease has run out and could not be renewed';
-
-const iso = (ms: number): string => new Date(ms).toISOString();
-
-function peerOf({ subnet, subnet6, publicIp, publicIp6, owner }: StoredLease): StatusPeer {
-  return {
-    ...{ subnet, publicIp },
-    ...(subnet6 && { subnet6 }),
-    ...(publicIp6 && { publicIp6 }),
-    ...(owner && { name: owner.name, node: owner.node }),
-  };
-}
 
 function withCode(text: string, code: ErrorCode | undefined): string {
   return code === undefined ? text : `${text} [${code}]`;
@@ -138,9 +128,9 @@ export class AgentStatus {
         since: iso(state.since),
         ...(state.connected || !state.reason ? {} : { reason: state.reason }),
       },
-      ...(this.#config && { network: { ranges: this.#ranges(this.#config), backend: this.#config.backendType } }),
-      ...(this.#holder && { lease: this.#lease(this.#holder) }),
-      ...(joined && { underlay: this.#underlay(joined), mtu: joined.backend.mtuBytes }),
+      ...(this.#config && { network: { ranges: rangesOf(this.#config), backend: this.#config.backendType } }),
+      ...(this.#holder && { lease: leaseOf(this.#holder, this.#sources.clock.now()) }),
+      ...(joined && { underlay: underlayOf(joined.underlay), mtu: joined.backend.mtuBytes }),
       devices: (this.#reconciler?.devices() ?? []).map(({ name, found }) => ({
         name,
         ...(found && { mac: found.mac, mtu: found.mtuBytes }),
@@ -220,30 +210,5 @@ export class AgentStatus {
     if (!this.#joined) return [];
     const listed = [...this.#sources.cluster.directory.refused].slice(0, LISTED);
     return listed.map(([key, { reason }]) => ({ key, reason }));
-  }
-
-  #ranges({ ranges }: NetworkConfig): string[] {
-    return [ranges[4], ranges[6]].flatMap((range) => (range ? [`${range.network} in /${range.length}s`] : []));
-  }
-
-  #underlay({ underlay: { dev, ip, ip6 } }: Joined): {
-    readonly dev: string;
-    readonly ip?: string;
-    readonly ip6?: string;
-  } {
-    return { dev, ...(ip && { ip }), ...(ip6 && { ip6 }) };
-  }
-
-  #lease({ held, failing }: Holder): StatusLease {
-    const { key, subnet, subnet6, expiresAt, attributes } = held;
-    const forever = expiresAt === Number.POSITIVE_INFINITY;
-    const left = Math.floor((expiresAt - this.#sources.clock.now()) / 1000);
-    return {
-      ...{ key, subnet, publicIp: attributes.publicIp },
-      ...(subnet6 && { subnet6 }),
-      ...(attributes.publicIp6 && { publicIp6: attributes.publicIp6 }),
-      ...{ secondsLeft: forever ? null : left, expiresAt: forever ? null : iso(expiresAt) },
-      ...(failing && { renewalFailing: { ...failing, since: iso(failing.since) } }),
-    };
   }
 }

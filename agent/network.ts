@@ -10,7 +10,6 @@ import type { Kernel } from '../backends/kernel/kernel.ts';
 import { Reconciler } from '../backends/reconciler.ts';
 import { shadowProblem } from '../backends/shadows.ts';
 import type { Prefix } from '../config/address.ts';
-import { toError } from '../config/errors.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
 import { answerChallenges } from '../leases/challenge.ts';
 import type { DirectoryPolicy } from '../leases/directory-entry.ts';
@@ -25,15 +24,17 @@ import { familiesOf, networksOf } from './config-families.ts';
 import type { EtcdAddresses } from './etcd-addresses.ts';
 import { keepForwarding } from './forwarding.ts';
 import type { Joined } from './joining.ts';
+import { watchExpiry } from './lease-expiry.ts';
+import { Leftovers } from './leftovers.ts';
 import type { Memory } from './memory.ts';
 import { logPeers } from './peer-log.ts';
 import { peerPolicy } from './peer-policy.ts';
-import { type Publication, publish, publishedFiles } from './publisher.ts';
+import { type Publication, publishedFiles } from './publisher.ts';
+import { Publishing } from './publishing.ts';
 import { keepRemembering } from './remembering.ts';
 import type { Tasks } from './tasks.ts';
 import { type SurveyChange, surveyAgain, type UnderlaySurvey } from './underlay-survey.ts';
 import { UnderlayWatch } from './underlay-watch.ts';
-import { clearDevices, type Made } from './withdrawal.ts';
 
 const LOOK_AT_DEVICE_MS = 500;
 const LOOK_FOR_LEFTOVERS_MS = 2_000;
@@ -42,7 +43,6 @@ const ANNOUNCE_MS = 60_000;
 const PASS_WITHIN_MS = 10_000;
 /** And a file that is being written: whoever removes the files afterwards must be the last to touch them. */
 const PUBLISHED_WITHIN_MS = 10_000;
-const LOOK_AT_EXPIRY_MS = 1_000;
 
 export interface NetworkParts {
   readonly context: AgentContext;
@@ -64,14 +64,14 @@ export class Network {
   /** The config that this run works by: what needs a restart is not taken over. */
   #running: NetworkConfig;
   /** What earlier runs made for another config: theirs until it is swept. */
-  #leftovers: Made;
+  readonly #leftovers: Leftovers;
   /** Whether all peers are known, so that the kernel holds nothing that may still be somebody's. */
   #complete = false;
   /** What was last said of the config. */
   #configProblem: string | undefined;
   /** Whether the files are there: before, nobody has been told of this network. */
   #isUp = false;
-  #publishing: Promise<void> = Promise.resolve();
+  readonly #publishing: Publishing;
 
   constructor(parts: NetworkParts) {
     const { joined, memory } = parts;
@@ -79,32 +79,32 @@ export class Network {
     this.#joined = joined;
     this.#running = joined.config;
     const { macs, networks } = memory.current;
-    this.#leftovers = { macs: new Map([...macs].filter(([name]) => !joined.macs.has(name))), networks };
+    this.#leftovers = new Leftovers({ macs: new Map([...macs].filter(([name]) => !joined.macs.has(name))), networks });
+    const { options, log } = parts.context;
+    this.#publishing = new Publishing({ options, log, status: parts.status }, () => this.#publication());
   }
 
   /** Resolves when this host is ready; its tasks go on. */
   async bringUp(): Promise<void> {
     const { context, cluster, status, memory } = this.#parts;
-    const { options, log } = context;
+    const { options, clock, log } = context;
     const { held, macs } = this.#joined;
     status.join(this.#joined);
-    const made = { macs: new Map([...this.#leftovers.macs, ...macs]), networks: this.#networks() };
+    const made = { macs: new Map([...this.#leftovers.made.macs, ...macs]), networks: this.#networks() };
     memory.update({ ...made, files: [...new Set([...memory.current.files, ...publishedFiles(options)])] });
     const holder = this.#hold();
     await memory.settled();
     const reconciler = await this.#program(holder);
     await keepForwarding({ ...this.#parts, joined: this.#joined });
     status.watch(() => shadowProblem(reconciler.shadows()));
-    this.#parts.tasks.start((signal) => this.#endPublishing(signal), PUBLISHED_WITHIN_MS);
+    this.#parts.tasks.start((signal) => this.#publishing.ended(signal), PUBLISHED_WITHIN_MS);
     // One that is only remembered is published without asking: etcd is away.
     await holder.good();
     const joined = this.#joined;
-    const published = publish(this.#publication(), options, log);
-    this.#publishing = published.catch(() => undefined);
-    await published;
+    await this.#publishing.first();
     this.#isUp = true;
     // The host may have changed while they were written.
-    if (this.#joined !== joined) this.#republish(holder);
+    if (this.#joined !== joined) this.#publishing.again(holder);
     status.setReady();
     const { backend, underlay } = joined;
     log.info('ready', { subnet: held.subnet, backend: backend.type, dev: underlay.dev, mtu: backend.mtuBytes });
@@ -121,27 +121,9 @@ export class Network {
     this.#parts.tasks.start((signal) => cluster.sweep(signal));
     this.#parts.tasks.start((signal) => this.#sweepLeftovers(reconciler, signal));
     this.#parts.tasks.start((signal) => this.#announce(signal));
-    const remembering = { cluster, memory, clock: context.clock };
+    const remembering = { cluster, memory, clock };
     this.#parts.tasks.start((signal) => keepRemembering(remembering, () => this.#running.text, signal));
-    this.#parts.tasks.start((signal) => this.#watchExpiry(holder, signal));
-  }
-
-  /** An agent whose lease has run out goes on; that this is no longer safe must not be overlooked. */
-  async #watchExpiry(holder: Holder, signal: AbortSignal): Promise<never> {
-    const { context, status } = this.#parts;
-    const { clock, log } = context;
-    for (let wasTold = false; ; ) {
-      const left = holder.held.expiresAt - clock.now();
-      if (left <= 0 && !wasTold) {
-        const { subnet, expiresAt } = holder.held;
-        log.error('the lease has run out unrenewed: another host may take the subnet', {
-          ...{ subnet, expiredAt: new Date(expiresAt).toISOString(), why: holder.failing?.error },
-        });
-        status.announce();
-      }
-      wasTold = left <= 0;
-      await clock.sleep(Math.min(Math.max(left, LOOK_AT_EXPIRY_MS), ANNOUNCE_MS), signal);
-    }
+    this.#parts.tasks.start((signal) => watchExpiry({ status, clock, log }, holder, signal));
   }
 
   /** The connection to etcd comes and goes, and with it what systemd shows. */
@@ -154,7 +136,7 @@ export class Network {
 
   /** Networks whose routes are ours. */
   #networks(): readonly Prefix[] {
-    return [...new Set([...networksOf(this.#joined.config, this.#running), ...this.#leftovers.networks])];
+    return [...new Set([...networksOf(this.#joined.config, this.#running), ...this.#leftovers.made.networks])];
   }
 
   #policy(): DirectoryPolicy {
@@ -244,7 +226,7 @@ export class Network {
     holder.advertise({ ...backend.advertise(macs), owner });
     if (!this.#isUp) return;
     cluster.judge(this.#policy());
-    this.#republish(holder);
+    this.#publishing.again(holder);
   }
 
   /** @returns why the network can't be as configured on such a host, where it can't. */
@@ -272,58 +254,18 @@ export class Network {
     memory.update({ networks: this.#networks() });
     reconciler.setNetworks(this.#networks());
     cluster.judge(this.#policy());
-    this.#republish(holder);
+    this.#publishing.again(holder);
   }
 
-  /**
-   * Devices and networks of an earlier config. Only when the kernel is in step with this one: until then the old routes
-   * carry what the new ones do not yet.
-   */
+  /** Only when the kernel is in step: until then the old routes carry what the new ones do not yet. */
   async #sweepLeftovers(reconciler: Reconciler, signal: AbortSignal): Promise<void> {
     const { context, kernel, memory } = this.#parts;
     const { clock, log } = context;
     do await clock.sleep(LOOK_FOR_LEFTOVERS_MS, signal);
     while (!this.#complete || !reconciler.step().inStep);
-    const devices = [...this.#leftovers.macs.keys()];
-    try {
-      if (devices.length > 0) {
-        const done = await clearDevices(kernel, { macs: this.#leftovers.macs, networks: this.#networks() });
-        log.info('removed the devices of an earlier network config', { devices, kernelObjects: done.length });
-      }
-    } catch (error) {
-      log.warn('the devices of an earlier network config could not be removed; see tartan down', { devices, error });
-      return;
-    }
-    this.#leftovers = { macs: new Map(), networks: [] };
+    if (!(await this.#leftovers.sweep(kernel, this.#networks(), log))) return;
     reconciler.setNetworks(this.#networks());
     memory.update({ macs: this.#joined.macs, networks: this.#networks() });
-  }
-
-  #republish(holder: Holder): void {
-    const rewritten = this.#publishing.then(() => holder.good()).then(() => this.#rewriteFiles());
-    // The agent ends before the lease is sure: the files stay.
-    this.#publishing = rewritten.catch(() => undefined);
-  }
-
-  /** Once the agent ends, until nothing is being published any more. */
-  async #endPublishing(signal: AbortSignal): Promise<void> {
-    await new Promise<void>((resolve) => {
-      if (signal.aborted) resolve();
-      else signal.addEventListener('abort', () => resolve(), { once: true });
-    });
-    await this.#publishing;
-  }
-
-  async #rewriteFiles(): Promise<void> {
-    const { context, status } = this.#parts;
-    const { options, log } = context;
-    try {
-      await publish(this.#publication(), options, log);
-      status.setProblem('files', undefined);
-    } catch (error) {
-      log.error('the files could not be rewritten', { error });
-      status.setProblem('files', `${toError(error).message}; mend it and restart the agent`);
-    }
   }
 }
 

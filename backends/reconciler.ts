@@ -17,20 +17,18 @@ import { Wakeup } from '../config/wakeup.ts';
 import type { PeerChange } from '../leases/directory.ts';
 import type { Backend } from './backend.ts';
 import { DesiredState, publicIpsOf } from './desired-state.ts';
-import { Doubts, type InDoubt } from './doubts.ts';
+import { Doubts } from './doubts.ts';
 import type { Kernel } from './kernel/kernel.ts';
 import { KernelView, KINDS } from './kernel-view.ts';
 import { NexthopIds } from './nexthop-ids.ts';
 import { OnLink } from './on-link.ts';
 import { isOurs, type Ownership } from './ownership.ts';
 import { Programming, type ReconcilerCounters } from './programming.ts';
+import { Reading } from './reading.ts';
 import { type Shadow, shadowProblem, shadows } from './shadows.ts';
 import type { Address, Link, ObjectKind } from './state.ts';
-import { takenIds } from './taken-ids.ts';
 import type { Trouble } from './trouble.ts';
 
-/** Reading leaves the process most of its time: a storm of events costs few reads, not hundreds. */
-const READ_SPACING = { leastMs: 50, timesDuration: 4 } as const;
 const FAILURE_MS = { first: 1_000, most: 30_000 } as const;
 
 export interface ReconcilerOptions {
@@ -62,35 +60,25 @@ export interface Move {
   readonly device: readonly (Link | Address)[];
 }
 
-/** What came of looking again: the tables that were read; where reading failed, none. */
-interface Look {
-  readonly read: ReadonlySet<ObjectKind>;
-  readonly failure?: Error;
-}
-
 export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #view: KernelView;
-  readonly #ids: NexthopIds | undefined;
   readonly #onLink: OnLink;
   readonly #desired: DesiredState;
   readonly #doubts: Doubts;
   readonly #programming: Programming;
+  readonly #reading: Reading;
   readonly #doorbell = new Wakeup();
   #changes: PeerChange[] = [];
   #backend: Backend;
   #move: Move | undefined;
   #peersKnown = false;
   #lastPass: Promise<void> = Promise.resolve();
-  /** Monotonic clock, ms. */
-  #nextReadAt = Number.NEGATIVE_INFINITY;
   #inStepSince: number | undefined;
   /** Whether an event has put in doubt what is not looked at yet. */
   #isSuspicious = false;
   #shadowsTold: ReadonlySet<string> = new Set();
   #failure: Trouble | undefined;
-  /** Why the last reading that failed did. */
-  #unread: Error | undefined;
   /** Of `run`: no pass goes on once it is aborted. */
   #signal: AbortSignal | undefined;
 
@@ -99,7 +87,6 @@ export class Reconciler {
     this.#options = options;
     this.#backend = backend;
     this.#view = view;
-    this.#ids = ids;
     this.#onLink = new OnLink(kernel, underlay);
     this.#desired = new DesiredState(backend, ids, this.#onLink.has, (id) => this.#isForeign(id));
     const onDoubt = (): void => {
@@ -109,7 +96,9 @@ export class Reconciler {
     const desired = this.#desired;
     const { directRouting } = backend;
     this.#doubts = new Doubts({ view, desired, directRouting, onDoubt }, policy, underlay);
-    this.#programming = new Programming({ kernel, view, desired, ids, clock, log, doubts: this.#doubts }, policy);
+    const parts = { kernel, view, desired, ids, clock, log, doubts: this.#doubts };
+    this.#programming = new Programming(parts, policy);
+    this.#reading = new Reading({ ...parts, directRouting, onLink: this.#onLink, programming: this.#programming });
   }
 
   /** Opens the monitor and reads everything once. Rejects with TartanError KERNEL where that fails. */
@@ -161,7 +150,7 @@ export class Reconciler {
     this.#view.networks = networks;
     // Of what lies in a new network, no event was of interest until now, and no route was kept.
     this.#doubts.addAll();
-    this.#nextReadAt = this.#options.clock.monotonic();
+    this.#reading.hurry();
   }
 
   /** `complete`: with these changes all peers are known, so that what is nobody's may be removed. */
@@ -226,7 +215,7 @@ export class Reconciler {
   /** Until there is something to do. */
   async #rest(resyncAt: number, signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
-    const at = Math.min(resyncAt, this.#doubts.exist ? this.#nextReadAt : resyncAt) - clock.monotonic();
+    const at = Math.min(resyncAt, this.#doubts.exist ? this.#reading.nextAt : resyncAt) - clock.monotonic();
     await this.#doorbell.wait(Math.max(0, Math.min(this.#programming.troubles.nextMs(), at)), clock, signal);
   }
 
@@ -238,8 +227,8 @@ export class Reconciler {
     this.#failure = { since: this.#failure?.since ?? clock.now(), attempts, error: error.message };
     log.error('the kernel could not be read or changed: trying again', { error, attempts });
     const wait = jittered(clock, Math.min(FAILURE_MS.first * 2 ** (attempts - 1), FAILURE_MS.most));
-    if (error === this.#unread) {
-      this.#nextReadAt = clock.monotonic() + wait;
+    if (error === this.#reading.failure) {
+      this.#reading.putOff(wait);
       return;
     }
     await clock.sleep(wait, signal);
@@ -260,7 +249,7 @@ export class Reconciler {
       await this.#takeMove();
       await this.#takeChanges();
       this.#signal?.throwIfAborted();
-      const { read, failure } = await this.#lookAgain();
+      const { read, failure } = await this.#reading.lookAgain();
       this.#signal?.throwIfAborted();
       await this.#programAll(read);
       if (failure) throw failure;
@@ -318,7 +307,7 @@ export class Reconciler {
     this.#programming.footingMoved();
     // Of what is on that interface, no event was of interest until now.
     this.#doubts.addAll();
-    this.#nextReadAt = this.#options.clock.monotonic();
+    this.#reading.hurry();
   }
 
   /** Folds the peers' changes in, once it is known which of them are neighbours on the underlay. */
@@ -331,56 +320,11 @@ export class Reconciler {
     if (changes.length > 0) this.#inStepSince = undefined;
     this.#desired.update(changes);
     // What is replaced has to be named; that is rare enough not to wait.
-    if (this.#doubts.meetStrangers() && !this.#programming.isBlind) this.#nextReadAt = this.#options.clock.monotonic();
-  }
-
-  /** Reads what is in doubt, unless it is too early; peers' changes wait neither for that nor where it fails. */
-  async #lookAgain(): Promise<Look> {
-    const { clock } = this.#options;
-    if (!this.#doubts.exist || clock.monotonic() < this.#nextReadAt) return { read: new Set() };
-    const taken = this.#doubts.take();
-    const startedAt = clock.monotonic();
-    try {
-      await this.#read(taken);
-    } catch (error) {
-      this.#programming.isBlind = true;
-      this.#doubts.giveBack(taken);
-      this.#unread = toError(error);
-      return { read: new Set(), failure: this.#unread };
-    }
-    this.#programming.isBlind = false;
-    const { leastMs, timesDuration } = READ_SPACING;
-    const pause = Math.max(leastMs, timesDuration * (clock.monotonic() - startedAt));
-    this.#nextReadAt = clock.monotonic() + pause;
-    return { read: taken.kinds };
-  }
-
-  async #read({ kinds, onLink, footing }: InDoubt): Promise<void> {
-    await this.#view.read(kinds);
-    if (footing) this.#programming.footingMoved();
-    if (onLink && this.#backend.directRouting) await this.#followNeighbours();
-    if (kinds.has('nexthop')) await this.#giveWay();
-  }
-
-  async #followNeighbours(): Promise<void> {
-    const moved = await this.#onLink.lookUpAll(this.#desired.publicIps());
-    if (moved.size > 0) this.#desired.recompute((lease) => publicIpsOf(lease).some((ip) => moved.has(ip)));
+    if (this.#doubts.meetStrangers() && !this.#programming.isBlind) this.#reading.hurry();
   }
 
   #isForeign(id: number): boolean {
     const found = this.#view.objects.get(`nexthop ${id}`);
     return found !== undefined && !isOurs(found, this.#programming.policy);
-  }
-
-  /** Where somebody else uses a nexthop id of ours, the peer concerned gets another one. */
-  async #giveWay(): Promise<void> {
-    const { kernel, log } = this.#options;
-    const ids = this.#ids;
-    if (!ids) return;
-    const taken = await takenIds(kernel, this.#desired.objects, this.#view.objects, this.#programming.policy);
-    if (taken.size === 0) return;
-    log.warn('somebody else uses nexthop ids of ours: taking others', { ids: [...taken] });
-    for (const id of taken) ids.avoid(id);
-    this.#desired.recompute((_, objects) => objects.some((one) => one.kind === 'nexthop' && taken.has(one.id)));
   }
 }

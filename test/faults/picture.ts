@@ -80,10 +80,3 @@ export async function pictureOf(host: Place): Promise<Picture> {
   ];
   return [...new Set(lines)].sort();
 }
-
-/** `- what was` and `+ what is`; none: they are equal. */
-export function difference(before: Picture, now: Picture): readonly string[] {
-  const gone = before.filter((line) => !now.includes(line)).map((line) => `- ${line}`);
-  const come = now.filter((line) => !before.includes(line)).map((line) => `+ ${line}`);
-  return [...gone, ...come];
-}

@@ -11,11 +11,12 @@ import { PREFIX } from '../support/agent.ts';
 import { eventually, type Patience } from '../support/eventually.ts';
 import type { Host } from '../support/host.ts';
 import { createLab, type Lab } from '../support/hosts.ts';
+import { difference } from '../support/kernel-comparison.ts';
 import type { LabEtcd } from '../support/lab-etcd.ts';
 import { Member } from '../support/member.ts';
 import type { StoreSize } from './fault.ts';
 import { type PaperPeer, paperPeer } from './paper-peer.ts';
-import { difference, type Picture, pictureOf } from './picture.ts';
+import { type Picture, pictureOf } from './picture.ts';
 import type { Subject } from './subject.ts';
 
 export const CONFIG_KEY = `${PREFIX}/config`;

@@ -34,7 +34,7 @@ export interface PingOptions {
 }
 
 /** @returns ok where every packet was answered; ms of the fastest */
-export async function ping(from: Place, to: string, options: PingOptions = {}): Promise<Ping> {
+async function ping(from: Place, to: string, options: PingOptions = {}): Promise<Ping> {
   const count = options.count ?? 1;
   const headerBytes = to.includes(':') ? 48 : 28;
   const size = options.packetBytes === undefined ? [] : ['-M', 'do', '-s', String(options.packetBytes - headerBytes)];

@@ -44,7 +44,7 @@ export interface ClusterFlags {
   readonly extra: readonly string[];
 }
 
-export function schemeOf({ tls }: ClusterFlags): string {
+function schemeOf({ tls }: ClusterFlags): string {
   return tls ? 'https' : 'http';
 }
 

@@ -62,7 +62,7 @@ function overlap(one: string, other: string): boolean {
 }
 
 /** What two leases that exist at one time must not share; undefined where they share nothing. */
-export function clash(one: Lease, other: Lease): string | undefined {
+function clash(one: Lease, other: Lease): string | undefined {
   if (overlap(one.subnet, other.subnet)) return `${one.subnet} and ${other.subnet} overlap`;
   if (one.publicIp === other.publicIp) return `${one.subnet} and ${other.subnet} both are ${one.publicIp}'s`;
   if (one.node === other.node) return `${one.subnet} and ${other.subnet} both are node ${one.node}'s`;

@@ -32,7 +32,7 @@ async function reasonOf(work: Promise<unknown>): Promise<unknown> {
 }
 
 /** A watch whose reports are kept, and can be waited for. */
-export class Recorder {
+class Recorder {
   readonly events: StoreEvent[] = [];
   readonly revisions: number[] = [];
   created: StoreVersion | undefined;

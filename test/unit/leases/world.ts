@@ -24,7 +24,7 @@ export const KEYS = keysUnder(PREFIX);
 export const CONFIG = '{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan"}}';
 export const DUAL =
   '{"Network":"10.5.0.0/16","EnableIPv6":true,"IPv6Network":"fd00:5::/48","Backend":{"Type":"vxlan"}}';
-export const DAY_SECONDS = 86_400;
+const DAY_SECONDS = 86_400;
 
 export interface HostOptions {
   readonly publicIp?: string;

@@ -24,7 +24,7 @@ import type { Truth } from './truth.ts';
 const GRACE_MS = 60_000;
 const REMEMBER_MS = 60_000;
 /** A host that had no trouble for so long has every peer that stands for so long. */
-export const IN_STEP_MS = 5_000;
+const IN_STEP_MS = 5_000;
 const NETWORKS = [net('10.5.0.0/16'), net('fd00:5::/32')];
 
 export interface Identity {
