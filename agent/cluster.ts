@@ -10,13 +10,15 @@ import { addressIdentities } from '../leases/network-checks.ts';
 import type { ClusterView, Keys } from '../leases/registry.ts';
 import { keysUnder, viewOf } from '../leases/registry.ts';
 import type { KeyValue, Store, StoreEvent, StoreVersion } from '../leases/store.ts';
-import { type StoreTrust, trustAfter } from '../leases/store-trust.ts';
+import { follows, type StoreTrust, trustAfter } from '../leases/store-trust.ts';
 import type { FollowState, RangeSnapshot } from '../leases/watch.ts';
 import { followRange } from '../leases/watch.ts';
 import type { RememberedCluster } from './cluster-file.ts';
 
 /** How long leftovers in the kernel are kept where the store is not the one that made them. */
 const UNKNOWN_STORE_GRACE_MS = 60_000;
+
+const SWEEP_MS = 1_000;
 
 /** Before it is known which lease is ours and which network counts, nothing is refused and nothing is programmed. */
 const NO_POLICY: DirectoryPolicy = { ownKey: undefined, refuse: () => undefined, identities: addressIdentities };
@@ -61,6 +63,8 @@ export class Cluster {
   #fresh: ClusterView | undefined;
   /** Monotonic clock, ms: from when on absence is believed. */
   #completeAt = Number.POSITIVE_INFINITY;
+  /** Whether the first list was of the store that was known. */
+  #isContinuous = false;
 
   constructor(options: ClusterOptions) {
     this.#options = options;
@@ -81,17 +85,35 @@ export class Cluster {
     });
   }
 
-  /** Sweeps what was waited for: leases that a restored store lost, and leftovers in the kernel of a store unknown. */
+  /**
+   * Sweeps what was waited for: leases that a restored store lost, and leftovers in the kernel of a store unknown. Only
+   * what is absent still: who slept through the grace, or lost its watch in it, has yet to hear who claimed again.
+   */
   async sweep(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
     for (;;) {
-      await clock.sleep(1_000, signal);
+      await clock.sleep(SWEEP_MS, signal);
+      if (this.#nextSweepAt() > clock.monotonic() || !(await this.#hasSeenAll())) continue;
       const now = clock.monotonic();
-      if ((this.directory.nextSweepAt() ?? Number.POSITIVE_INFINITY) <= now) this.#tell(this.directory.sweep(now));
-      if (this.#completeAt === Number.POSITIVE_INFINITY || clock.monotonic() < this.#completeAt) continue;
+      this.#tell(this.directory.sweep(now));
+      if (now < this.#completeAt) continue;
       this.#completeAt = Number.POSITIVE_INFINITY;
       this.#listener?.onPeers([], true);
     }
+  }
+
+  #nextSweepAt(): number {
+    return Math.min(this.directory.nextSweepAt() ?? Number.POSITIVE_INFINITY, this.#completeAt);
+  }
+
+  /** Whether every lease that stands in the store was told here. */
+  async #hasSeenAll(): Promise<boolean> {
+    const before = this.version;
+    const listing = await this.#options.store.list(this.#keys.subnets, { keysOnly: true }).catch(() => undefined);
+    const { version } = this;
+    if (!listing || !before || !version || !follows(listing, before) || version.clusterId !== before.clusterId)
+      return false;
+    return listing.kvs.every(({ modRevision }) => modRevision <= version.revision);
   }
 
   /** Resolves at the next change of anything here, or after `ms`. */
@@ -112,7 +134,7 @@ export class Cluster {
     const now = this.#options.clock.monotonic();
     const isTrusted = this.trust !== undefined && now >= this.trust.settledAt;
     const isSwept = this.directory.nextSweepAt() === undefined;
-    const isWaiting = this.#completeAt !== Number.POSITIVE_INFINITY && now < this.#completeAt;
+    const isWaiting = this.#completeAt !== Number.POSITIVE_INFINITY && (this.#listener || now < this.#completeAt);
     const settled = isTrusted && isSwept && (!isWaiting || this.#options.known === undefined);
     return settled ? this.version : undefined;
   }
@@ -154,7 +176,9 @@ export class Cluster {
     this.#listener = listener;
     const peers = [...this.directory.peers].map(([key, after]) => ({ key, before: undefined, after }));
     this.#logRefused({ peers: [], refused });
-    listener.onPeers(peers, this.#isComplete());
+    const complete = this.#isContinuous;
+    if (complete) this.#completeAt = Number.POSITIVE_INFINITY;
+    listener.onPeers(peers, complete);
     // What was changed since the claim, before anybody listened.
     listener.onConfig(this.config);
     const own = this.directory.all().find(({ key }) => key === policy.ownKey);
@@ -165,10 +189,6 @@ export class Cluster {
   judge(policy: DirectoryPolicy): void {
     this.#ownKey = policy.ownKey;
     this.#tell(this.directory.setPolicy(policy));
-  }
-
-  #isComplete(): boolean {
-    return this.#options.clock.monotonic() >= this.#completeAt;
   }
 
   #onSnapshot(snapshot: RangeSnapshot): void {
@@ -187,6 +207,7 @@ export class Cluster {
         ...version,
       });
     }
+    if (isFirst) this.#isContinuous = continuous;
     this.#completeAt = this.#completeAfter(continuous, isFirst);
     if (this.#listener === undefined) this.#fresh = viewOf(prefix, snapshot);
     this.config = kvs.find(({ key }) => key === this.#keys.config);

@@ -112,7 +112,9 @@ export class Directory {
     const isDoubted = until !== undefined && this.#open.size > 0;
     for (const kv of kvs) {
       if (this.#isContradiction(kv)) continue;
-      this.#put(kv, junkBefore, isDoubted ? { kind: 'unproven', until } : undefined);
+      // Who was in force to the last stays ahead.
+      const isProven = !isDoubted || this.#peers.get(kv.key)?.value === kv.value;
+      this.#put(kv, junkBefore, isProven ? undefined : { kind: 'unproven', until });
     }
     for (const { key, standing } of this.#entries.values()) {
       const isKept = standing.kind === 'kept' && (until === undefined || standing.until === until);
@@ -191,14 +193,14 @@ export class Directory {
 
   #put(kv: KeyValue, junkBefore: JunkKeys, standing?: Standing): void {
     const known = this.#entries.get(kv.key);
-    if (known?.isRenewedBy(kv)) {
+    if (!standing && known?.isRenewedBy(kv)) {
       this.#renew(known, kv);
       return;
     }
     const decoded = decodeLease(this.#prefix, kv);
     if (decoded.ok) {
       this.#junk.delete(kv.key);
-      this.#place(new Entry(decoded.lease, known?.lease.value === kv.value ? undefined : standing));
+      this.#place(new Entry(decoded.lease, standing));
       return;
     }
     this.#remove(kv.key);

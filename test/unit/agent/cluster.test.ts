@@ -2,8 +2,11 @@ import test, { type ExecutionContext } from 'ava';
 import { Cluster } from '../../../agent/cluster.ts';
 import { silentLog } from '../../../config/log.ts';
 import type { StoreVersion } from '../../../leases/store.ts';
-import { settle, VirtualClock } from '../../fakes/clock.ts';
+import { VirtualClock } from '../../fakes/clock.ts';
 import { FakeEtcd } from '../../fakes/etcd.ts';
+import { ProcessClock } from '../../fakes/process-clock.ts';
+import { keyValue } from '../leases/leases.ts';
+import { Line } from '../model/line.ts';
 
 const PREFIX = '/coreos.com/network';
 const POLICY = { ownKey: undefined, refuse: () => undefined, identities: () => [] };
@@ -18,20 +21,24 @@ async function scene(t: ExecutionContext, known?: (now: StoreVersion) => StoreVe
     stop.abort();
     etcd.stop();
   });
-  const store = etcd.connect();
-  const cluster = new Cluster({ store, prefix: PREFIX, clock, log: silentLog, known: known?.(etcd.version) });
+  const process = new ProcessClock(clock);
+  const line = new Line(etcd.connect(), clock, process);
+  const options = { prefix: PREFIX, clock: process, log: silentLog, known: known?.(etcd.version) };
+  const cluster = new Cluster({ ...options, store: line.connect(stop.signal) });
+  const dropped: string[] = [];
   let complete = false;
   cluster.follow(stop.signal).catch(() => undefined);
-  await settle();
+  await clock.advance(200);
   cluster.serve(POLICY, {
-    onPeers: (_, isComplete) => {
+    onPeers: (changes, isComplete) => {
       complete ||= isComplete;
+      dropped.push(...changes.flatMap(({ key, after }) => (after ? [] : [key])));
     },
     onOwnKey: () => undefined,
     onConfig: () => undefined,
   });
   cluster.sweep(stop.signal).catch(() => undefined);
-  return { clock, etcd, store, cluster, isComplete: () => complete };
+  return { clock, etcd, process, store: line.server, cluster, dropped, isComplete: () => complete };
 }
 
 /** The history is lost: the next list goes on from the one before, with nothing unknown about it. */
@@ -71,7 +78,7 @@ test('so is one that is restored while it is followed', async (t) => {
   const { cluster, clock, etcd } = await scene(t, (now) => now);
   const backup = etcd.backup();
   etcd.put(`${PREFIX}/config`, '{"Network":"10.6.0.0/16"}');
-  await settle();
+  await clock.advance(100);
   t.deepEqual(cluster.settledVersion, etcd.version);
   etcd.restore(backup);
   await clock.advance(5_000);
@@ -84,4 +91,39 @@ test('where no store was known the first one is written down at once', async (t)
   const { cluster, etcd, isComplete } = await scene(t);
   t.deepEqual(cluster.settledVersion, etcd.version);
   t.false(isComplete());
+});
+
+const LEASE = keyValue({ subnet: '10.5.1.0/24' });
+
+/** A restored store that has lost a lease, which its holder claims again while `asleep` keeps us from hearing of it. */
+async function reclaimedMeanwhile(
+  t: ExecutionContext,
+  asleep: (world: Awaited<ReturnType<typeof scene>>, isAsleep: boolean) => void,
+): Promise<void> {
+  const world = await scene(t, (now) => now);
+  const { etcd, clock, cluster } = world;
+  const backup = etcd.backup();
+  etcd.put(LEASE.key, LEASE.value);
+  await clock.advance(100);
+  etcd.restore(backup);
+  await clock.advance(5_000);
+  asleep(world, true);
+  await clock.advance(10_000);
+  etcd.put(LEASE.key, LEASE.value);
+  await clock.advance(120_000);
+  t.true(cluster.directory.peers.has(LEASE.key), 'not heard of is not gone');
+  asleep(world, false);
+  await clock.advance(10_000);
+  t.is(cluster.directory.nextSweepAt(), undefined);
+  t.deepEqual([...world.dropped], []);
+}
+
+test('etcd away when the grace is over: nobody is swept who may have claimed again', async (t) => {
+  await reclaimedMeanwhile(t, ({ store }, isAsleep) => {
+    store.reachable = !isAsleep;
+  });
+});
+
+test('asleep when the grace is over: what happened meanwhile is heard before anything is swept', async (t) => {
+  await reclaimedMeanwhile(t, ({ process }, isAsleep) => (isAsleep ? process.stop() : process.go()));
 });

@@ -313,3 +313,15 @@ test('what is put after the restore is believed at once', (t) => {
   const renumbered = host(2, { publicIp: '192.0.2.99', created: 4 });
   t.is(directory.applyEvents([put(renumbered)]).peers[0]?.after?.value, renumbered.value);
 });
+
+test('who was kept out to the last is not brought in by a restore', (t) => {
+  const rival = host(51, { publicIp: '192.0.2.1', created: 9 });
+  const directory = started([host(1, { created: 1 }), rival]);
+  t.deepEqual(peerKeys(directory), keys([host(1)]));
+  // In the store of an earlier day the rival was the older.
+  const earlier = host(51, { publicIp: '192.0.2.1', created: 1 });
+  t.deepEqual(directory.applySnapshot([earlier], { continuous: false, now: 0 }).peers, []);
+  t.deepEqual(directory.applySnapshot([earlier], { continuous: false, now: 10 }).peers, []);
+  t.deepEqual(directory.applySnapshot([], { continuous: false, now: 20 }).peers, []);
+  t.deepEqual(peerKeys(directory), keys([host(1)]));
+});

@@ -139,11 +139,16 @@ export class ModelHost {
   /** Compares its kernel with the leases. `isEnd`: in every respect. */
   check(isEnd: boolean): void {
     const own = this.held;
-    const calmMs = this.#time.monotonic() - Math.max(this.#calmSince, this.#servesSince);
-    if (!own || !this.line.isCalm || this.clock.isStopped || calmMs < IN_STEP_MS) return;
+    const now = this.#time.monotonic();
+    const calmMs = now - this.#calmSince;
+    const isTroubled = !this.line.isCalm || this.clock.isStopped || calmMs < IN_STEP_MS;
+    if (!own || isTroubled || now - this.#servesSince < IN_STEP_MS) return;
     const { leases } = this.#truth;
     for (const lease of leases) {
-      if (lease.key === own.key || this.#truth.ageOf(lease, GRACE_MS) < IN_STEP_MS) continue;
+      const ageMs = this.#truth.ageOf(lease);
+      if (lease.key === own.key || ageMs < IN_STEP_MS) continue;
+      // What a host finds in a restored store gives way to what it knew, for the grace.
+      if (this.#calmSince >= this.#truth.restoredAt && ageMs >= calmMs && calmMs < GRACE_MS + IN_STEP_MS) continue;
       // Of two with one address one is about to lose its lease.
       if ([own.attributes.publicIp, this.#identity.publicIp].includes(lease.publicIp)) continue;
       if (this.kernel.get(lease.key) !== lease.value) this.#truth.note(`${this.#name} lacks its peer ${lease.key}`);

@@ -12,6 +12,8 @@ export const KEYS = keysUnder(PREFIX);
 const CHALLENGES = `${PREFIX}/tartan/challenges/`;
 /** After a restore leases may stand there from before their holders' time; until then those have claimed again. */
 const SETTLED_MS = 90_000;
+/** An answer may be on its way while the lease is taken, and of so short a sleep nobody wakes. */
+const ANSWER_MS = 8_000;
 
 /** A lease as long as it stands unchanged. */
 function idOf({ key, value }: Pick<StoredLease, 'key' | 'value'>): string {
@@ -58,11 +60,9 @@ export class Truth {
     this.violations.push(`${this.#time.monotonic()} ms, revision ${this.#etcd.version.revision}: ${what}`);
   }
 
-  /** For how long everybody should have known this lease, ms: one that only a restore brought is believed late. */
-  ageOf(lease: StoredLease, graceMs: number): number {
-    const now = this.#time.monotonic();
-    const since = this.#since.get(idOf(lease)) ?? now;
-    return now - since - (since === this.restoredAt ? graceMs : 0);
+  /** For how long this lease has stood as it is, ms. */
+  ageOf(lease: StoredLease): number {
+    return this.#time.monotonic() - (this.#since.get(idOf(lease)) ?? this.#time.monotonic());
   }
 
   /**
@@ -116,7 +116,7 @@ export class Truth {
       const said: { readonly answer?: unknown } = JSON.parse(kv.value);
       const answer = parseOwner(said.answer);
       const lease = leases.find(({ key }) => key === KEYS.subnets.key + kv.key.slice(CHALLENGES.length));
-      if (answer && lease && lease.owner?.claim !== answer.claim)
+      if (answer && lease && lease.owner?.claim !== answer.claim && this.ageOf(lease) > ANSWER_MS)
         this.note(`${answer.name} answers for ${lease.key}, which ${lease.owner?.name} holds`);
     }
   }
