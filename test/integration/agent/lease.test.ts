@@ -93,6 +93,8 @@ test('a flanneld of this host at our key: handed over, nothing touched, its own 
   const scene = await scenes(t);
   if (!scene) return;
   const host = scene.host(1);
+  const forwarding = '/proc/sys/net/ipv4/ip_forward';
+  await host.run('sh', ['-c', `echo 0 >${forwarding}`]);
   const agent = await scene.ready(host);
   await scene.status(host, agent, ({ inStep }) => inStep);
   const { key, value } = await scene.lease(host.ip);
@@ -109,6 +111,7 @@ test('a flanneld of this host at our key: handed over, nothing touched, its own 
   const down = await scene.run(host, ['down']);
   t.is(down.status, 0, down.stderr);
   t.deepEqual(await kernelDump(host), kernel);
+  t.is(await host.run('cat', [forwarding]), '1\n');
   // And taken back, as the next start would from any flanneld.
   await scene.ready(host);
   t.is((await scene.lease(host.ip)).key, key);

@@ -1,5 +1,6 @@
 /** A start without etcd: what an earlier run left is gone by, but only where it may still be believed. */
 import test, { type ExecutionContext } from 'ava';
+import type { Status } from '../../../agent/status.ts';
 import { eventually } from '../../support/eventually.ts';
 import type { Container, Host } from '../../support/host.ts';
 import { createLab, type LabOptions } from '../../support/hosts.ts';
@@ -104,6 +105,22 @@ test('a host that boots while etcd is away runs from memory, and is in step when
     const { lost, oddities } = await stream.stop();
     t.deepEqual([lost, oddities], [[], []], stream.title);
   }
+});
+
+test('what the host becomes while it runs from memory is published at once', async (t) => {
+  const scene = await world(t, 1);
+  if (!scene) return;
+  const [member] = await readyAll(scene);
+  if (!member) return t.fail();
+  await remembers(member.host, 0);
+  const again = await rebooted(scene, member);
+  const isFromMemory = ({ ready, fromMemory }: Status): boolean => ready && fromMemory !== undefined;
+  await scene.status(again.host, again.agent, isFromMemory, 'runs from memory');
+  await again.host.configure('link set eth0 mtu 1400');
+  await eventually('the new MTU is published', async () =>
+    /^FLANNEL_MTU=1350$/m.test((await again.host.read(SUBNET_ENV)) ?? ''),
+  );
+  t.truthy((await scene.status(again.host, again.agent)).fromMemory);
 });
 
 test('an etcd that hangs is no other: the memory is gone by', async (t) => {
