@@ -14,7 +14,7 @@ import type { NetworkConfig } from '../config/network-config.ts';
 import { answerChallenges } from '../leases/challenge.ts';
 import type { DirectoryPolicy } from '../leases/directory-entry.ts';
 import { Holder } from '../leases/holder.ts';
-import type { LeaseAttributes, LeaseOwner } from '../leases/lease.ts';
+import type { LeaseOwner } from '../leases/lease.ts';
 import type { Store } from '../leases/store.ts';
 import type { AgentContext } from './agent-context.ts';
 import type { AgentStatus } from './agent-status.ts';
@@ -27,6 +27,7 @@ import type { Joined } from './joining.ts';
 import { watchExpiry } from './lease-expiry.ts';
 import { Leftovers } from './leftovers.ts';
 import type { Memory } from './memory.ts';
+import { areOurDevices } from './own-devices.ts';
 import { logPeers } from './peer-log.ts';
 import { peerPolicy } from './peer-policy.ts';
 import { type Publication, publishedFiles } from './publisher.ts';
@@ -157,7 +158,7 @@ export class Network {
     const prefix = options.etcdPrefix;
     const holder = new Holder({ store, prefix, clock, log, signal: tasks.signal }, joined.held, {
       marginSeconds: options.subnetLeaseRenewMargin * 60,
-      isOurDevice: (attributes) => isOurDevice(this.#joined, attributes),
+      isOurDevice: (attributes) => areOurDevices(this.#joined, attributes),
       flanneldsLive: () => cluster.directory.all().some((lease) => lease.owner === undefined),
       onHeld: (held) => memory.hold(held, cluster.settledVersion),
       unconfirmed: joined.fromMemorySince === undefined ? undefined : 'etcd has not answered since the start',
@@ -267,12 +268,4 @@ export class Network {
     reconciler.setNetworks(this.#networks());
     memory.update({ macs: this.#joined.macs, networks: this.#networks() });
   }
-}
-
-/** Whether a lease value names our device: that is how a flanneld on this very host is told from another host. */
-function isOurDevice({ backend, macs }: Joined, attributes: LeaseAttributes): boolean {
-  return backend.devices.every((name) => {
-    const published = backend.publishedMac(attributes, name);
-    return published === undefined || published === macs.get(name);
-  });
 }

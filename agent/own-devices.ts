@@ -42,6 +42,17 @@ export async function prepareDevices(
   return await macsNow(kernel, others);
 }
 
+/** Whether a lease value names our devices: that is how a flanneld on this very host is told from another host. */
+export function areOurDevices(
+  { backend, macs }: { readonly backend: Backend; readonly macs: DeviceMacs },
+  attributes: LeaseAttributes,
+): boolean {
+  return backend.devices.every((name) => {
+    const published = backend.publishedMac(attributes, name);
+    return published === undefined || published === macs.get(name);
+  });
+}
+
 interface Refused {
   readonly name: string;
   readonly mac: Mac;
