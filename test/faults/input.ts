@@ -1,8 +1,9 @@
 /** Whoever may write to etcd must not own the hosts: what flannel lets through, or falls over. */
 
 import { PREFIX } from '../support/agent.ts';
+import { vxlanLease } from '../support/vxlan-lease.ts';
 import type { Fault } from './fault.ts';
-import { leaseKey, type PaperPeer, paperPeer, vxlanLease } from './paper-peer.ts';
+import { leaseKey, type PaperPeer, paperPeer } from './paper-peer.ts';
 import type { Scene } from './scene.ts';
 
 const WITHIN_MS = 1_000;

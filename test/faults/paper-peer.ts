@@ -1,5 +1,6 @@
 /** A host that exists in etcd alone: its lease comes and goes as a test likes, and an agent programs it as any other. */
 import { PREFIX } from '../support/agent.ts';
+import { vxlanLease } from '../support/vxlan-lease.ts';
 
 export interface PaperPeer {
   readonly key: string;
@@ -8,11 +9,6 @@ export interface PaperPeer {
   readonly gateway: string;
   readonly ip: string;
   readonly mac: string;
-}
-
-/** A lease as flannel writes it. */
-export function vxlanLease(publicIp: string, mac: string): string {
-  return `{"PublicIP":"${publicIp}","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"${mac}"}}`;
 }
 
 export function leaseKey(subnet: string): string {

@@ -1,6 +1,7 @@
 /** The commands, as an operator types them. */
 import test from 'ava';
-import { narrow, type Scene, scenesOn, VXLAN, vxlanLease } from './scene.ts';
+import { vxlanLease } from '../../support/vxlan-lease.ts';
+import { narrow, type Scene, scenesOn, VXLAN } from './scene.ts';
 
 const scenes = scenesOn();
 

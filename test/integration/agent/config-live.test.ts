@@ -1,7 +1,8 @@
 /** The network config is followed while the agent runs, or the operator is told. */
 import test from 'ava';
 import { eventually } from '../../support/eventually.ts';
-import { filesUnder, kernelDump, SUBNET_ENV, scenesOn, vxlanLease } from './scene.ts';
+import { vxlanLease } from '../../support/vxlan-lease.ts';
+import { filesUnder, kernelDump, SUBNET_ENV, scenesOn } from './scene.ts';
 
 const scenes = scenesOn();
 

@@ -12,7 +12,8 @@ import { PKI_FILES } from '../../support/lab-etcd-member.ts';
 import { Member } from '../../support/member.ts';
 import { PacketStream } from '../../support/packet-stream.ts';
 import { needs } from '../../support/require.ts';
-import { narrow, vxlanLease } from './scene.ts';
+import { vxlanLease } from '../../support/vxlan-lease.ts';
+import { narrow } from './scene.ts';
 
 /** Renewed every 10 s at the latest. */
 const TTL_SECONDS = 30;

@@ -1,7 +1,8 @@
 /** Whoever may write to etcd must not own the hosts: leases that flannel lets through. */
 import test from 'ava';
 import type { Status } from '../../../agent/status.ts';
-import { kernelDump, narrow, scenesOn, vxlanLease } from './scene.ts';
+import { vxlanLease } from '../../support/vxlan-lease.ts';
+import { kernelDump, narrow, scenesOn } from './scene.ts';
 
 const scenes = scenesOn();
 

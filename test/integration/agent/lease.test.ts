@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import type { Status } from '../../../agent/status.ts';
 import { eventually } from '../../support/eventually.ts';
-import { DOCKER_FILE, filesUnder, kernelDump, SUBNET_ENV, scenesOn, vxlanLease } from './scene.ts';
+import { vxlanLease } from '../../support/vxlan-lease.ts';
+import { DOCKER_FILE, filesUnder, kernelDump, SUBNET_ENV, scenesOn } from './scene.ts';
 
 const scenes = scenesOn();
 

@@ -156,11 +156,6 @@ export class Scene {
   }
 }
 
-/** A lease value of a flanneld with vxlan. */
-export function vxlanLease(publicIp: string, mac: string): string {
-  return `{"PublicIP":"${publicIp}","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"${mac}"}}`;
-}
-
 type T = ExecutionContext<unknown>;
 
 /** One lab for a file. @returns how a test gets its scene; undefined where the machine can't have one */
