@@ -79,8 +79,9 @@ export class UnderlayWatch {
       const found = await look(current(), areRoutesInDoubt);
       if (isSame(found, this.#told)) return;
       if (before && isSame(found, before)) {
+        await onChange(found);
         this.#told = found;
-        return await onChange(found);
+        return;
       }
       before = found;
       await clock.sleep(LASTS_MS, signal);

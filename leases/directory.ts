@@ -106,10 +106,11 @@ export class Directory {
   applySnapshot(kvs: readonly KeyValue[], how: { readonly continuous: boolean; readonly now: number }): Changes {
     const present = new Map(kvs.map((kv) => [kv.key, kv]));
     const until = how.continuous ? undefined : how.now + this.#graceMs;
+    const wasKnown = this.#entries.size > 0;
     const junkBefore = this.#junk;
     this.#junk = new JunkKeys();
     if (until !== undefined) this.#keepAll(present, until);
-    const isDoubted = until !== undefined && this.#open.size > 0;
+    const isDoubted = until !== undefined && wasKnown;
     for (const kv of kvs) {
       if (this.#isContradiction(kv)) continue;
       // Who was in force to the last stays ahead.
@@ -211,7 +212,8 @@ export class Directory {
 
   #renew(entry: Entry, kv: KeyValue): void {
     entry.lease = { ...entry.lease, modRevision: kv.modRevision, etcdLease: kv.lease };
-    if (this.#peers.has(entry.key)) this.#peers.set(entry.key, entry.lease);
+    // Another value of this very batch is yet to be told.
+    if (this.#peers.get(entry.key)?.value === entry.lease.value) this.#peers.set(entry.key, entry.lease);
   }
 
   /** Puts an entry where it belongs, in place of what had its key. */

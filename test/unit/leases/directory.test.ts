@@ -325,3 +325,23 @@ test('who was kept out to the last is not brought in by a restore', (t) => {
   t.deepEqual(directory.applySnapshot([], { continuous: false, now: 20 }).peers, []);
   t.deepEqual(peerKeys(directory), keys([host(1)]));
 });
+
+test('a value that is put twice in one batch is a change all the same', (t) => {
+  const directory = started([host(1)]);
+  const other = host(1, { mac: '02:00:00:00:00:77' });
+  const again = { ...other, modRevision: other.modRevision + 1 };
+  const { peers } = directory.applyEvents([put(other), put(again)]);
+  t.deepEqual(
+    peers.map(({ before, after }) => [before?.value, after?.value]),
+    [[host(1).value, other.value]],
+  );
+});
+
+test('a store that has all that we knew, and something older that stands in its way: not before the grace is over', (t) => {
+  const directory = started([host(5)]);
+  const rival = host(5, { subnet: '10.5.9.0/24', created: 1 });
+  directory.applySnapshot([host(5), rival], { continuous: false, now: 0 });
+  t.deepEqual(peerKeys(directory), [host(5).key]);
+  directory.sweep(60_000);
+  t.deepEqual(peerKeys(directory), [rival.key]);
+});
