@@ -10,6 +10,8 @@ import { type Decision, nameOf, schedule } from './schedule.ts';
 
 /** Until every lease that nobody renews has run out, and then some. */
 const SETTLE_WITHIN_MS = 60_000;
+/** An agent that never saw the store before (a reinstalled host) takes nothing away in its first minute. */
+const SWEPT_WITHIN_MS = 75_000;
 
 export interface ChaosOptions {
   readonly minutes: number;
@@ -98,6 +100,13 @@ async function leasesInEtcd(fleet: Fleet): Promise<readonly Lease[]> {
   return now.leases;
 }
 
+async function lastingDifference(look: () => Promise<readonly string[]>): Promise<readonly string[]> {
+  for (const until = Date.now() + SWEPT_WITHIN_MS; ; await sleep(1_000)) {
+    const wrong = await look();
+    if (wrong.length === 0 || Date.now() > until) return wrong;
+  }
+}
+
 async function compare(fleet: Fleet): Promise<void> {
   const leases = await leasesInEtcd(fleet);
   for (const { name, host } of fleet.stations) {
@@ -106,8 +115,11 @@ async function compare(fleet: Fleet): Promise<void> {
       fleet.journal.violate(`${name} holds no lease in the end`);
       continue;
     }
-    const peers = leases.filter((lease) => lease !== own);
-    const wrong = difference(expected(own, peers), await found(host));
+    const wanted = expected(
+      own,
+      leases.filter((lease) => lease !== own),
+    );
+    const wrong = await lastingDifference(async () => difference(wanted, await found(host)));
     if (wrong.length > 0) fleet.journal.violate(`kernel and leases differ on ${name}:\n  ${wrong.join('\n  ')}`);
   }
   for (const [index, foreigners] of fleet.foreigners.entries()) {
