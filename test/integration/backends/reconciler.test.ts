@@ -251,6 +251,7 @@ async function follow(): Promise<{ so: () => Promise<string[]>; stop: () => Prom
   const child = spawn('ip', ['-o', 'monitor', 'all'], { stdio: ['ignore', 'pipe', 'inherit'] });
   let text = '';
   let marks = 0;
+  let tries = 0;
   child.stdout.on('data', (chunk: Buffer) => {
     text += chunk.toString();
   });
@@ -258,7 +259,11 @@ async function follow(): Promise<{ so: () => Promise<string[]>; stop: () => Prom
     marks += 1;
     const mark = `198.51.100.${marks}`;
     await eventually('ip monitor has caught up', () => {
-      run(`ip neighbour replace ${mark} lladdr 02:00:00:00:00:01 dev eth0 nud permanent`);
+      // Another MAC each time: the kernel does not tell of what stays the same, and `ip` may not listen yet.
+      tries = (tries + 1) % 100;
+      run(
+        `ip neighbour replace ${mark} lladdr 02:00:00:00:00:${String(tries).padStart(2, '0')} dev eth0 nud permanent`,
+      );
       return text.includes(mark);
     });
     return text.split('\n');
