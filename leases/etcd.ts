@@ -3,8 +3,8 @@
  * - etcd3's own watcher loses events on a reconnect, its calls have no deadline, its pool picks a random endpoint per call
  *   and repeats transactions, and it repeats a call with a stale token without end. So each endpoint is a client of its
  *   own, without etcd3's policies, of which only the connection is used.
- * - grpc-js has no limit for connecting: a SYN that is lost blocks for as long as the kernel repeats it. A connection that
- *   does not stand by a call's deadline is thrown away.
+ * - grpc-js has no limit for connecting: a SYN that is lost blocks for as long as the kernel repeats it. An attempt that
+ *   has hung for too long is thrown away; not earlier, since several calls wait for the same one.
  * - what was given up may still be sent later, see etcd-sockets.ts.
  * - etcd drops clients that ping more often than every 5 s.
  */
@@ -72,6 +72,9 @@ const CHANNEL_OPTIONS = {
   'grpc.client_idle_timeout_ms': 60_000,
 };
 
+/** A SYN is repeated after one second, and then not before the third. */
+const HANGS_MS = 2_500;
+
 // grpc.connectivityState
 const IDLE = 0;
 const CONNECTING = 1;
@@ -103,6 +106,8 @@ class GrpcEndpoint implements Endpoint {
   readonly #sockets: EtcdSockets;
   #tls: EtcdTls;
   #link: Link;
+  /** Since when a connection is being made, ms since the epoch. */
+  #triedSince: number | undefined;
 
   constructor(target: Target, tls: EtcdTls) {
     this.url = target.name;
@@ -116,12 +121,14 @@ class GrpcEndpoint implements Endpoint {
     const channel = (await this.#reach(call)).client.getChannel();
     for (;;) {
       const state = channel.getConnectivityState(true);
-      if (state === READY) return 'ready';
-      if (state !== IDLE && state !== CONNECTING) return 'failed';
+      const isOver = state !== IDLE && state !== CONNECTING;
+      if (isOver) this.#triedSince = undefined;
+      if (isOver) return state === READY ? 'ready' : 'failed';
+      this.#triedSince ??= Date.now();
       if (Date.now() >= deadline) break;
       await new Promise<void>((resolve) => channel.watchConnectivityState(state, deadline, () => resolve()));
     }
-    this.#reset();
+    if (Date.now() - this.#triedSince >= HANGS_MS) this.#reset();
     return 'connecting';
   }
 
@@ -162,6 +169,7 @@ class GrpcEndpoint implements Endpoint {
     const former = [...this.#clients];
     this.#link = linkTo(this.#target, tls);
     this.#tls = tls;
+    this.#triedSince = undefined;
     const close = (): void => {
       for (const client of former) if (this.#clients.delete(client)) client.close();
     };
@@ -185,6 +193,7 @@ class GrpcEndpoint implements Endpoint {
 
   /** etcd3's own way of closing keeps a connection attempt alive that hangs. */
   #reset(): void {
+    this.#triedSince = undefined;
     this.#closeClients();
     this.#link = linkTo(this.#target, this.#tls);
   }
