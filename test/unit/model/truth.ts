@@ -28,12 +28,11 @@ function areRivals(a: StoredLease, b: StoredLease): boolean {
 export class Truth {
   readonly #time: VirtualClock;
   readonly #etcd: FakeEtcd;
-  /** Since when, ms. */
-  readonly #since = new Map<string, number>();
-  /** When a lease last ended by an event, which its watchers see. */
-  readonly #ended = new Map<string, number>();
-  /** When a lease was lost without one: the store was restored. */
-  readonly #lost = new Map<string, number>();
+  readonly #since = new Map<string, { readonly lease: StoredLease; readonly at: number }>();
+  /** What ended by an event, which its watchers see, if only after the next restore. */
+  readonly #ended = new Set<string>();
+  /** What was lost without one: the store was restored. */
+  readonly #lost = new Map<string, { readonly lease: StoredLease; readonly at: number }>();
   restoredAt = Number.NEGATIVE_INFINITY;
   /** Empty, or the model has found something. */
   readonly violations: string[] = [];
@@ -62,7 +61,7 @@ export class Truth {
 
   /** For how long this lease has stood as it is, ms. */
   ageOf(lease: StoredLease): number {
-    return this.#time.monotonic() - (this.#since.get(idOf(lease)) ?? this.#time.monotonic());
+    return this.#time.monotonic() - (this.#since.get(idOf(lease))?.at ?? this.#time.monotonic());
   }
 
   /**
@@ -71,30 +70,33 @@ export class Truth {
    */
   mayGo(key: string, value: string, graceMs: number): boolean {
     const id = idOf({ key, value });
-    const lostAt = this.#lost.get(id);
-    if (this.#ended.has(id) || (lostAt !== undefined && this.#time.monotonic() >= lostAt + graceMs)) return true;
-    const decoded = decodeLease(PREFIX, { key, value, createRevision: 1, modRevision: 1, lease: '0' });
-    const isFresh = (lease: StoredLease): boolean => (this.#since.get(idOf(lease)) ?? 0) > this.restoredAt;
-    return !decoded.ok || this.leases.some((other) => isFresh(other) && areRivals(other, decoded.lease));
+    const lost = this.#lost.get(id);
+    return this.#ended.has(id) || (lost !== undefined && this.#time.monotonic() >= lost.at + graceMs);
   }
 
   #look(change: 'events' | 'restored'): void {
-    const now = this.#time.monotonic();
+    const at = this.#time.monotonic();
     const { leases } = this;
-    const present = new Set(leases.map(idOf));
-    for (const id of this.#since.keys()) {
+    const present = new Map(leases.map((lease) => [idOf(lease), lease]));
+    for (const [id, { lease }] of this.#since) {
       if (present.has(id)) continue;
       this.#since.delete(id);
-      if (change === 'events') this.#ended.set(id, now);
-      else this.#lost.set(id, now);
+      if (change === 'events') this.#ended.add(id);
+      else this.#lost.set(id, { lease, at });
     }
-    for (const id of present) {
+    for (const [id, lease] of present) {
       if (this.#since.has(id)) continue;
-      this.#since.set(id, now);
+      this.#since.set(id, { lease, at });
       this.#lost.delete(id);
+      if (change === 'events') this.#displace(lease);
     }
     this.#checkPairs(leases);
     this.#checkAnswers(leases);
+  }
+
+  /** What a restored store lost ends too when somebody puts another in its place. */
+  #displace(by: StoredLease): void {
+    for (const [id, { lease }] of this.#lost) if (areRivals(lease, by)) this.#ended.add(id);
   }
 
   #checkPairs(leases: readonly StoredLease[]): void {
