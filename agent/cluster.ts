@@ -6,7 +6,6 @@ import type { Changes, PeerChange } from '../leases/directory.ts';
 import { Directory } from '../leases/directory.ts';
 import type { DirectoryPolicy } from '../leases/directory-entry.ts';
 import type { StoredLease } from '../leases/lease.ts';
-import { addressIdentities } from '../leases/network-checks.ts';
 import type { ClusterView, Keys } from '../leases/registry.ts';
 import { keysUnder, viewOf } from '../leases/registry.ts';
 import type { KeyValue, Store, StoreEvent, StoreVersion } from '../leases/store.ts';
@@ -19,9 +18,6 @@ import type { RememberedCluster } from './cluster-file.ts';
 const UNKNOWN_STORE_GRACE_MS = 60_000;
 
 const SWEEP_MS = 1_000;
-
-/** Before it is known which lease is ours and which network counts, nothing is refused and nothing is programmed. */
-const NO_POLICY: DirectoryPolicy = { ownKey: undefined, refuse: () => undefined, identities: addressIdentities };
 
 /** Whoever must act on what changed. */
 export interface ClusterListener {
@@ -69,7 +65,7 @@ export class Cluster {
   constructor(options: ClusterOptions) {
     this.#options = options;
     this.#keys = keysUnder(options.prefix);
-    this.directory = new Directory(options.prefix, NO_POLICY);
+    this.directory = new Directory(options.prefix, undefined);
     this.trust = options.known && { version: options.known, settledAt: 0 };
     this.state = { connected: false, since: options.clock.now(), reason: '', error: undefined };
   }
@@ -141,7 +137,7 @@ export class Cluster {
 
   /** Ours and those of our peers, as they stand in the store. */
   get leasesInUse(): readonly StoredLease[] {
-    const own = this.#ownKey === undefined ? undefined : this.directory.all().find(({ key }) => key === this.#ownKey);
+    const own = this.#ownKey === undefined ? undefined : this.directory.get(this.#ownKey);
     return [...(own ? [own] : []), ...this.directory.peers.values()];
   }
 
@@ -208,13 +204,20 @@ export class Cluster {
     }
     if (isFirst) this.#isContinuous = continuous;
     this.#completeAt = this.#completeAfter(continuous, isFirst);
-    if (this.#listener === undefined) this.#fresh = viewOf(prefix, snapshot);
     this.config = kvs.find(({ key }) => key === this.#keys.config);
     const leases = kvs.filter(({ key }) => key.startsWith(this.#keys.subnets.key));
     this.#tell(this.directory.applySnapshot(leases, { continuous, now: clock.monotonic() }));
+    if (this.#listener === undefined) this.#fresh = viewOf(prefix, snapshot, (kv) => this.#decoded(kv));
     this.#listener?.onConfig(this.config);
     if (this.#ownKey !== undefined) this.#listener?.onOwnKey(kvs.find(({ key }) => key === this.#ownKey));
     this.#changed.ring();
+  }
+
+  /** Two stores may have the same revision of a key, not of the same value. */
+  #decoded({ key, value, createRevision, modRevision, lease: etcdLease }: KeyValue): StoredLease | undefined {
+    const lease = this.directory.get(key);
+    const isSame = lease?.value === value && lease.etcdLease === etcdLease && lease.modRevision === modRevision;
+    return isSame && lease.createRevision === createRevision ? lease : undefined;
   }
 
   /** A grace under way may begin anew; a list that merely goes on from the one before it does not shorten it. */
@@ -245,7 +248,7 @@ export class Cluster {
 
   #tellOwnKey(): void {
     if (this.#ownKey === undefined) return;
-    const own = this.directory.all().find(({ key }) => key === this.#ownKey);
+    const own = this.directory.get(this.#ownKey);
     this.#listener?.onOwnKey(own && { ...own, lease: own.etcdLease });
   }
 
