@@ -180,11 +180,7 @@ function fault(wanted: KernelObject, found: Observed | undefined): string | unde
 }
 
 /** Deleting a nexthop object silently deletes the routes on it: it stays while any that stays is on it. */
-function keepReferenced(
-  deletes: Map<string, Planned>,
-  sets: ReadonlyMap<string, Planned>,
-  routesOn: RoutesOn,
-): void {
+function keepReferenced(deletes: Map<string, Planned>, sets: ReadonlyMap<string, Planned>, routesOn: RoutesOn): void {
   for (const [key, { object }] of deletes) {
     if (object.kind !== 'nexthop') continue;
     const isLeft = (route: string): boolean => deletes.has(route) || sets.has(route);

@@ -17,13 +17,13 @@ export function bitsOf(family: Family): 32 | 128 {
   return BITS[family];
 }
 
-/** The IPv4 address in `text` as an unsigned 32-bit number, or undefined. Leading zeros are refused (as Go does). */
-function parse4(text: string): number | undefined {
+/** The IPv4 address in `text`, up to `end`, as an unsigned 32-bit number, or undefined. Leading zeros are refused (as Go does). */
+function parse4(text: string, end = text.length): number | undefined {
   let value = 0;
   let octet = -1;
   let digits = 0;
   let dots = 0;
-  for (let i = 0; i < text.length; i++) {
+  for (let i = 0; i < end; i++) {
     const c = text.charCodeAt(i);
     if (c === 46) {
       if (octet < 0 || ++dots > 3) return undefined;
@@ -191,16 +191,30 @@ export function offsetIp(ip: Ip, offset: bigint): Ip | undefined {
 }
 
 export function containsIp(prefix: Prefix, ip: Ip): boolean {
-  return familyOf(prefix) === familyOf(ip) && prefixOf(ip, prefixLength(prefix)) === prefix;
+  const family = familyOf(prefix);
+  if (family !== familyOf(ip)) return false;
+  // Asked so often that no text is made for it.
+  if (family === 4) return sameNetwork4(prefix, prefix.indexOf('/'), ip, ip.length, prefixLength(prefix));
+  return prefixOf(ip, prefixLength(prefix)) === prefix;
+}
+
+/** Whether two IPv4 texts, each up to its end, have their first `length` bits in common. */
+function sameNetwork4(a: string, endOfA: number, b: string, endOfB: number, length: number): boolean {
+  const size = 2 ** (32 - length);
+  return Math.floor((parse4(a, endOfA) ?? 0) / size) === Math.floor((parse4(b, endOfB) ?? 0) / size);
 }
 
 /** Whether `inner` lies in `outer` (a prefix contains itself). */
 export function containsPrefix(outer: Prefix, inner: Prefix): boolean {
-  return prefixLength(outer) <= prefixLength(inner) && containsIp(outer, networkAddress(inner));
+  return prefixLength(outer) <= prefixLength(inner) && overlaps(outer, inner);
 }
 
 export function overlaps(a: Prefix, b: Prefix): boolean {
-  return containsPrefix(a, b) || containsPrefix(b, a);
+  const family = familyOf(a);
+  if (family !== familyOf(b)) return false;
+  const length = Math.min(prefixLength(a), prefixLength(b));
+  if (family === 4) return sameNetwork4(a, a.indexOf('/'), b, b.indexOf('/'), length);
+  return prefixOf(networkAddress(a), length) === prefixOf(networkAddress(b), length);
 }
 
 /**
