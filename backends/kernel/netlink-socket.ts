@@ -121,6 +121,11 @@ export class NetlinkSocket {
     setSocketOption(this.#fd, SOL_NETLINK, NETLINK_CAP_ACK, 1);
   }
 
+  /** By which the kernel knows this socket in the namespace. */
+  get port(): number {
+    return this.#raw.address().port;
+  }
+
   /** `count` sequence numbers that no other message of this socket has; the first of them. */
   reserve(count: number): number {
     if (this.#seq + count > 0xffffffff) this.#seq = 1;
