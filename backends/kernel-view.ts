@@ -6,6 +6,7 @@ import type { Family, Prefix } from '../config/address.ts';
 import type { Kernel } from './kernel/kernel.ts';
 import { formatBareRoute } from './operation-text.ts';
 import type { Planned } from './plan.ts';
+import { sameObserved } from './same-object.ts';
 import type { KernelObject, LinkInfo, Nexthop, ObjectKind, Observed, RouteInfo } from './state.ts';
 import { DEFAULT_METRIC, keyOf, RTN_UNICAST, TARTAN_PROTOCOL } from './state.ts';
 
@@ -87,16 +88,24 @@ export class KernelView {
     for (const kind of KINDS) {
       if (!kinds.has(kind)) continue;
       const found = await this.#observe(kind);
-      for (const [key, { object }] of this.#objects) if (object.kind === kind) this.#remove(key);
-      for (const observed of found) this.#put(keyOf(observed.object), observed);
+      const gone = new Set<string>();
+      for (const [key, { object }] of this.#objects) if (object.kind === kind) gone.add(key);
+      for (const observed of found) {
+        const key = keyOf(observed.object);
+        gone.delete(key);
+        this.#put(key, observed);
+      }
+      for (const key of gone) this.#remove(key);
     }
   }
 
   #put(key: string, observed: Observed): void {
     const { object } = observed;
-    const before = this.#objects.get(key)?.object;
-    if (before) this.#leave(key, before);
+    const before = this.#objects.get(key);
     this.#bareRoutes.delete(key);
+    // What we programmed is held once, be it read again or not.
+    if (before && sameObserved(before, observed)) return;
+    if (before) this.#leave(key, before.object);
     this.#objects.set(key, observed);
     if (object.kind !== 'route' || object.nexthopId === undefined) return;
     const routes = this.#routesOn.get(object.nexthopId);
