@@ -78,10 +78,10 @@ export class Programming {
 
   /** Takes note of what is wanted otherwise now; there is no reason to wait with it. */
   noteChanges(): void {
-    for (const key of this.#tools.desired.takeChanged()) {
-      this.#changed.add(key);
-      this.troubles.hurry(key);
-    }
+    const changed = this.#tools.desired.takeChanged();
+    if (this.troubles.size > 0) for (const key of changed) this.troubles.hurry(key);
+    if (this.#changed.size === 0) this.#changed = changed;
+    else for (const key of changed) this.#changed.add(key);
   }
 
   /** What there is to do now. `read`: the tables that were just read. */
@@ -154,7 +154,8 @@ export class Programming {
   /** Before all peers are known, only what is wanted is looked at of the tables: nothing is removed. */
   #keysInQuestion(kinds: ReadonlySet<ObjectKind>): Set<string> {
     const { desired, view } = this.#tools;
-    const keys = new Set([...this.#changed, ...this.troubles.due()]);
+    const keys = new Set(this.#changed);
+    for (const key of this.troubles.due()) keys.add(key);
     if (kinds.size === 0) return keys;
     for (const [key, object] of desired.objects) if (kinds.has(object.kind)) keys.add(key);
     if (!this.isComplete) return keys;

@@ -135,8 +135,8 @@ export function ipToBytes(ip: Ip): Buffer {
 
 /** The address in 4 or 16 bytes of network order, or undefined for any other length. */
 export function ipFromBytes(bytes: Uint8Array): Ip | undefined {
+  if (bytes.length === 4) return `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}` as Ip;
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (view.length === 4) return format4(view.readUInt32BE(0)) as Ip;
   if (view.length === 16) return format6((view.readBigUInt64BE(0) << 64n) | view.readBigUInt64BE(8)) as Ip;
   return undefined;
 }
@@ -250,8 +250,12 @@ export function macToBytes(mac: Mac): Buffer {
   return Buffer.from(mac.replaceAll(':', ''), 'hex');
 }
 
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+
 export function macFromBytes(bytes: Uint8Array): Mac {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(':') as Mac;
+  let text = HEX[bytes[0] ?? 0] ?? '';
+  for (let i = 1; i < bytes.length; i++) text += `:${HEX[bytes[i] ?? 0]}`;
+  return text as Mac;
 }
 
 /** Why a station can't have `mac` (group bit set, or all zero), or undefined where it can. */
