@@ -40,6 +40,8 @@ import { UnderlayWatch } from './underlay-watch.ts';
 const LOOK_AT_DEVICE_MS = 500;
 const LOOK_FOR_LEFTOVERS_MS = 2_000;
 const ANNOUNCE_MS = 60_000;
+/** Peers come in flocks, and the kernel first. */
+const ANNOUNCE_PAUSE_MS = 100;
 /** A pass over the kernel under way is waited for: whoever clears the kernel afterwards must be the last to write. */
 const PASS_WITHIN_MS = 10_000;
 /** And a file that is being written: whoever removes the files afterwards must be the last to touch them. */
@@ -111,9 +113,10 @@ export class Network {
     log.info('ready', { subnet: held.subnet, backend: backend.type, dev: underlay.dev, mtu: backend.mtuBytes });
     cluster.serve(this.#policy(), {
       onPeers: (changes, complete) => {
-        logPeers(changes, log);
         reconciler.update(changes, complete);
         this.#complete ||= complete;
+        // The kernel first: a line of the log takes longer than a route.
+        setImmediate(() => logPeers(changes, log));
       },
       onOwnKey: (kv) => holder.observe(kv),
       onConfig: (kv) => this.#followConfig(kv?.value, reconciler, holder),
@@ -131,6 +134,7 @@ export class Network {
   async #announce(signal: AbortSignal): Promise<never> {
     for (;;) {
       await this.#parts.cluster.change(ANNOUNCE_MS, signal);
+      await this.#parts.context.clock.sleep(ANNOUNCE_PAUSE_MS, signal);
       this.#parts.status.announce();
     }
   }
