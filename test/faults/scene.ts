@@ -8,10 +8,10 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PREFIX } from '../support/agent.ts';
+import { difference } from '../support/difference.ts';
 import { eventually, type Patience } from '../support/eventually.ts';
 import type { Host } from '../support/host.ts';
 import { createLab, type Lab } from '../support/hosts.ts';
-import { difference } from '../support/kernel-comparison.ts';
 import type { LabEtcd } from '../support/lab-etcd.ts';
 import { Member } from '../support/member.ts';
 import type { StoreSize } from './fault.ts';

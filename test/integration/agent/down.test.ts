@@ -1,6 +1,7 @@
 /** `tartan down`: nothing of ours is left, whatever else is going on. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
+import { difference } from '../../support/difference.ts';
 import { eventually } from '../../support/eventually.ts';
 import type { Host } from '../../support/host.ts';
 import type { LabProcess } from '../../support/process.ts';
@@ -30,10 +31,7 @@ async function picture(host: Host): Promise<readonly string[]> {
 
 /** What is no longer as it was: lines that went, and lines that came. */
 async function changed(host: Host, before: readonly string[]): Promise<readonly string[]> {
-  const after = await picture(host);
-  const [old, now] = [new Set(before), new Set(after)];
-  const went = before.filter((line) => !now.has(line)).map((line) => `- ${line}`);
-  return [...went, ...after.filter((line) => !old.has(line)).map((line) => `+ ${line}`)];
+  return difference(before, await picture(host));
 }
 
 /** Somebody else's things, to be left alone, and forwarding switched off. */
