@@ -8,6 +8,7 @@
  */
 import type { Clock } from '../config/clock.ts';
 import type { Log } from '../config/log.ts';
+import { applyOperations } from './applying.ts';
 import type { DesiredState } from './desired-state.ts';
 import type { Doubts } from './doubts.ts';
 import type { Kernel, KernelRefusal } from './kernel/kernel.ts';
@@ -242,7 +243,7 @@ export class Programming {
   /** @returns how many were refused */
   async #apply(operations: readonly Planned[]): Promise<number> {
     if (operations.length === 0) return 0;
-    const results = await this.#ask(operations);
+    const results = await applyOperations(this.#tools.kernel, this.#tools.view, operations);
     const refused = new Map<Planned, KernelRefusal>();
     for (const [place, operation] of operations.entries()) {
       const refusal = results[place];
@@ -252,35 +253,6 @@ export class Programming {
     this.counters.operations += operations.length;
     if (refused.size > 0) this.#refuse(refused);
     return refused.size;
-  }
-
-  /**
-   * A route that stands behind somebody else's of the same key can't take its place (EEXIST). It carries nothing
-   * there, so it leaves first.
-   */
-  async #ask(operations: readonly Planned[]): Promise<readonly (KernelRefusal | undefined)[]> {
-    const { kernel } = this.#tools;
-    const plainFirst = operations.flatMap((one) => this.#withoutMetrics(one));
-    if (plainFirst.length > 0) await kernel.apply(plainFirst);
-    const results = await kernel.apply(operations);
-    const isHidden = ({ verb, object }: Operation, place: number): boolean =>
-      object.kind === 'route' && verb === 'set' && results[place]?.errno === 'EEXIST';
-    const hidden = operations.filter(isHidden);
-    if (hidden.length === 0) return results;
-    const answers = await kernel.apply(hidden.flatMap((one): Operation[] => [{ ...one, verb: 'delete' }, one]));
-    const second = new Map(hidden.map((one, place) => [one, answers[place * 2 + 1]]));
-    return operations.map((one, place) => (second.has(one) ? second.get(one) : results[place]));
-  }
-
-  /**
-   * Where the same nexthop object is set again the kernel keeps the metrics that somebody gave the route (it finds the
-   * old fib_info, fib_find_info_nh): it is made plain first. What that is refused for, the operation itself is, too.
-   */
-  #withoutMetrics({ key, verb, object, why }: Planned): readonly Operation[] {
-    if (verb === 'delete' || object.kind !== 'route' || object.nexthopId === undefined) return [];
-    const found = this.#tools.view.objects.get(key)?.object;
-    if (found?.kind !== 'route' || found.extras === undefined || found.nexthopId !== object.nexthopId) return [];
-    return [{ verb, object: { ...object, nexthopId: undefined }, why }];
   }
 
   #confirm(operation: Planned): void {

@@ -1,7 +1,7 @@
 import type { Clock } from './clock.ts';
 
 /** Without a reason of its own every ring would make an exception, with its stack. */
-const OVER = new Error('waited for no longer');
+const RUNG = new Error('rung');
 
 /** A doorbell for one waiting loop: a ring while nobody waits is not lost, several rings are one. */
 export class Wakeup {
@@ -16,26 +16,19 @@ export class Wakeup {
   /** Resolves at a ring or after `ms`; rejects with the signal's reason when it is aborted. */
   async wait(ms: number, clock: Clock, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    if (!this.#rung) await this.#woken(ms, clock, signal);
-    this.#rung = false;
-    signal.throwIfAborted();
-  }
-
-  async #woken(ms: number, clock: Clock, signal: AbortSignal): Promise<void> {
-    const sleep = new AbortController();
-    let wake = (): void => undefined;
+    const inner = new AbortController();
+    const wake = (): void => inner.abort(RUNG);
+    signal.addEventListener('abort', wake, { once: true });
+    this.#wake = wake;
     try {
-      await new Promise<void>((resolve, reject) => {
-        wake = resolve;
-        this.#wake = wake;
-        signal.addEventListener('abort', wake, { once: true });
-        clock.sleep(ms, sleep.signal).then(resolve, (error) => (error === OVER ? resolve() : reject(error)));
-      });
+      if (!this.#rung) await clock.sleep(ms, inner.signal);
+    } catch (error) {
+      if (!inner.signal.aborted) throw error;
     } finally {
-      this.#wake = undefined;
       signal.removeEventListener('abort', wake);
-      // To give a timer back takes longer than what is waited for may: whoever rang is served first.
-      setImmediate(() => sleep.abort(OVER));
+      this.#wake = undefined;
+      this.#rung = false;
     }
+    signal.throwIfAborted();
   }
 }

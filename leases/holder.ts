@@ -11,7 +11,6 @@
  *
  * What the lease says is another thing: where the host has another public IP since, the key is put once it is ours.
  */
-import { jittered } from '../config/clock.ts';
 import { TartanError, toError } from '../config/errors.ts';
 import { Wakeup } from '../config/wakeup.ts';
 import type { OwnedAttributes } from './claim.ts';
@@ -19,25 +18,18 @@ import { decodeLease, formatLeaseValue } from './codec.ts';
 import type { AcquireContext } from './ground.ts';
 import type { HeldLease } from './held-lease.ts';
 import type { LeaseAttributes, LeaseOwner } from './lease.ts';
+import { LeaseClock, LOOK_MS } from './lease-clock.ts';
 import { Pace } from './pace.ts';
 import { readvertise } from './readvertise.ts';
 import { reclaim } from './reclaim.ts';
 import { isForbidden } from './registry.ts';
+import { nextPutAt, pauseMs } from './renewal.ts';
 import type { KeyValue, StoreVersion } from './store.ts';
 import { announceUnsettled, follows } from './store-trust.ts';
 import { judge } from './verdict.ts';
 
-const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
-const RETRY_MS = { first: 1_000, most: 30_000, refused: 30_000 } as const;
 /** In a store that was restored or wiped everybody claims again: spread over this, well within its grace time. */
 const SPREAD_MS = 10_000;
-/**
- * How often both clocks are looked at. A look that comes later than that, or finds them apart by more than before: this
- * process or its host was stopped, or the clock was set.
- */
-const LOOK_MS = 2_000;
-const JUMP_MS = 3_000;
 const SURE_MS = 50;
 
 export interface HolderOptions {
@@ -59,29 +51,16 @@ export interface Failing {
   readonly error: string;
 }
 
-/** How long after a renewal the next one is due at the latest, ms: hourly, sooner where the lease is short. */
-export function renewalIntervalMs(ttlSeconds: number, marginSeconds: number): number {
-  const spare = (ttlSeconds - marginSeconds) * 1000;
-  return Math.min(HOUR_MS, spare > 0 ? spare : Number.POSITIVE_INFINITY, (ttlSeconds * 1000) / 3);
-}
-
 export class Holder {
   readonly #context: AcquireContext;
   readonly #options: HolderOptions;
   readonly #doorbell = new Wakeup();
   readonly #pace: Pace;
+  readonly #leaseClock: LeaseClock;
   #held: HeldLease;
   /** The store as last seen. */
   #version: StoreVersion;
   #doubted = false;
-  /** Both clocks, ms, when they were last looked at. */
-  #looked: { readonly wall: number; readonly monotonic: number };
-  /** Whether the key was read since this process last slept. */
-  #isAwake = true;
-  /** How often it slept, whoever looked. */
-  #sleeps = 0;
-  /** Monotonic clock, ms: until when the lease lives, even if the wall clock is set meanwhile. */
-  #livesUntil: number;
   /** Monotonic clock, ms. */
   #putDueAt: number;
   #failing: Failing | undefined;
@@ -99,9 +78,8 @@ export class Holder {
     this.#wanted = held.attributes;
     this.#version = { clusterId: held.clusterId, revision: held.modRevision };
     this.#pace = new Pace(context.clock);
-    this.#looked = this.#clocks();
-    this.#livesUntil = this.#monotonicOf(held.expiresAt);
-    this.#putDueAt = this.#inADay();
+    this.#leaseClock = new LeaseClock(context.clock, held.expiresAt);
+    this.#putDueAt = nextPutAt(context.clock);
     const { unconfirmed } = options;
     this.#isConfirmed = unconfirmed === undefined;
     // As after a renewal that failed: whatever etcd says first of our key is reason to read and judge it.
@@ -146,18 +124,18 @@ export class Holder {
    * lease's name.
    */
   async sure(): Promise<void> {
-    await this.#until(() => this.#isConfirmed && this.#isSure());
+    await this.#until(() => this.#isConfirmed && this.#leaseClock.isSure());
   }
 
   /** As `sure`, but one that is only remembered is good until it has run out or etcd says otherwise: for this host's files. */
   async good(): Promise<void> {
-    await this.#until(() => this.#isSure());
+    await this.#until(() => this.#leaseClock.isSure());
   }
 
   /** Returns never but by rejection: LEASE_LOST, LEASE_TAKEN_OVER, or the signal's reason. */
   async run(): Promise<never> {
     // It may have slept since the claim.
-    if (!this.#isSure()) this.#doubted = true;
+    if (!this.#leaseClock.isSure()) this.#doubted = true;
     for (;;) {
       if (!this.#doubted) await this.#wait(this.#pauseMs());
       await this.#step();
@@ -178,56 +156,25 @@ export class Holder {
     this.#doorbell.ring();
   }
 
-  #isSure(): boolean {
-    this.#look();
-    return this.#isAwake && this.#looked.monotonic < this.#livesUntil;
-  }
-
-  #clocks(): { readonly wall: number; readonly monotonic: number } {
-    const { clock } = this.#context;
-    return { wall: clock.now(), monotonic: clock.monotonic() };
-  }
-
-  /** A moment of the wall clock as the monotonic one has it. */
-  #monotonicOf(wall: number): number {
-    const now = this.#clocks();
-    return now.monotonic + wall - now.wall;
-  }
-
-  /** Notes whether this process or its host was stopped since the last look, or set another time. */
-  #look(): void {
-    const before = this.#looked;
-    this.#looked = this.#clocks();
-    const passed = this.#looked.monotonic - before.monotonic;
-    const apart = Math.abs(this.#looked.wall - before.wall - passed);
-    if (passed <= LOOK_MS + JUMP_MS && apart <= JUMP_MS) return;
-    this.#isAwake = false;
-    this.#sleeps += 1;
-  }
-
-  #inADay(): number {
-    return this.#context.clock.monotonic() + jittered(this.#context.clock, DAY_MS);
-  }
-
   #pauseMs(): number {
-    const { clock } = this.#context;
-    if (this.#failing) {
-      return jittered(clock, Math.min(RETRY_MS.first * 2 ** (this.#failing.attempts - 1), RETRY_MS.most), 0.3);
-    }
-    if (this.#refusedBy) return jittered(clock, RETRY_MS.refused, 0.2);
-    // Earlier, never later: an outage that begins just before a renewal must leave the rest of the time.
-    return renewalIntervalMs(this.#held.ttlSeconds, this.#options.marginSeconds) * (0.8 + 0.15 * clock.random());
+    const { ttlSeconds } = this.#held;
+    const { marginSeconds } = this.#options;
+    const failures = this.#failing?.attempts ?? 0;
+    return pauseMs(this.#context.clock, {
+      ttlSeconds,
+      marginSeconds,
+      failures,
+      isRefused: this.#refusedBy !== undefined,
+    });
   }
 
   /** Until the time is over, the bell rings, or the clocks tell that this host slept or was set another time. */
   async #wait(ms: number): Promise<void> {
     const { clock, signal } = this.#context;
     const dueAt = clock.monotonic() + ms;
-    this.#look();
-    const sleeps = this.#sleeps;
-    while (!this.#doubted && clock.monotonic() < dueAt && this.#sleeps === sleeps) {
+    const sleeps = this.#leaseClock.look();
+    while (!this.#doubted && clock.monotonic() < dueAt && this.#leaseClock.look() === sleeps) {
       await this.#doorbell.wait(Math.min(dueAt - clock.monotonic(), LOOK_MS), clock, signal);
-      this.#look();
     }
   }
 
@@ -257,12 +204,10 @@ export class Holder {
   async #settle(): Promise<void> {
     const { store, prefix, clock, log, signal } = this.#context;
     for (;;) {
-      this.#look();
-      const sleeps = this.#sleeps;
+      const sleeps = this.#leaseClock.look();
       const { kv, ...version } = await store.get(this.#held.key);
-      this.#look();
       // What was read before a sleep says nothing about now, even if somebody else noticed it first.
-      if (this.#sleeps !== sleeps) continue;
+      if (this.#leaseClock.look() !== sleeps) continue;
       const isOtherStore = !follows(version, this.#version);
       this.#version = version;
       this.#recognise(kv);
@@ -272,7 +217,7 @@ export class Holder {
       if (kv && (verdict === 'ours' || verdict === 'reserved')) return this.#confirm(kv, version);
       if (isOtherStore) {
         log.warn('etcd is not the store that we knew: claiming our lease again', { subnet: this.#held.subnet });
-        this.#isAwake = true;
+        this.#leaseClock.awake();
         await announceUnsettled(store, prefix).catch((error: unknown) => {
           if (!isForbidden(error)) throw error;
         });
@@ -317,7 +262,7 @@ export class Holder {
 
   #confirm({ modRevision, lease }: KeyValue, { clusterId }: StoreVersion): void {
     const { etcdLease } = this.#held;
-    this.#isAwake = true;
+    this.#leaseClock.awake();
     if (this.#held.modRevision === modRevision && this.#held.clusterId === clusterId && etcdLease === lease) return;
     const expiresAt = lease === '0' ? Number.POSITIVE_INFINITY : this.#held.expiresAt;
     this.#become({ modRevision, clusterId, etcdLease: lease, expiresAt });
@@ -332,7 +277,7 @@ export class Holder {
     if (result.outcome === 'lost') throw this.#lost(result.by);
     if (result.outcome === 'foiled') return clock.sleep(this.#pace.afterLoss(), signal);
     this.#become(result.held);
-    this.#putDueAt = this.#inADay();
+    this.#putDueAt = nextPutAt(clock);
     const restMs = this.#pace.afterRepair();
     if (restMs === 0) return;
     log.warn('somebody fights us for our lease: resting', { subnet, restMs });
@@ -365,12 +310,12 @@ export class Holder {
     const result = await this.#context.store.txn({ compare: [{ key, modRevision }], success, failure: [] });
     if (!result.succeeded) return this.#settle();
     this.#become({ modRevision: result.revision });
-    this.#putDueAt = this.#inADay();
+    this.#putDueAt = nextPutAt(this.#context.clock);
   }
 
   #become(change: Partial<HeldLease>): void {
     this.#held = { ...this.#held, ...change };
-    if (change.expiresAt !== undefined) this.#livesUntil = this.#monotonicOf(change.expiresAt);
+    if (change.expiresAt !== undefined) this.#leaseClock.extend(change.expiresAt);
     this.#options.onHeld(this.#held);
   }
 

@@ -1,4 +1,3 @@
-import { setImmediate as turn } from 'node:timers/promises';
 import test from 'ava';
 import { Wakeup } from '../../../config/wakeup.ts';
 import { settle, VirtualClock } from '../../fakes/clock.ts';
@@ -22,7 +21,6 @@ test('a ring ends the wait, and the clock has nothing left to do', async (t) => 
   t.false(await isDone(waiting));
   wakeup.ring();
   t.true(await isDone(waiting));
-  await turn();
   t.is(clock.sleeping, 0);
 });
 
@@ -64,7 +62,6 @@ test('an aborted signal rejects with its reason, before, during and together wit
   wakeup.ring();
   other.abort(reason);
   t.is(await t.throwsAsync(both), reason);
-  await turn();
   t.is(clock.sleeping, 0);
 });
 

@@ -2,7 +2,7 @@ import test, { type ExecutionContext } from 'ava';
 import { TartanError } from '../../../config/errors.ts';
 import { askHolders } from '../../../leases/challenge.ts';
 import type { HeldLease } from '../../../leases/held-lease.ts';
-import { type HolderOptions, renewalIntervalMs } from '../../../leases/holder.ts';
+import type { HolderOptions } from '../../../leases/holder.ts';
 import { ip, keyValue, net, PREFIX } from './leases.ts';
 import { CONFIG, DUAL, type Holding, type Host, type HostOptions, KEYS, World } from './world.ts';
 
@@ -38,13 +38,6 @@ async function scene(
 function asFlanneld({ host, held }: Scene, change: Partial<Parameters<typeof keyValue>[0]> = {}): string {
   return keyValue({ subnet: held.subnet, publicIp: String(host.publicIp), mac: host.mac, ...change }).value;
 }
-
-test('a renewal is due hourly, sooner where the lease is short or the margin wide', (t) => {
-  t.is(renewalIntervalMs(86_400, 3600), HOUR);
-  t.is(renewalIntervalMs(86_400, 85_000), 1_400_000);
-  t.is(renewalIntervalMs(3600, 3600), 1_200_000);
-  t.is(renewalIntervalMs(30, 10), 10_000);
-});
 
 test('24 hours of holding: kept alive about hourly, never put, never read more than that', async (t) => {
   const { world, host, held, holding } = await scene(t);
