@@ -16,6 +16,7 @@ import { TartanError, toError } from '../config/errors.ts';
 import { Wakeup } from '../config/wakeup.ts';
 import type { OwnedAttributes } from './claim.ts';
 import { decodeLease, formatLeaseValue } from './codec.ts';
+import { leaves, type Offer, traded, tradesOf } from './exchange.ts';
 import type { AcquireContext } from './ground.ts';
 import type { HeldLease } from './held-lease.ts';
 import type { LeaseAttributes, LeaseOwner } from './lease.ts';
@@ -132,6 +133,17 @@ export class Holder {
     this.#wanted = attributes;
     this.#refusedBy = undefined;
     if (formatLeaseValue(attributes) !== this.#held.value) this.#doubt();
+  }
+
+  /** What our lease may say instead where we leave what is wanted: for `answerChallenges`. */
+  cede(offer: Offer): string | undefined {
+    const { attributes } = this.#held;
+    const trades = tradesOf(attributes, offer);
+    if (!trades || !leaves(this.#wanted, trades)) return undefined;
+    const ceded = { ...this.#wanted, ...traded(attributes, trades) };
+    const value = formatLeaseValue(ceded);
+    this.#offers.set(value, ceded);
+    return value;
   }
 
   /** What a watch or a list says stands at our key. That anything is said shows, too, that etcd is back. */
@@ -281,10 +293,13 @@ export class Holder {
     }
   }
 
-  /** A put of ours whose answer was lost: the next one goes on from there. */
+  /** A put of ours whose answer was lost, or an exchange that we agreed to: the next one goes on from there. */
   #recognise(kv: KeyValue | undefined): void {
     const attributes = kv && kv.value !== this.#held.value ? this.#offers.get(kv.value) : undefined;
-    if (kv && attributes) this.#become({ attributes, value: kv.value, modRevision: kv.modRevision });
+    if (!kv || !attributes) return;
+    const { publicIp, publicIp6 } = attributes;
+    this.#context.log.info('the lease has another public IP', { subnet: this.#held.subnet, publicIp, publicIp6 });
+    this.#become({ attributes, value: kv.value, modRevision: kv.modRevision });
   }
 
   async #readvertise(): Promise<void> {

@@ -9,6 +9,7 @@ import { answerChallenges } from '../../../leases/challenge.ts';
 import { coverage } from '../../../leases/coverage.ts';
 import type { PeerChange } from '../../../leases/directory.ts';
 import type { DirectoryPolicy } from '../../../leases/directory-entry.ts';
+import type { Offer } from '../../../leases/exchange.ts';
 import type { HeldLease } from '../../../leases/held-lease.ts';
 import { Holder } from '../../../leases/holder.ts';
 import type { LeaseOwner } from '../../../leases/lease.ts';
@@ -267,8 +268,14 @@ export class ModelHost {
       },
     });
     this.#holder = holder;
-    const sure = (): Promise<void> => holder.sure();
-    void answerChallenges(store, PREFIX, held, owner, { clock, log: silentLog, signal, sure }).catch(() => undefined);
+    const answering = {
+      clock,
+      log: silentLog,
+      signal,
+      sure: () => holder.sure(),
+      cede: (offer: Offer) => holder.cede(offer),
+    };
+    void answerChallenges(store, PREFIX, held, owner, answering).catch(() => undefined);
     const holding = holder.run();
     holding.catch(() => undefined);
     await Promise.race([holder.sure(), holding]);
