@@ -40,6 +40,7 @@ const SPREAD_MS = 10_000;
 const LOOK_MS = 2_000;
 const JUMP_MS = 3_000;
 const SURE_MS = 50;
+const MOST_OFFERS = 50;
 
 export interface HolderOptions {
   /** --subnet-lease-renew-margin. */
@@ -89,7 +90,7 @@ export class Holder {
   #isConfirmed: boolean;
   /** What the lease is to say. */
   #wanted: OwnedAttributes;
-  /** By its text, whatever we ever put or tried to: it may stand there though no answer said so. */
+  /** By its text, what we put, tried to or agreed to: it may stand there though no answer said so. */
   readonly #offers = new Map<string, OwnedAttributes>();
   #refusedBy: LeaseOwner | undefined;
 
@@ -142,7 +143,7 @@ export class Holder {
     if (!trades || !leaves(this.#wanted, trades)) return undefined;
     const ceded = { ...this.#wanted, ...traded(attributes, trades) };
     const value = formatLeaseValue(ceded);
-    this.#offers.set(value, ceded);
+    this.#offer(value, ceded);
     return value;
   }
 
@@ -306,7 +307,8 @@ export class Holder {
     const { clock, log, signal } = this.#context;
     while (formatLeaseValue(this.#wanted) !== this.#held.value) {
       const wanted = this.#wanted;
-      this.#offers.set(this.#held.value, this.#held.attributes).set(formatLeaseValue(wanted), wanted);
+      this.#offer(this.#held.value, this.#held.attributes);
+      this.#offer(formatLeaseValue(wanted), wanted);
       const result = await readvertise(this.#context, this.#held, wanted);
       if (result.outcome === 'held') {
         const { publicIp, publicIp6 } = wanted;
@@ -320,6 +322,14 @@ export class Holder {
       }
     }
     this.#refusedBy = undefined;
+  }
+
+  /** Whoever may write to etcd can have us agree to many: the last ones are kept. */
+  #offer(value: string, attributes: OwnedAttributes): void {
+    this.#offers.delete(value);
+    this.#offers.set(value, attributes);
+    const [first] = this.#offers.keys();
+    if (this.#offers.size > MOST_OFFERS && first !== undefined) this.#offers.delete(first);
   }
 
   #refuse(holder: LeaseOwner, { publicIp }: OwnedAttributes): void {
