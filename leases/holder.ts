@@ -22,7 +22,7 @@ import type { HeldLease } from './held-lease.ts';
 import type { LeaseAttributes, LeaseOwner } from './lease.ts';
 import { Pace } from './pace.ts';
 import { readvertise } from './readvertise.ts';
-import { reclaim } from './reclaim.ts';
+import { type Reclaimed, reclaim } from './reclaim.ts';
 import { isForbidden } from './registry.ts';
 import type { KeyValue, StoreVersion } from './store.ts';
 import { announceUnsettled, follows } from './store-trust.ts';
@@ -227,9 +227,10 @@ export class Holder {
     if (this.#failing) {
       return jittered(clock, Math.min(RETRY_MS.first * 2 ** (this.#failing.attempts - 1), RETRY_MS.most), 0.3);
     }
-    if (this.#refusedBy) return jittered(clock, RETRY_MS.refused, 0.2);
     // Earlier, never later: an outage that begins just before a renewal must leave the rest of the time.
-    return renewalIntervalMs(this.#held.ttlSeconds, this.#options.marginSeconds) * (0.8 + 0.15 * clock.random());
+    const early = 0.8 + 0.15 * clock.random();
+    const renewalMs = renewalIntervalMs(this.#held.ttlSeconds, this.#options.marginSeconds) * early;
+    return this.#refusedBy ? Math.min(renewalMs, jittered(clock, RETRY_MS.refused, 0.2)) : renewalMs;
   }
 
   /** Until the time is over, the bell rings, or the clocks tell that this host slept or was set another time. */
@@ -352,8 +353,7 @@ export class Holder {
     const { clock, log, signal } = this.#context;
     const { subnet } = this.#held;
     log.warn(kv ? 'our lease was altered: putting it again' : 'our lease is gone: claiming it again', { subnet });
-    const held = { ...this.#held, attributes: this.#wanted, value: formatLeaseValue(this.#wanted) };
-    const result = await reclaim(this.#context, held, kv);
+    const result = await this.#reclaim(kv);
     if (result.outcome === 'lost') throw this.#lost(result.by);
     if (result.outcome === 'foiled') return clock.sleep(this.#pace.afterLoss(), signal);
     this.#become(result.held);
@@ -362,6 +362,15 @@ export class Holder {
     if (restMs === 0) return;
     log.warn('somebody fights us for our lease: resting', { subnet, restMs });
     await clock.sleep(restMs, signal);
+  }
+
+  /** Where another live host has the address that we want, with the one that we had. */
+  async #reclaim(kv: KeyValue | undefined): Promise<Reclaimed> {
+    const wanted = { ...this.#held, attributes: this.#wanted, value: formatLeaseValue(this.#wanted) };
+    const [first, second] = this.#refusedBy ? [this.#held, wanted] : [wanted, this.#held];
+    const result = await reclaim(this.#context, first, kv);
+    if (result.outcome !== 'lost' || first.value === second.value) return result;
+    return await reclaim(this.#context, second, kv);
   }
 
   async #renew(): Promise<void> {

@@ -141,7 +141,8 @@ function exchangeWith(
   for (const { taken, given } of trades) {
     const theirs = side.kept.find(({ key }) => key === keys.address(taken));
     const ours = side.left.find(({ key }) => key === keys.address(given));
-    if (!ours || theirs?.record?.claim !== holder.claim) return undefined;
+    const beside = theirs?.record;
+    if (!ours || !theirs || beside?.claim !== holder.claim || !sameSubnets(beside.subnets, lease)) return undefined;
     stands.push(ours);
     puts.push({ put: ours.key, value: formatSideRecord(prefix, holder, lease), lease: theirs.etcdLease });
   }

@@ -739,6 +739,34 @@ for (const [what, ring] of [
   }
 }
 
+test('refused the address that it wants, a host keeps its lease all the same: renewed in time, claimed again with the old one', async (t) => {
+  for (const [what, wait] of [
+    ['refused before', 60_000],
+    ['not asked yet', 0],
+  ] as const) {
+    const world = new World(t);
+    const [host, other] = [world.host({ ttlSeconds: 15 }), world.host()];
+    const held = await host.mustAcquire();
+    other.hold(t, await other.mustAcquire());
+    const holding = host.hold(t, held);
+    if (wait > 0) {
+      holding.holder.advertise({ ...held.attributes, publicIp: ip('192.0.2.2') });
+      await world.clock.advance(wait);
+      t.is(holding.holder.refusedBy?.name, other.owner.name);
+      t.is(world.lease(held.key)?.createRevision, held.modRevision, 'it never ran out');
+    } else {
+      host.store.reachable = false;
+      holding.holder.advertise({ ...held.attributes, publicIp: ip('192.0.2.2') });
+    }
+    world.etcd.delete(held.key);
+    host.store.reachable = true;
+    await world.clock.advance(10_000);
+    t.is(holding.ended(), undefined, what);
+    t.is(world.value(held.key), held.value, what);
+    holding.stop();
+  }
+});
+
 test('the one who leaves an address need not get another: who has it now gets it, the other waits with one of nobody', async (t) => {
   const { world, members, renumber, order } = await fleet(t, 3);
   // The last has its address still.
