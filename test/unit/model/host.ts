@@ -148,8 +148,10 @@ export class ModelHost {
     for (const lease of leases) {
       const ageMs = this.#truth.ageOf(lease);
       if (lease.key === own.key || ageMs < IN_STEP_MS) continue;
-      // What a host finds in a restored store gives way to what it knew, for the grace.
-      if (this.#calmSince >= this.#truth.restoredAt && ageMs >= calmMs && calmMs < GRACE_MS + IN_STEP_MS) continue;
+      // What a host finds in a restored store gives way to what it knew, for the grace. It looks when it is calm, or a
+      // little later, where a call hung until then.
+      const wasThere = ageMs >= calmMs - IN_STEP_MS;
+      if (this.#calmSince >= this.#truth.restoredAt && wasThere && calmMs < GRACE_MS + IN_STEP_MS) continue;
       // Of two with one address one is about to lose its lease.
       if ([own.attributes.publicIp, this.#identity.publicIp].includes(lease.publicIp)) continue;
       if (this.kernel.get(lease.key) !== lease.value) this.#truth.note(`${this.#name} lacks its peer ${lease.key}`);
