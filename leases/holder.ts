@@ -364,13 +364,12 @@ export class Holder {
     await clock.sleep(restMs, signal);
   }
 
-  /** Where another live host has the address that we want, with the one that we had. */
+  /** As it was: another address comes after it, in order. Only where a live host has the old one, with the new one. */
   async #reclaim(kv: KeyValue | undefined): Promise<Reclaimed> {
-    const wanted = { ...this.#held, attributes: this.#wanted, value: formatLeaseValue(this.#wanted) };
-    const [first, second] = this.#refusedBy ? [this.#held, wanted] : [wanted, this.#held];
-    const result = await reclaim(this.#context, first, kv);
-    if (result.outcome !== 'lost' || first.value === second.value) return result;
-    return await reclaim(this.#context, second, kv);
+    const result = await reclaim(this.#context, this.#held, kv);
+    const value = formatLeaseValue(this.#wanted);
+    if (result.outcome !== 'lost' || value === this.#held.value) return result;
+    return await reclaim(this.#context, { ...this.#held, attributes: this.#wanted, value }, kv);
   }
 
   async #renew(): Promise<void> {

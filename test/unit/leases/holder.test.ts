@@ -767,6 +767,18 @@ test('refused the address that it wants, a host keeps its lease all the same: re
   }
 });
 
+test('a key that is deleted while another address is to be put: nothing of ours is left at the old one', async (t) => {
+  const { world, members, renumber, order } = await fleet(t, 2);
+  const [first] = members;
+  if (first) world.etcd.delete(first.held.key);
+  first?.holding.holder.advertise({ ...first.held.attributes, publicIp: ip('192.0.2.99') });
+  await world.clock.advance(10_000);
+  renumber(1, 0);
+  await world.clock.advance(60_000);
+  t.deepEqual(order(), [-1, 0]);
+  t.deepEqual(world.own, ['addresses/192.0.2.1', 'addresses/192.0.2.99', 'nodes/node1', 'nodes/node2']);
+});
+
 test('the one who leaves an address need not get another: who has it now gets it, the other waits with one of nobody', async (t) => {
   const { world, members, renumber, order } = await fleet(t, 3);
   // The last has its address still.
