@@ -284,7 +284,8 @@ export class ModelHost {
     // The address may be another one since the claim began.
     this.#followAddress();
     cluster.serve(this.#policyOf(held), {
-      onPeers: (changes, complete) => this.#program(changes, complete),
+      // Nothing comes of what a process that was killed had under way.
+      onPeers: (changes, complete) => signal.aborted || this.#program(changes, complete),
       onOwnKey: (kv) => holder.observe(kv),
       onConfig: () => undefined,
     });
