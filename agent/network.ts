@@ -13,6 +13,7 @@ import type { Prefix } from '../config/address.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
 import { answerChallenges } from '../leases/challenge.ts';
 import type { DirectoryPolicy } from '../leases/directory-entry.ts';
+import type { Offer } from '../leases/exchange.ts';
 import { Holder } from '../leases/holder.ts';
 import type { LeaseOwner } from '../leases/lease.ts';
 import type { Store } from '../leases/store.ts';
@@ -169,8 +170,8 @@ export class Network {
     });
     memory.hold(joined.held, cluster.settledVersion);
     status.hold(holder);
-    const sure = (): Promise<void> => holder.sure();
-    tasks.start((signal) => answerChallenges(store, prefix, joined.held, owner, { clock, log, signal, sure }));
+    const words = { sure: () => holder.sure(), cede: (offer: Offer) => holder.cede(offer) };
+    tasks.start((signal) => answerChallenges(store, prefix, joined.held, owner, { clock, log, signal, ...words }));
     tasks.start(() => holder.run());
     return holder;
   }

@@ -15,13 +15,14 @@ import { TartanError, toError } from '../config/errors.ts';
 import { Wakeup } from '../config/wakeup.ts';
 import type { OwnedAttributes } from './claim.ts';
 import { decodeLease, formatLeaseValue } from './codec.ts';
+import { leaves, type Offer, traded, tradesOf } from './exchange.ts';
 import type { AcquireContext } from './ground.ts';
 import type { HeldLease } from './held-lease.ts';
 import type { LeaseAttributes, LeaseOwner } from './lease.ts';
 import { LeaseClock, LOOK_MS } from './lease-clock.ts';
 import { Pace } from './pace.ts';
 import { readvertise } from './readvertise.ts';
-import { reclaim } from './reclaim.ts';
+import { type Reclaimed, reclaim } from './reclaim.ts';
 import { isForbidden } from './registry.ts';
 import { nextPutAt, pauseMs } from './renewal.ts';
 import type { KeyValue, StoreVersion } from './store.ts';
@@ -31,6 +32,7 @@ import { judge } from './verdict.ts';
 /** In a store that was restored or wiped everybody claims again: spread over this, well within its grace time. */
 const SPREAD_MS = 10_000;
 const SURE_MS = 50;
+const MOST_OFFERS = 50;
 
 export interface HolderOptions {
   /** --subnet-lease-renew-margin. */
@@ -67,7 +69,7 @@ export class Holder {
   #isConfirmed: boolean;
   /** What the lease is to say. */
   #wanted: OwnedAttributes;
-  /** By its text, whatever we ever put or tried to: it may stand there though no answer said so. */
+  /** By its text, what we put, tried to or agreed to: it may stand there though no answer said so. */
   readonly #offers = new Map<string, OwnedAttributes>();
   #refusedBy: LeaseOwner | undefined;
 
@@ -110,6 +112,17 @@ export class Holder {
     this.#wanted = attributes;
     this.#refusedBy = undefined;
     if (formatLeaseValue(attributes) !== this.#held.value) this.#doubt();
+  }
+
+  /** What our lease may say instead where we leave what is wanted: for `answerChallenges`. */
+  cede(offer: Offer): string | undefined {
+    const { attributes } = this.#held;
+    const trades = tradesOf(attributes, offer);
+    if (!trades || !leaves(this.#wanted, trades)) return undefined;
+    const ceded = { ...this.#wanted, ...traded(attributes, trades) };
+    const value = formatLeaseValue(ceded);
+    this.#offer(value, ceded);
+    return value;
   }
 
   /** What a watch or a list says stands at our key. That anything is said shows, too, that etcd is back. */
@@ -226,17 +239,21 @@ export class Holder {
     }
   }
 
-  /** A put of ours whose answer was lost: the next one goes on from there. */
+  /** A put of ours whose answer was lost, or an exchange that we agreed to: the next one goes on from there. */
   #recognise(kv: KeyValue | undefined): void {
     const attributes = kv && kv.value !== this.#held.value ? this.#offers.get(kv.value) : undefined;
-    if (kv && attributes) this.#become({ attributes, value: kv.value, modRevision: kv.modRevision });
+    if (!kv || !attributes) return;
+    const { publicIp, publicIp6 } = attributes;
+    this.#context.log.info('the lease has another public IP', { subnet: this.#held.subnet, publicIp, publicIp6 });
+    this.#become({ attributes, value: kv.value, modRevision: kv.modRevision });
   }
 
   async #readvertise(): Promise<void> {
     const { clock, log, signal } = this.#context;
     while (formatLeaseValue(this.#wanted) !== this.#held.value) {
       const wanted = this.#wanted;
-      this.#offers.set(this.#held.value, this.#held.attributes).set(formatLeaseValue(wanted), wanted);
+      this.#offer(this.#held.value, this.#held.attributes);
+      this.#offer(formatLeaseValue(wanted), wanted);
       const result = await readvertise(this.#context, this.#held, wanted);
       if (result.outcome === 'held') {
         const { publicIp, publicIp6 } = wanted;
@@ -250,6 +267,14 @@ export class Holder {
       }
     }
     this.#refusedBy = undefined;
+  }
+
+  /** Whoever may write to etcd can have us agree to many: the last ones are kept. */
+  #offer(value: string, attributes: OwnedAttributes): void {
+    this.#offers.delete(value);
+    this.#offers.set(value, attributes);
+    const [first] = this.#offers.keys();
+    if (this.#offers.size > MOST_OFFERS && first !== undefined) this.#offers.delete(first);
   }
 
   #refuse(holder: LeaseOwner, { publicIp }: OwnedAttributes): void {
@@ -272,8 +297,7 @@ export class Holder {
     const { clock, log, signal } = this.#context;
     const { subnet } = this.#held;
     log.warn(kv ? 'our lease was altered: putting it again' : 'our lease is gone: claiming it again', { subnet });
-    const held = { ...this.#held, attributes: this.#wanted, value: formatLeaseValue(this.#wanted) };
-    const result = await reclaim(this.#context, held, kv);
+    const result = await this.#reclaim(kv);
     if (result.outcome === 'lost') throw this.#lost(result.by);
     if (result.outcome === 'foiled') return clock.sleep(this.#pace.afterLoss(), signal);
     this.#become(result.held);
@@ -282,6 +306,14 @@ export class Holder {
     if (restMs === 0) return;
     log.warn('somebody fights us for our lease: resting', { subnet, restMs });
     await clock.sleep(restMs, signal);
+  }
+
+  /** As it was: another address comes after it, in order. Only where a live host has the old one, with the new one. */
+  async #reclaim(kv: KeyValue | undefined): Promise<Reclaimed> {
+    const result = await reclaim(this.#context, this.#held, kv);
+    const value = formatLeaseValue(this.#wanted);
+    if (result.outcome !== 'lost' || value === this.#held.value) return result;
+    return await reclaim(this.#context, { ...this.#held, attributes: this.#wanted, value }, kv);
   }
 
   async #renew(): Promise<void> {

@@ -25,9 +25,9 @@ export function renewalIntervalMs(ttlSeconds: number, marginSeconds: number): nu
 /** How long to rest before the lease is looked at again without any other reason, ms. */
 export function pauseMs(clock: Clock, { ttlSeconds, marginSeconds, failures, isRefused }: Standing): number {
   if (failures > 0) return jittered(clock, Math.min(RETRY_MS.first * 2 ** (failures - 1), RETRY_MS.most), 0.3);
-  if (isRefused) return jittered(clock, RETRY_MS.refused, 0.2);
   // Earlier, never later: an outage that begins just before a renewal must leave the rest of the time.
-  return renewalIntervalMs(ttlSeconds, marginSeconds) * (0.8 + 0.15 * clock.random());
+  const renewalMs = renewalIntervalMs(ttlSeconds, marginSeconds) * (0.8 + 0.15 * clock.random());
+  return isRefused ? Math.min(renewalMs, jittered(clock, RETRY_MS.refused, 0.2)) : renewalMs;
 }
 
 /** Monotonic clock, ms: when our value is to be put again where flannelds live, if it was put now. */

@@ -33,6 +33,12 @@ for (const [title, standing, least, most] of [
   ['failed thrice: ever more rarely', { ...WELL, failures: 3 }, 2_800, 5_200],
   ['failed for long: twice a minute', { ...WELL, failures: 1_000 }, 21_000, 39_000],
   ['refused: twice a minute', { ...WELL, isRefused: true }, 24_000, 36_000],
+  [
+    'refused, with a short lease: in time for that',
+    { ...WELL, ttlSeconds: 30, marginSeconds: 10, isRefused: true },
+    8_000,
+    9_500,
+  ],
   ['refused, and etcd is away: as after a failure', { ...WELL, isRefused: true, failures: 1 }, 700, 1_300],
 ] as const) {
   test(`the pause after it was ${title}`, (t) => {
