@@ -93,7 +93,8 @@ export class LabEtcdMember {
         if (!server.running) throw new Error('etcd ended');
         return (await this.at.exec('etcdctl', ['endpoint', 'health'], { env: this.env })).status === 0;
       },
-      { context: () => server.tail() },
+      // An election on a busy machine may take several tries.
+      { timeoutMs: 60_000, context: () => server.tail() },
     );
   }
 
