@@ -36,7 +36,7 @@ export function peerPolicy(
   let last: { readonly lease: StoredLease; readonly identities: readonly string[] } | undefined;
   const identities = (lease: StoredLease): readonly string[] => {
     if (last?.lease !== lease)
-      last = { lease, identities: [...new Set([...addressIdentities(lease), ...backend.identities(lease)])] };
+      last = { lease, identities: [...addressIdentities(lease), ...backend.identities(lease)] };
     return last.identities;
   };
   const refuse = (lease: StoredLease): string | undefined => {

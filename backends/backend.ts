@@ -52,7 +52,7 @@ export interface Backend {
   advertise(macs: DeviceMacs): Omit<LeaseAttributes, 'owner'>;
   /** Devices and their addresses for the lease held; devices alone where it is not held yet. */
   device(own: LeaseSubnets | undefined, macs: DeviceMacs): readonly (Link | Address)[];
-  /** What makes two leases of this backend incompatible if they share it: `MAC 02:…`. */
+  /** What two leases of this backend must not share, beside public IPs: `MAC 02:…`. */
   identities(lease: Lease): readonly string[];
   peer(lease: Lease, context: PeerContext): PeerState;
 }

@@ -55,9 +55,3 @@ export function sharedFamilies(lease: LeaseSubnets, enabled: readonly Family[]):
   if (shared.length > 0) return shared;
   return `no address family in common: this node has ${enabled.map((family) => `IPv${family}`).join(' and ')} only`;
 }
-
-/** `public IP …` for each family in which the lease has one. */
-export function publicIpIdentities(lease: LeaseAttributes, enabled: readonly Family[]): string[] {
-  const parts = enabled.map((family) => leasePart(lease, family));
-  return parts.filter((part) => badPublicIp(part) === undefined).map((part) => `public IP ${part.publicIp}`);
-}

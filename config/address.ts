@@ -169,7 +169,9 @@ export function networkAddress(prefix: Prefix): Ip {
 }
 
 export function prefixLength(prefix: Prefix): number {
-  return Number(prefix.slice(prefix.indexOf('/') + 1));
+  let length = 0;
+  for (let i = prefix.indexOf('/') + 1; i < prefix.length; i++) length = length * 10 + prefix.charCodeAt(i) - 48;
+  return length;
 }
 
 /** The network's last address (IPv4: the broadcast address). */

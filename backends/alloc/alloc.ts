@@ -1,10 +1,10 @@
 /** alloc: holds a subnet for this host and leaves the packets to somebody else. No device, no routes. */
 import { type Family, ipFromBigInt, type Mac } from '../../config/address.ts';
 import type { JsonObject } from '../../config/go-json.ts';
-import type { Lease, LeaseAttributes } from '../../leases/lease.ts';
+import type { LeaseAttributes } from '../../leases/lease.ts';
 import type { Backend, PeerState, Underlay } from '../backend.ts';
 import type { BackendResult, Families } from '../backend-config.ts';
-import { enabledFamilies, publicIpIdentities } from '../lease-part.ts';
+import { enabledFamilies } from '../lease-part.ts';
 import type { Address, Link } from '../state.ts';
 
 /** The backend of type `alloc`. It has no options. */
@@ -46,8 +46,8 @@ class Alloc implements Backend {
     return [];
   }
 
-  identities(lease: Lease): readonly string[] {
-    return publicIpIdentities(lease, this.#families);
+  identities(): readonly string[] {
+    return [];
   }
 
   peer(): PeerState {

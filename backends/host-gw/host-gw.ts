@@ -9,14 +9,7 @@ import type { JsonObject } from '../../config/go-json.ts';
 import type { Lease, LeaseAttributes } from '../../leases/lease.ts';
 import type { Backend, PeerState, Underlay } from '../backend.ts';
 import type { BackendResult, Families } from '../backend-config.ts';
-import {
-  badPublicIp,
-  enabledFamilies,
-  leasePart,
-  publicIpIdentities,
-  sharedFamilies,
-  subnetOf,
-} from '../lease-part.ts';
+import { badPublicIp, enabledFamilies, leasePart, sharedFamilies, subnetOf } from '../lease-part.ts';
 import type { Address, KernelObject, Link, Route } from '../state.ts';
 
 const TYPE = 'host-gw';
@@ -73,8 +66,8 @@ class HostGw implements Backend {
     return [];
   }
 
-  identities(lease: Lease): readonly string[] {
-    return publicIpIdentities(lease, this.#families);
+  identities(): readonly string[] {
+    return [];
   }
 
   peer(lease: Lease): PeerState {

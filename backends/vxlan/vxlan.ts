@@ -13,7 +13,7 @@ import type { JsonObject } from '../../config/go-json.ts';
 import type { Lease, LeaseAttributes, LeaseSubnets } from '../../leases/lease.ts';
 import type { Backend, DeviceMacs, PeerContext, PeerState, Underlay } from '../backend.ts';
 import type { BackendResult, Families } from '../backend-config.ts';
-import { badPublicIp, leasePart, publicIpIdentities, sharedFamilies, subnetOf } from '../lease-part.ts';
+import { badPublicIp, leasePart, sharedFamilies, subnetOf } from '../lease-part.ts';
 import type { Address, KernelObject, Link } from '../state.ts';
 import { OVERHEAD_4, OVERHEAD_6, readVxlanConfig, type VxlanConfig } from './vxlan-config.ts';
 import { decodeVtepMac, encodeVxlanData } from './vxlan-lease.ts';
@@ -114,13 +114,14 @@ class Vxlan implements Backend {
   }
 
   identities(lease: Lease): readonly string[] {
-    const ips = publicIpIdentities(lease, this.#families);
-    if (lease.backendType !== TYPE) return ips;
-    const macs = this.#families.flatMap((family) => {
+    const found: string[] = [];
+    if (lease.backendType !== TYPE) return found;
+    for (const family of this.#families) {
       const decoded = decodeVtepMac(leasePart(lease, family));
-      return decoded.ok ? [`MAC ${decoded.mac}`] : [];
-    });
-    return [...new Set([...macs, ...ips])];
+      const identity = decoded.ok ? `MAC ${decoded.mac}` : undefined;
+      if (identity !== undefined && !found.includes(identity)) found.push(identity);
+    }
+    return found;
   }
 
   /** A peer is taken or refused whole: one bad family refuses it, as half a peer would be hard to notice. */

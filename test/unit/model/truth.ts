@@ -85,8 +85,10 @@ export class Truth {
       else this.#lost.set(id, { lease, at });
     }
     for (const [id, lease] of present) {
-      if (this.#since.has(id)) continue;
-      this.#since.set(id, { lease, at });
+      const known = this.#since.get(id);
+      // Put again with the same value: by somebody who lives.
+      if (known?.lease.modRevision === lease.modRevision) continue;
+      this.#since.set(id, { lease, at: known?.at ?? at });
       this.#lost.delete(id);
       if (change === 'events') this.#displace(lease);
     }
