@@ -6,7 +6,7 @@ import type { Family, Prefix } from '../config/address.ts';
 import type { Kernel } from './kernel/kernel.ts';
 import { formatBareRoute } from './operation-text.ts';
 import type { Planned } from './plan.ts';
-import { sameObserved } from './same-object.ts';
+import { isSatisfied, sameObserved } from './same-object.ts';
 import type { KernelObject, LinkInfo, Nexthop, ObjectKind, Observed, RouteInfo } from './state.ts';
 import { DEFAULT_METRIC, keyOf, RTN_UNICAST, TARTAN_PROTOCOL } from './state.ts';
 
@@ -81,6 +81,15 @@ export class KernelView {
   applied({ key, verb, object }: Planned): void {
     if (verb === 'delete') this.#remove(key);
     else this.#put(key, { object, protocol: TARTAN_PROTOCOL, permanent: true });
+  }
+
+  /** Holds what is as it is wanted by the object that is wanted: each is held once, and known at a glance. */
+  adopt(desired: ReadonlyMap<string, KernelObject>): void {
+    for (const [key, observed] of this.#objects) {
+      const wanted = desired.get(key);
+      if (wanted === undefined || wanted === observed.object || !isSatisfied(wanted, observed)) continue;
+      this.#objects.set(key, { ...observed, object: wanted });
+    }
   }
 
   /** Reads the tables again. */

@@ -94,6 +94,7 @@ export class Programming {
       this.#isOverhaul = false;
       this.#isOurDoing = false;
     }
+    if (isOverhaul && !this.isBlind) view.adopt(desired.objects);
     const keys = this.#keysInQuestion(isOverhaul && !this.isBlind ? KINDS : read);
     const routesOn = (id: number): Iterable<string> => view.routesOn(id);
     const { operations, withheld } = planKeys(keys, desired.objects, view.objects, this.policy, routesOn);
@@ -158,9 +159,17 @@ export class Programming {
     const keys = new Set(this.#changed);
     for (const key of this.troubles.due()) keys.add(key);
     if (kinds.size === 0) return keys;
-    for (const [key, object] of desired.objects) if (kinds.has(object.kind)) keys.add(key);
+    for (const [key, object] of desired.objects) {
+      // The very object that we put there, and read again unchanged.
+      if (!kinds.has(object.kind) || view.objects.get(key)?.object === object) continue;
+      keys.add(key);
+      // Routes vanish without an event when their nexthop does: they may have been read too early.
+      if (object.kind === 'nexthop') for (const route of view.routesOn(object.id)) keys.add(route);
+    }
     if (!this.isComplete) return keys;
-    for (const [key, { object }] of view.objects) if (kinds.has(object.kind)) keys.add(key);
+    for (const [key, { object }] of view.objects) {
+      if (kinds.has(object.kind) && desired.objects.get(key) !== object) keys.add(key);
+    }
     return keys;
   }
 

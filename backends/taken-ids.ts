@@ -1,7 +1,6 @@
 import type { Kernel } from './kernel/kernel.ts';
 import type { Ownership } from './ownership.ts';
 import { type Actual, conflicts, type Desired } from './plan.ts';
-import { type KernelObject, keyOf, type Nexthop } from './state.ts';
 
 /** The ids of wanted nexthops at which somebody else's stand. `actual`: with the nexthops as just read. */
 export async function takenIds(
@@ -16,9 +15,9 @@ export async function takenIds(
 
 /** Blackholes, groups and whatever else has no gateway stand in no table of ours. */
 async function hiddenIds(kernel: Kernel, desired: Desired, actual: Actual): Promise<readonly number[]> {
-  const isUnseen = (object: KernelObject): object is Nexthop => object.kind === 'nexthop' && !actual.has(keyOf(object));
-  const unseen = [...desired.values()].filter(isUnseen);
+  const unseen: number[] = [];
+  for (const [key, object] of desired) if (object.kind === 'nexthop' && !actual.has(key)) unseen.push(object.id);
   if (unseen.length === 0) return [];
   const all = await kernel.nexthopIds();
-  return unseen.map(({ id }) => id).filter((id) => all.has(id));
+  return unseen.filter((id) => all.has(id));
 }

@@ -141,6 +141,17 @@ test('what was confirmed is believed', async (t) => {
   t.is(find(view, keyOf(ROUTE)), undefined);
 });
 
+test('what is as it is wanted is held by the object that is wanted, also when it is read again', async (t) => {
+  const kernel = hostKernel();
+  for (const object of [NEIGHBOUR, FDB, NEXTHOP, ROUTE]) kernel.tables.set('set', object);
+  const view = await seen(kernel);
+  const wanted = [{ ...NEIGHBOUR }, { ...FDB, dst: ip('192.0.2.99') }, { ...NEXTHOP }, { ...ROUTE }];
+  view.adopt(new Map(wanted.map((object) => [keyOf(object), object])));
+  await view.read(KINDS);
+  const isHeld = wanted.map((object) => find(view, keyOf(object))?.object === object);
+  t.deepEqual(isHeld, [true, false, true, true]);
+});
+
 test('a kernel without nexthop objects, and a device of our name that is no vxlan', async (t) => {
   const kernel = hostKernel();
   kernel.hasNexthops = false;
