@@ -142,7 +142,7 @@ test('what was confirmed is believed', async (t) => {
 });
 
 test('what is as it is wanted is held by the object that is wanted, also when it is read again', async (t) => {
-  const kernel = hostKernel();
+  const kernel = host();
   for (const object of [NEIGHBOUR, FDB, NEXTHOP, ROUTE]) kernel.tables.set('set', object);
   const view = await seen(kernel);
   const wanted = [{ ...NEIGHBOUR }, { ...FDB, dst: ip('192.0.2.99') }, { ...NEXTHOP }, { ...ROUTE }];
