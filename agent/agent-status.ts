@@ -1,6 +1,7 @@
 /** Gathers what the agent's parts know into one Status, read at the moment it is asked for. */
 import type { Reconciler } from '../backends/reconciler.ts';
 import type { Clock } from '../config/clock.ts';
+import { Durations } from '../config/durations.ts';
 import type { ErrorCode } from '../config/errors.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
 import type { Options } from '../config/options.ts';
@@ -9,7 +10,7 @@ import type { Holder } from '../leases/holder.ts';
 import type { LeaseOwner } from '../leases/lease.ts';
 import type { Cluster } from './cluster.ts';
 import type { Joined } from './joining.ts';
-import type { Counters } from './metrics.ts';
+import type { Counters, Timings } from './metrics.ts';
 import type { Status } from './status.ts';
 import { iso, leaseOf, peerOf, rangesOf, underlayOf } from './status-values.ts';
 import type { Systemd } from './systemd.ts';
@@ -27,6 +28,7 @@ interface StatusSources {
   readonly systemd: Systemd;
 }
 
+const NONE = new Durations();
 const EXPIRED = 'the lease has run out and could not be renewed';
 
 function withCode(text: string, code: ErrorCode | undefined): string {
@@ -204,6 +206,12 @@ export class AgentStatus {
       repairs: done?.repairs ?? 0,
       claimTransactions: this.#joined?.transactions ?? 0,
     };
+  }
+
+  timings(): Timings {
+    const { listing } = this.#sources.cluster;
+    const { plan, apply, change } = this.#reconciler?.timings ?? { plan: NONE, apply: NONE, change: NONE };
+    return { list: listing, plan, apply, change };
   }
 
   #refused(): Status['refused'] {

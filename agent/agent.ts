@@ -163,7 +163,11 @@ class Agent {
     await serveStatus(options.statusSocket, () => status.read(), signal);
     if (options.healthzPort === 0) return;
     const where = { host: options.healthzIp, port: options.healthzPort };
-    const metrics = new Metrics(() => ({ status: status.read(), counters: status.counters() }));
+    const metrics = new Metrics(() => ({
+      status: status.read(),
+      counters: status.counters(),
+      timings: status.timings(),
+    }));
     await serveHealth(where, { problem: () => status.notReady(), metrics }, signal);
   }
 }

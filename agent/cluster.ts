@@ -1,5 +1,6 @@
 /** What etcd says, as this agent has it: the network config, the peers, and the own key; all from one list and watch. */
 import type { Clock } from '../config/clock.ts';
+import { Durations } from '../config/durations.ts';
 import type { Log } from '../config/log.ts';
 import { Wakeup } from '../config/wakeup.ts';
 import type { Changes, PeerChange } from '../leases/directory.ts';
@@ -43,6 +44,7 @@ export class Cluster {
   state: FollowState;
   config: KeyValue | undefined;
   events = 0;
+  readonly listing = new Durations();
   /** Another one whenever a list or an event came. */
   edition = 0;
   /** Wall clock, ms: of when everything here is, while nothing of it is etcd's yet. */
@@ -77,6 +79,7 @@ export class Cluster {
     const { store, clock, log, known } = this.#options;
     await followRange({
       ...{ store, clock, log, signal, range: this.#keys.watched, ...(known ? { known } : {}) },
+      onListed: (ms) => this.listing.add(ms),
       onSnapshot: (snapshot) => this.#onSnapshot(snapshot),
       onEvents: (events, revision) => this.#onEvents(events, revision),
       onState: (state) => this.#onState(state),

@@ -1,5 +1,6 @@
 /** Prometheus metrics. prom-client is loaded when they are first asked for: start-up does not wait for it. */
 import type { Registry } from 'prom-client';
+import { DURATION_BOUNDS, type Durations } from '../config/durations.ts';
 import type { Status } from './status.ts';
 
 export interface Counters {
@@ -10,10 +11,19 @@ export interface Counters {
   readonly claimTransactions: number;
 }
 
+/** How long each of these took. */
+export interface Timings {
+  readonly list: Durations;
+  readonly plan: Durations;
+  readonly apply: Durations;
+  readonly change: Durations;
+}
+
 /** All that one scrape is made from, so that its samples fit together. */
 export interface Snapshot {
   readonly status: Status;
   readonly counters: Counters;
+  readonly timings: Timings;
 }
 
 interface Reading {
@@ -54,8 +64,23 @@ const COUNTERS: readonly { readonly name: string; readonly help: string; readonl
   { name: 'tartan_claim_transactions_total', help: 'Transactions that claims took.', field: 'claimTransactions' },
 ];
 
+const HISTOGRAMS: readonly { readonly name: string; readonly help: string; readonly field: keyof Timings }[] = [
+  {
+    name: 'tartan_list_seconds',
+    help: 'A whole list of the leases, from the question to the last page.',
+    field: 'list',
+  },
+  { name: 'tartan_plan_seconds', help: 'Working out what to change in the kernel.', field: 'plan' },
+  { name: 'tartan_apply_seconds', help: 'Changing it, until the kernel has confirmed.', field: 'apply' },
+  { name: 'tartan_change_seconds', help: "A peer's change, from the event to the kernel's answer.", field: 'change' },
+];
+
 /** Every metric's name and help, for the documentation. */
-export const METRICS: readonly { readonly name: string; readonly help: string }[] = [...GAUGES, ...COUNTERS];
+export const METRICS: readonly { readonly name: string; readonly help: string }[] = [
+  ...GAUGES,
+  ...COUNTERS,
+  ...HISTOGRAMS,
+];
 
 export class Metrics {
   readonly #read: () => Snapshot;
@@ -72,7 +97,8 @@ export class Metrics {
     const registry = await this.#registry;
     const snapshot = this.#read();
     for (const set of this.#setters) set(snapshot);
-    return { contentType: registry.contentType, body: await registry.metrics() };
+    const histograms = HISTOGRAMS.map(({ name, help, field }) => histogramText(name, help, snapshot.timings[field]));
+    return { contentType: registry.contentType, body: [await registry.metrics(), ...histograms].join('') };
   }
 
   async #load(): Promise<Registry> {
@@ -92,4 +118,11 @@ export class Metrics {
     }
     return registry;
   }
+}
+
+/** In Prometheus' text format: prom-client's own could not be told what was counted before it was loaded. */
+function histogramText(name: string, help: string, { cumulated, count, sumSeconds }: Durations): string {
+  const buckets = DURATION_BOUNDS.map((bound, i) => `${name}_bucket{le="${bound}"} ${cumulated[i]}\n`);
+  const head = `\n# HELP ${name} ${help}\n# TYPE ${name} histogram\n`;
+  return `${head}${buckets.join('')}${name}_bucket{le="+Inf"} ${count}\n${name}_sum ${sumSeconds}\n${name}_count ${count}\n`;
 }

@@ -11,6 +11,7 @@
  */
 import { familyOf, type Prefix } from '../config/address.ts';
 import { type Clock, jittered } from '../config/clock.ts';
+import { Durations } from '../config/durations.ts';
 import { toError } from '../config/errors.ts';
 import type { Log } from '../config/log.ts';
 import { Wakeup } from '../config/wakeup.ts';
@@ -69,7 +70,11 @@ export class Reconciler {
   readonly #programming: Programming;
   readonly #reading: Reading;
   readonly #doorbell = new Wakeup();
+  /** `change`: from the event to the kernel's answer. */
+  readonly timings = { plan: new Durations(), apply: new Durations(), change: new Durations() } as const;
   #changes: PeerChange[] = [];
+  /** Monotonic clock, ms: since when the eldest of them waits. */
+  #changedAt: number | undefined;
   #backend: Backend;
   #move: Move | undefined;
   #peersKnown = false;
@@ -157,6 +162,7 @@ export class Reconciler {
   update(changes: readonly PeerChange[], complete: boolean): void {
     this.#peersKnown = true;
     for (const change of changes) this.#changes.push(change);
+    if (changes.length > 0) this.#changedAt ??= this.#options.clock.monotonic();
     if (complete && !this.#programming.isComplete) {
       this.#programming.isComplete = true;
       this.#programming.overhaul();
@@ -247,11 +253,12 @@ export class Reconciler {
     try {
       this.#signal?.throwIfAborted();
       await this.#takeMove();
-      await this.#takeChanges();
+      const changedAt = await this.#takeChanges();
       this.#signal?.throwIfAborted();
       const { read, failure } = await this.#reading.lookAgain();
       this.#signal?.throwIfAborted();
       await this.#programAll(read);
+      if (changedAt !== undefined) this.timings.change.add(this.#options.clock.monotonic() - changedAt);
       if (failure) throw failure;
       if (read.size > 0 || !this.#doubts.exist) this.#failure = undefined;
     } catch (error) {
@@ -265,8 +272,12 @@ export class Reconciler {
 
   /** Where the kernel does not answer, nobody knows what it has done. */
   async #programAll(read: ReadonlySet<ObjectKind>): Promise<void> {
+    const { clock } = this.#options;
+    const startedAt = clock.monotonic();
     this.#programming.noteChanges();
     const operations = this.#programming.plan(read);
+    const plannedAt = clock.monotonic();
+    this.timings.plan.add(plannedAt - startedAt);
     if (operations.length > 0 || this.#programming.isWithholding) this.#inStepSince = undefined;
     try {
       await this.#programming.program(operations, this.#signal);
@@ -275,6 +286,7 @@ export class Reconciler {
       this.#programming.overhaul();
       throw error;
     }
+    if (operations.length > 0) this.timings.apply.add(clock.monotonic() - plannedAt);
   }
 
   /** Once each: `status` has what goes on. */
@@ -310,9 +322,14 @@ export class Reconciler {
     this.#reading.hurry();
   }
 
-  /** Folds the peers' changes in, once it is known which of them are neighbours on the underlay. */
-  async #takeChanges(): Promise<void> {
+  /**
+   * Folds the peers' changes in, once it is known which of them are neighbours on the underlay.
+   * @returns since when the eldest waited
+   */
+  async #takeChanges(): Promise<number | undefined> {
     const changes = [...this.#changes];
+    const changedAt = this.#changedAt;
+    this.#changedAt = undefined;
     if (this.#backend.directRouting) {
       await this.#onLink.lookUp(new Set(changes.flatMap(({ after }) => (after ? publicIpsOf(after) : []))));
     }
@@ -321,6 +338,7 @@ export class Reconciler {
     this.#desired.update(changes);
     // What is replaced has to be named; that is rare enough not to wait.
     if (this.#doubts.meetStrangers() && !this.#programming.isBlind) this.#reading.hurry();
+    return changedAt;
   }
 
   #isForeign(id: number): boolean {

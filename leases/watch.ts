@@ -44,6 +44,8 @@ export interface FollowOptions {
   /** How long to rest where etcd forbids the range; default: as for any refusal, 2 s at most. */
   readonly forbiddenPauseMs?: number;
   onSnapshot(snapshot: RangeSnapshot): void;
+  /** How long it took etcd to hand over the whole range. */
+  onListed?(ms: number): void;
   /** In order, each once, none that the last snapshot or an earlier call covered. */
   onEvents(events: readonly StoreEvent[], revision: number): void;
   onState?(state: FollowState): void;
@@ -122,9 +124,11 @@ class RangeFollower {
 
   /** @param isOther whether it is known to be another store. */
   async #list(isOther = false): Promise<StoreVersion | undefined> {
-    const { store, range, signal } = this.#options;
+    const { store, range, signal, clock } = this.#options;
+    const askedAt = clock.monotonic();
     const listing = await store.list(range).catch((error: unknown) => this.#failed(error));
     if (listing === undefined || signal.aborted) return undefined;
+    this.#options.onListed?.(clock.monotonic() - askedAt);
     const { kvs, ...version } = listing;
     const goesOn = this.#newest !== undefined && follows(version, this.#newest);
     const continuous = goesOn && !isOther && !this.#isUnlike(kvs);

@@ -1,6 +1,7 @@
 import test from 'ava';
 import { METRICS, Metrics } from '../../../agent/metrics.ts';
 import type { Status } from '../../../agent/status.ts';
+import { Durations } from '../../../config/durations.ts';
 import { readRepository } from '../../support/repository.ts';
 
 const status: Status = {
@@ -20,8 +21,12 @@ const status: Status = {
 
 const counters = { leaseEvents: 1, kernelOperations: 2, kernelRefusals: 0, repairs: 3, claimTransactions: 4 };
 
+const timings = { list: new Durations(), plan: new Durations(), apply: new Durations(), change: new Durations() };
+timings.change.add(0.3);
+timings.change.add(30);
+
 async function samples(of: Status): Promise<Map<string, string>> {
-  const { body } = await new Metrics(() => ({ status: of, counters })).render();
+  const { body } = await new Metrics(() => ({ status: of, counters, timings })).render();
   const lines = body.split('\n').filter((line) => line.startsWith('tartan_'));
   return new Map(lines.map((line) => [line.split(' ')[0] ?? '', line.split(' ')[1] ?? '']));
 }
@@ -37,17 +42,26 @@ test('the README has every metric with its meaning', (t) => {
 
 test('each is served, read at the moment it is asked for', async (t) => {
   const found = await samples(status);
-  t.deepEqual([...found.keys()].sort(), METRICS.map(({ name }) => name).sort());
+  const names = new Set([...found.keys()].map((key) => key.replace(/_(bucket\{.*|sum|count)$/, '')));
+  t.deepEqual([...names].sort(), METRICS.map(({ name }) => name).sort());
   t.deepEqual([found.get('tartan_ready'), found.get('tartan_in_step'), found.get('tartan_problems')], ['1', '0', '1']);
   t.deepEqual([found.get('tartan_refused_leases'), found.get('tartan_repairs_total')], ['7', '3']);
   t.is(found.get('tartan_missing_objects'), '5');
+});
+
+test('how long things took is served as a histogram, also of what came before anybody asked', async (t) => {
+  const { body } = await new Metrics(() => ({ status, counters, timings })).render();
+  t.regex(body, /^# TYPE tartan_change_seconds histogram$/m);
+  t.regex(body, /^tartan_change_seconds_bucket\{le="0.0005"\} 1$/m);
+  t.regex(body, /^tartan_change_seconds_bucket\{le="\+Inf"\} 2$/m);
+  t.regex(body, /^tartan_change_seconds_count 2$/m);
 });
 
 test('one scrape reads the status once, the next one anew', async (t) => {
   let reads = 0;
   const metrics = new Metrics(() => {
     reads += 1;
-    return { status, counters: { ...counters, repairs: reads } };
+    return { status, counters: { ...counters, repairs: reads }, timings };
   });
   await metrics.render();
   t.is(reads, 1);
