@@ -15,11 +15,17 @@ function stopOn(signals: readonly NodeJS.Signals[], stop: AbortController): void
   for (const each of signals) process.on(each, onSignal);
 }
 
+/** A start is over by then, or waits for something. */
+const LOAD_LOG_AFTER_MS = 1_000;
+
 /** `tartan run`. @returns the exit status: 0 after SIGTERM or SIGINT. */
 export async function run(invocation: Invocation, version: string): Promise<number> {
   const { options, warnings } = invocation;
   const where = { isTerminal: process.stderr.isTTY === true, journalStream: process.env['JOURNAL_STREAM'] };
   const log = createLog({ level: options.logLevel, format: resolveLogFormat(options.logFormat, where) });
+  setTimeout(() => {
+    log.load().catch((error: unknown) => log.warn('the log goes on without winston', { error }));
+  }, LOAD_LOG_AFTER_MS).unref();
   const stop = new AbortController();
   stopOn(['SIGTERM', 'SIGINT'], stop);
   const given = Object.entries(effectiveOptions(invocation)).filter(([key]) => invocation.origins[key] !== 'default');
