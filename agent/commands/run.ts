@@ -5,6 +5,7 @@ import { effectiveOptions } from '../../config/invocation.ts';
 import { runAgent } from '../agent.ts';
 import { createLog, resolveLogFormat } from '../logger.ts';
 import { systemClock } from '../system-clock.ts';
+import { mayNotGrow } from '../young-objects.ts';
 
 /** The first signal stops in order; a second one ends the process at once, as it does with flanneld. */
 function stopOn(signals: readonly NodeJS.Signals[], stop: AbortController): void {
@@ -20,6 +21,7 @@ const LOAD_LOG_AFTER_MS = 1_000;
 
 /** `tartan run`. @returns the exit status: 0 after SIGTERM or SIGINT. */
 export async function run(invocation: Invocation, version: string): Promise<number> {
+  mayNotGrow();
   const { options, warnings } = invocation;
   const where = { isTerminal: process.stderr.isTTY === true, journalStream: process.env['JOURNAL_STREAM'] };
   const log = createLog({ level: options.logLevel, format: resolveLogFormat(options.logFormat, where) });
