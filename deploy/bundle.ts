@@ -27,10 +27,14 @@ const COMMON: BuildOptions = {
   define: { 'import.meta.dirname': '__dirname', 'import.meta.filename': '__filename' },
   external: ['netlink', 'koffi'],
   format: 'cjs',
+  legalComments: 'none',
+  lineLimit: 120,
   outdir: OUTPUT,
   outExtension: { '.js': '.cjs' },
   platform: 'node',
   target: 'node20.19',
+  minifySyntax: true,
+  minifyWhitespace: true,
   write: false,
 };
 
