@@ -2,7 +2,8 @@
  * `npm run bench [-- SUITE ...] [--runs N] [--full] [--json]`: measures and asserts nothing. Status 1 where a suite could
  * not be measured.
  */
-import { parseWish } from './command-line.ts';
+import { runCommand } from '../support/command.ts';
+import { parseWish, type Wish } from './command-line.ts';
 import { type Field, gather } from './contestant.ts';
 import { describeMachine, formatMachine, type Machine } from './machine.ts';
 import { formatTable, type SuiteResult, toJson } from './report.ts';
@@ -43,16 +44,7 @@ function head(machine: Machine, field: Field): string {
   return `${formatMachine(machine)}\n${alone}`;
 }
 
-async function main(): Promise<number> {
-  const read = parseWish(
-    process.argv.slice(2),
-    SUITES.map(({ name }) => name),
-  );
-  if (!read.ok) {
-    say(`${read.reason}\n${USAGE}`);
-    return 2;
-  }
-  const { wish } = read;
+async function main(wish: Wish): Promise<number> {
   const field = gather();
   const machine = await describeMachine(field.flanneld);
   if (!wish.json) console.log(head(machine, field));
@@ -68,4 +60,6 @@ async function main(): Promise<number> {
   return results.length === chosen.length ? 0 : 1;
 }
 
-process.exitCode = await main();
+const KNOWN = SUITES.map(({ name }) => name);
+
+await runCommand(USAGE, (args) => parseWish(args, KNOWN), main);

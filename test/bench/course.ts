@@ -9,10 +9,10 @@ import type { Host } from '../support/host.ts';
 import { createLab, type Lab, type LabOptions } from '../support/hosts.ts';
 import type { LabEtcd } from '../support/lab-etcd.ts';
 import type { Place } from '../support/namespace.ts';
+import { peerLease } from '../support/peers.ts';
 import type { LabProcess } from '../support/process.ts';
 import type { Contestant } from './contestant.ts';
 import type { Arrived, Committed, Published, Started } from './instant.ts';
-import { peerLease } from './peers.ts';
 
 const SUBNET_FILE = '/run/flannel/subnet.env';
 const LOG = '/run/agent.log';
