@@ -82,8 +82,10 @@ function write(name: string, text: string, mode = 0o644): void {
 const launcher = await bundle({ entryPoints: ['dist/agent/launcher.js'] });
 const main = await bundle({ entryPoints: ['dist/agent/main.js'], plugins: [etcdServices] });
 mkdirSync(OUTPUT, { recursive: true });
+const made = ['LICENCES', 'main.cjs', 'tartan.cjs'];
 write('LICENCES', licences(main.inputs));
 // What the launcher knows its compiled code by.
 write('main.cjs', `// ${createHash('sha256').update(main.text).digest('hex')}\n${main.text}`);
 write('tartan.cjs', launcher.text, 0o755);
-for (const name of readdirSync(OUTPUT)) if (name.endsWith('.code')) rmSync(join(OUTPUT, name));
+// Code of the one before, and whatever else would be shipped.
+for (const name of readdirSync(OUTPUT)) if (!made.includes(name)) rmSync(join(OUTPUT, name), { recursive: true });
