@@ -1,11 +1,18 @@
-/** The one place that knows winston. Everybody else is handed a `Log`. */
-import winston from 'winston';
+/**
+ * The one place that knows winston, which is loaded once the agent has started: until then a line goes the same way
+ * without it. So none is late, and none is lost with an agent that ends early. Everybody else is handed a `Log`.
+ */
 import type { Log, LogFields } from '../config/log.ts';
 
 export type LogFormat = 'human' | 'json' | 'journald';
 
+/** Most important first. */
+const LEVELS = { error: 0, warn: 1, info: 2, debug: 3 } as const;
+
+type Level = keyof typeof LEVELS;
+
 /** sd-daemon(3): journald reads the priority from a leading `<N>`. */
-const PRIORITY: Readonly<Record<string, number>> = { error: 3, warn: 4, info: 6, debug: 7 };
+const PRIORITY: Readonly<Record<Level, number>> = { error: 3, warn: 4, info: 6, debug: 7 };
 
 /** `auto`: journald where systemd connected stderr to it, human lines on a terminal, JSON otherwise. */
 export function resolveLogFormat(
@@ -43,22 +50,44 @@ function jsonOf(value: unknown): string {
   }
 }
 
-/** `message key=value …` */
-function sentence(info: winston.Logform.TransformableInfo): string {
-  const { level: _level, message, timestamp: _timestamp, ...fields } = info;
-  const given = Object.entries(fields).filter(([, value]) => value !== undefined);
-  const pairs = given.map(([key, value]) => `${key}=${words(value)}`);
-  return [String(message), ...pairs].join(' ');
+interface Entry {
+  readonly level: Level;
+  readonly message: string;
+  readonly fields: LogFields;
+  readonly at: Date;
 }
 
-function formatOf(format: LogFormat): winston.Logform.Format {
-  const { combine, timestamp, json, printf } = winston.format;
-  if (format === 'json') return combine(timestamp(), json({ deterministic: false }));
-  if (format === 'journald') return printf((info) => `<${PRIORITY[info.level] ?? 6}>${sentence(info)}`);
-  return combine(
-    timestamp({ format: 'HH:mm:ss.SSS' }),
-    printf((info) => `${String(info['timestamp'])} ${info.level.padEnd(5)} ${sentence(info)}`),
-  );
+/** `message key=value …` */
+function sentence({ message, fields }: Entry): string {
+  const given = Object.entries(fields).filter(([, value]) => value !== undefined);
+  return [message, ...given.map(([key, value]) => `${key}=${words(value)}`)].join(' ');
+}
+
+/** Level and message first. */
+function object({ level, message, fields, at }: Entry): string {
+  const pairs = Object.entries({ level, message, ...fields, timestamp: at.toISOString() });
+  const given = pairs.filter(([, value]) => value !== undefined);
+  return `{${given.map(([key, value]) => `${JSON.stringify(key)}:${jsonOf(value)}`).join(',')}}`;
+}
+
+/** Local time, as a person at the terminal has it. */
+function timeOfDay(at: Date): string {
+  const two = (part: number): string => String(part).padStart(2, '0');
+  const ms = String(at.getMilliseconds()).padStart(3, '0');
+  return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}.${ms}`;
+}
+
+const LINES: Readonly<Record<LogFormat, (entry: Entry) => string>> = {
+  json: object,
+  journald: (entry) => `<${PRIORITY[entry.level]}>${sentence(entry)}`,
+  human: (entry) => `${timeOfDay(entry.at)} ${entry.level.padEnd(5)} ${sentence(entry)}`,
+};
+
+type Write = (level: Level, line: string) => void;
+
+export interface StartingLog extends Log {
+  /** From when it resolves, lines go through winston. */
+  load(): Promise<void>;
 }
 
 /**
@@ -66,26 +95,39 @@ function formatOf(format: LogFormat): winston.Logform.Format {
  * loses the lines, nothing more: the agent goes on.
  */
 export function createLog(
-  options: { readonly level: string; readonly format: LogFormat },
-  out?: NodeJS.WritableStream,
-): Log {
-  (out ?? process.stderr).on('error', () => undefined);
-  const { Console, Stream } = winston.transports;
-  const stderr = new Console({ stderrLevels: ['error', 'warn', 'info', 'debug'] });
-  const logger = winston.createLogger({
-    level: options.level,
-    levels: { error: 0, warn: 1, info: 2, debug: 3 },
-    format: formatOf(options.format),
-    transports: [out === undefined ? stderr : new Stream({ stream: out })],
-  });
-  const write =
-    (level: string) =>
-    (message: string, fields: LogFields = {}) => {
-      if (!logger.isLevelEnabled(level)) return;
-      const entries = Object.entries(fields).map(([key, value]) => [key, plain(value)] as const);
-      const own = { level, message };
-      // Twice: first in the line, and not to be overridden by a field of that name.
-      logger.log({ ...own, ...Object.fromEntries(entries), ...own });
+  options: { readonly level: Level; readonly format: LogFormat },
+  out: NodeJS.WritableStream = process.stderr,
+): StartingLog {
+  out.on('error', () => undefined);
+  const least = LEVELS[options.level];
+  const lineOf = LINES[options.format];
+  let write: Write = (_level, line) => out.write(`${line}\n`);
+  const log =
+    (level: Level) =>
+    (message: string, given: LogFields = {}) => {
+      if (LEVELS[level] > least) return;
+      // A field of that name does not override what is the line's own.
+      const { level: _level, message: _message, timestamp: _timestamp, ...own } = given;
+      const fields = Object.fromEntries(Object.entries(own).map(([key, value]) => [key, plain(value)]));
+      write(level, lineOf({ level, message, fields, at: new Date() }));
     };
-  return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };
+  return {
+    ...{ debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') },
+    load: async () => {
+      write = await throughWinston(options.level, out);
+    },
+  };
+}
+
+async function throughWinston(level: Level, out: NodeJS.WritableStream): Promise<Write> {
+  const { default: winston } = await import('winston');
+  const { Console, Stream } = winston.transports;
+  const isStderr = out === process.stderr;
+  const logger = winston.createLogger({
+    level,
+    levels: LEVELS,
+    format: winston.format.printf(({ message }) => String(message)),
+    transports: [isStderr ? new Console({ stderrLevels: Object.keys(LEVELS) }) : new Stream({ stream: out })],
+  });
+  return (at, line) => logger.log(at, line);
 }

@@ -1,12 +1,13 @@
-#!/usr/bin/env node
+/** The program: launcher.ts starts it, in one file with all that it imports. */
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseCommandLine } from '../config/command-line.ts';
 import { TartanError, toError } from '../config/errors.ts';
 import { helpText } from '../config/help.ts';
 import type { Invocation } from '../config/invocation.ts';
 
 function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  const text = readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8');
   const found: unknown = JSON.parse(text);
   return typeof found === 'object' && found !== null && 'version' in found ? String(found.version) : 'unknown';
 }
@@ -49,6 +50,8 @@ async function main(): Promise<number> {
   }
   // The agent logs its warnings; the other commands just say them.
   if (parsed.invocation.command !== 'run') {
+    // A reader that has seen enough (`tartan leases | head`) is no failure.
+    process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
     for (const warning of parsed.invocation.warnings) process.stderr.write(`tartan: ${warning}\n`);
   }
   try {
@@ -61,7 +64,5 @@ async function main(): Promise<number> {
   }
 }
 
-// A reader that has seen enough (`tartan leases | head`) is no failure.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 // Whatever still waits for an answer must not keep the process.
-process.exit(await main());
+void main().then((status) => process.exit(status));

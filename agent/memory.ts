@@ -22,6 +22,7 @@ export class Memory {
   /** Why a file can't be written, by what that may cost. */
   readonly #unwritten = new Map<string, string>();
   #current: AgentMemory;
+  #saved: AgentMemory | undefined;
   #cluster: Promise<ClusterRead> | undefined;
   #writing: Promise<unknown> = Promise.resolve();
   /** Rung when there is something else to tell. */
@@ -63,7 +64,7 @@ export class Memory {
   /** A file that can't be written is a problem to show, never a reason to stop. */
   update(change: Partial<AgentMemory>): void {
     this.#current = { ...this.#current, ...change };
-    void this.#write('a restart may get another subnet', () => saveMemory(this.#stateDir, this.#current));
+    void this.#write('a restart may get another subnet', () => this.#save());
   }
 
   /** @param seen the store as it was when the lease was held; undefined: not to be relied on, the one before stays. */
@@ -126,6 +127,14 @@ export class Memory {
     // The state file is written first: what is newer than it was not written by the run that held the lease.
     const fits = known !== undefined && known.clusterId === clusterId && known.revision >= revision;
     return fits ? read : { ok: false, reason: 'the leases remembered are of another store than the own lease' };
+  }
+
+  /** What was changed again before it was written needs no second write. */
+  async #save(): Promise<void> {
+    const current = this.#current;
+    if (this.#saved === current) return;
+    await saveMemory(this.#stateDir, current);
+    this.#saved = current;
   }
 
   #note(damage: Damage): void {

@@ -80,6 +80,8 @@ function isDead(error: unknown): boolean {
 }
 
 async function refuseSecond(path: string): Promise<void> {
+  checkLength(path);
+  if (!(await lstat(path).catch(() => undefined))) return;
   const other = await readStatus(path).catch((error: unknown) => {
     if (error instanceof TartanError && error.code !== 'NOT_RUNNING') throw error;
     if (isDead(error)) return undefined;

@@ -193,7 +193,8 @@ function pruneOutput() {
 
 function build() {
   pruneOutput();
-  if (!run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.'])) refuse('The build failed; see above.');
+  const steps = [['node_modules/typescript/bin/tsc', '-p', '.'], ['dist/deploy/bundle.js']];
+  if (!steps.every((args) => run(process.execPath, args))) refuse('The build failed; see above.');
 }
 
 // --- hand over

@@ -6,6 +6,7 @@ import { effectiveOptions } from '../../config/invocation.ts';
 import { runAgent } from '../agent.ts';
 import { createLog, resolveLogFormat } from '../logger.ts';
 import { systemClock } from '../system-clock.ts';
+import { mayNotGrow } from '../young-objects.ts';
 
 /** The first signal stops in order; a second one ends the process at once, as it does with flanneld. */
 function stopOn(signals: readonly NodeJS.Signals[], stop: AbortController): void {
@@ -16,6 +17,9 @@ function stopOn(signals: readonly NodeJS.Signals[], stop: AbortController): void
   for (const each of signals) process.on(each, onSignal);
 }
 
+/** A start is over by then, or waits for something. */
+const LOAD_LOG_AFTER_MS = 1_000;
+
 /** `tartan run`. Ends the process: with status 0 after SIGTERM or SIGINT. */
 export async function run(invocation: Invocation, version: string): Promise<number> {
   const status = await runUntilStopped(invocation, version);
@@ -24,9 +28,13 @@ export async function run(invocation: Invocation, version: string): Promise<numb
 }
 
 async function runUntilStopped(invocation: Invocation, version: string): Promise<number> {
+  mayNotGrow();
   const { options, warnings } = invocation;
   const where = { isTerminal: process.stderr.isTTY === true, journalStream: process.env['JOURNAL_STREAM'] };
   const log = createLog({ level: options.logLevel, format: resolveLogFormat(options.logFormat, where) });
+  setTimeout(() => {
+    log.load().catch((error: unknown) => log.warn('the log goes on without winston', { error }));
+  }, LOAD_LOG_AFTER_MS).unref();
   const stop = new AbortController();
   stopOn(['SIGTERM', 'SIGINT'], stop);
   const given = Object.entries(effectiveOptions(invocation)).filter(([key]) => invocation.origins[key] !== 'default');

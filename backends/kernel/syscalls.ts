@@ -38,7 +38,7 @@ function libc(): Libc {
 
 /** The process's own symbols: they hold the C library that Node runs on, whatever its name (glibc, musl). */
 function load(): Libc {
-  const koffi = createRequire(import.meta.url)('koffi') as Koffi;
+  const koffi = createRequire(import.meta.filename)('koffi') as Koffi;
   const library = koffi.load(null);
   return {
     setsockopt: library.func('int setsockopt(int fd, int level, int option, const void *value, uint32_t length)'),

@@ -14,6 +14,7 @@ import { outage } from './suites/outage.ts';
 import { peers } from './suites/peers.ts';
 import { reclaim } from './suites/reclaim.ts';
 import { start } from './suites/start.ts';
+import { warmUp } from './warm-up.ts';
 
 const SUITES: readonly Suite[] = [start, memory, peers, change, outage, reclaim];
 
@@ -49,6 +50,8 @@ async function main(wish: Wish): Promise<number> {
   const machine = await describeMachine(field.flanneld);
   if (!wish.json) console.log(head(machine, field));
   const chosen = SUITES.filter(({ name }) => wish.suites.length === 0 || wish.suites.includes(name));
+  say('each agent runs once for some seconds, unmeasured');
+  await warmUp(field.contestants);
   const results: SuiteResult[] = [];
   for (const suite of chosen) {
     const result = await measure(suite, field, wish);

@@ -2,7 +2,6 @@
 import { type Agent, flanneldAt, tartan } from '../support/agent.ts';
 import { findFlanneld } from '../support/flanneld.ts';
 import type { Argv } from '../support/process.ts';
-import { inRepository } from '../support/repository.ts';
 import { missing } from '../support/require.ts';
 
 export interface Contestant {
@@ -22,9 +21,6 @@ function contestant({ name, argv }: Agent, flags: readonly string[]): Contestant
   return { name, argv: [...argv, ...flags] };
 }
 
-/** As its unit starts it; the tests' own start has Node read source maps, which takes time and memory. */
-const asInstalled: Agent = { ...tartan, argv: [process.execPath, inRepository('dist/agent/main.js'), 'run'] };
-
 /** The field, with `flags` for everybody. flanneld makes no firewall rules: tartan does not either. */
 export function gather(): Field {
   const found = findFlanneld();
@@ -33,5 +29,5 @@ export function gather(): Field {
   const flanneld = lacks.length === 0 && 'path' in found ? found.path : undefined;
   const reference =
     flanneld === undefined ? [] : [contestant(flanneldAt(flanneld), ['--iptables-forward-rules=false'])];
-  return { contestants: [contestant(asInstalled, []), ...reference], flanneld, lacks };
+  return { contestants: [contestant(tartan, []), ...reference], flanneld, lacks };
 }

@@ -148,11 +148,13 @@ function installTartan(host: BootedHost): void {
   });
   const packages = listed.trim().split('\n').slice(1);
   for (const path of packages) host.copy(path, `${APP}/${relative(inRepository('.'), path)}`);
-  for (const room of ['agent', 'backends', 'config', 'leases']) {
-    host.copy(inRepository(`dist/${room}`), `${APP}/dist/${room}`);
-  }
+  host.copy(inRepository('dist/bundle'), `${APP}/dist/bundle`);
   host.copy(inRepository('package.json'), `${APP}/package.json`);
-  host.write('/usr/local/bin/tartan', `#!/bin/sh\nexec ${process.execPath} ${APP}/dist/agent/main.js "$@"\n`, 0o755);
+  host.write(
+    '/usr/local/bin/tartan',
+    `#!/bin/sh\nexec ${process.execPath} ${APP}/dist/bundle/tartan.cjs "$@"\n`,
+    0o755,
+  );
   host.copy(inRepository('deploy/tartan.service'), '/etc/systemd/system/tartan.service');
   host.write('/etc/systemd/system/tartan.service.d/watched.conf', '[Service]\nWatchdogSec=2\n');
 }

@@ -91,6 +91,7 @@ test('systemd waits for readiness without a limit, restarts what failed for ever
   t.is(setting('Service.RuntimeDirectory'), 'flannel');
   t.is(setting('Service.RuntimeDirectoryPreserve'), 'yes');
   t.is(setting('Service.StateDirectory'), 'tartan');
+  t.is(setting('Service.CacheDirectory'), 'tartan');
   t.is(setting('Unit.Before'), 'docker.service');
 });
 

@@ -1,5 +1,5 @@
 /**
- * Loaded into an agent before its own code (`node --expose-gc --import gauge.js main.js run`): who connects to the socket
+ * Loaded into an agent before its own code (`node --expose-gc --import gauge.js tartan.cjs run`): who connects to the socket
  * is told how much of the heap is in use after everything that is garbage was collected.
  */
 import { createServer } from 'node:net';

@@ -1,5 +1,5 @@
 /** Agents on a lab's hosts: ours, or a flanneld. Both take flannel's flags and write flannel's files. */
-import { fileURLToPath } from 'node:url';
+import { bundledProgram } from './bundle.ts';
 import { eventually, type Patience } from './eventually.ts';
 import type { Host } from './host.ts';
 import type { Lab } from './hosts.ts';
@@ -12,10 +12,8 @@ export interface Agent {
   readonly argv: Argv;
 }
 
-const MAIN = fileURLToPath(new URL('../../agent/main.js', import.meta.url));
-
 /** `tartan` itself, for its other commands. */
-export const TARTAN: Argv = [process.execPath, '--enable-source-maps', MAIN];
+export const TARTAN: Argv = [process.execPath, bundledProgram()];
 
 export const tartan: Agent = { name: 'tartan', argv: [...TARTAN, 'run'] };
 

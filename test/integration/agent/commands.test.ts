@@ -1,5 +1,6 @@
 /** The commands, as an operator types them. */
 import test from 'ava';
+import { TARTAN } from '../../support/agent.ts';
 import { vxlanLease } from '../../support/vxlan-lease.ts';
 import { narrow, type Scene, scenesOn, VXLAN } from './scene.ts';
 
@@ -186,7 +187,6 @@ test('a reader that has seen enough is no failure', async (t) => {
   if (!scene) return;
   const host = scene.host(1);
   const script = 'set -o pipefail; "$@" help | head -1';
-  const main = new URL('../../../agent/main.js', import.meta.url).pathname;
-  const { status, stderr } = await host.exec('bash', ['-c', script, 'sh', process.execPath, main]);
+  const { status, stderr } = await host.exec('bash', ['-c', script, 'sh', ...TARTAN]);
   t.deepEqual([status, stderr], [0, '']);
 });

@@ -1,5 +1,6 @@
 /** What an agent waits for before it holds a lease, and what it says meanwhile. */
 import test from 'ava';
+import { TARTAN } from '../../support/agent.ts';
 import { hangDirectory } from '../../support/hanging-mount.ts';
 import { createLab } from '../../support/hosts.ts';
 import { needs } from '../../support/require.ts';
@@ -109,16 +110,7 @@ test('no such interface: said with those that there are, exit 4', async (t) => {
 });
 
 function runWithout(scene: Scene, ...flags: readonly string[]): string[] {
-  const main = process.argv[0] ?? 'node';
-  const script = new URL('../../../agent/main.js', import.meta.url).pathname;
-  return [
-    main,
-    script,
-    'run',
-    `--etcd-endpoints=${scene.lab.etcd.endpoint}`,
-    `--etcd-prefix=${scene.prefix}`,
-    ...flags,
-  ];
+  return [...TARTAN, 'run', `--etcd-endpoints=${scene.lab.etcd.endpoint}`, `--etcd-prefix=${scene.prefix}`, ...flags];
 }
 
 test('every subnet leased: said, and ready as soon as one is given back', async (t) => {

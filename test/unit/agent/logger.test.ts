@@ -6,13 +6,25 @@ import { createLog, type LogFormat, resolveLogFormat } from '../../../agent/logg
 import { TartanError } from '../../../config/errors.ts';
 import type { Log } from '../../../config/log.ts';
 
-async function lines(format: LogFormat, speak: (log: Log) => void, level = 'debug'): Promise<string[]> {
+type Said = readonly [format: LogFormat, speak: (log: Log) => void, level?: 'debug' | 'error'];
+
+/** What is said before winston is loaded, or after. */
+async function linesOf(isLoaded: boolean, ...[format, speak, level = 'debug']: Said): Promise<string> {
   const out = new PassThrough();
   const log = createLog({ level, format }, out);
+  if (isLoaded) await log.load();
   speak(log);
   await new Promise((resolve) => setImmediate(resolve));
   out.end();
-  return (await text(out)).split('\n').filter((line) => line !== '');
+  return await text(out);
+}
+
+/** The same lines, whenever they are said. */
+async function lines(...said: Said): Promise<string[]> {
+  const [before, after] = [await linesOf(false, ...said), await linesOf(true, ...said)];
+  const timeless = (text: string): string => text.replace(/\d\d:\d\d:\d\d\.\d{3}/g, 'TIME');
+  if (timeless(before) !== timeless(after)) throw new Error(`${before} before, ${after} after`);
+  return after.split('\n').filter((line) => line !== '');
 }
 
 const speak = (log: Log): void => {
@@ -92,4 +104,17 @@ test('a reader that is gone ends nobody', async (t) => {
   log.info('unheard');
   await new Promise((resolve) => setImmediate(resolve));
   t.pass();
+});
+
+test('what is said while winston is being loaded is in its place', async (t) => {
+  const out = new PassThrough();
+  const log = createLog({ level: 'info', format: 'journald' }, out);
+  log.info('first');
+  const loaded = log.load();
+  log.info('second');
+  await loaded;
+  log.info('third');
+  await new Promise((resolve) => setImmediate(resolve));
+  out.end();
+  t.is(await text(out), '<6>first\n<6>second\n<6>third\n');
 });

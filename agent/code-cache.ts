@@ -1,0 +1,84 @@
+/**
+ * V8's compiled code of a script, kept in a file between runs:
+ *
+ *   | SHA-256 of all that follows | SHA-256 of whose code it is | what V8 gave |
+ *   0                             32                            64
+ *
+ * Taken only whole, from a file that nobody but root or ourselves could have written. V8 itself looks at little more than
+ * the length of the script, and trusts the bytes.
+ */
+import { createHash } from 'node:crypto';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+
+const DIGEST_BYTES = 32;
+/** Writable by the group or by others. */
+const OTHERS_WRITE = 0o022;
+
+function digest(...parts: readonly (string | Buffer)[]): Buffer {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  return hash.digest();
+}
+
+/** V8 takes code from the same version of itself with the same flags, and for a script of the same length. */
+export interface Whose {
+  /** What tells the script from every other one. */
+  readonly script: string;
+  /** What tells the Node. */
+  readonly runtime: string;
+}
+
+function nameOf({ script, runtime }: Whose): Buffer {
+  return digest(JSON.stringify([script, runtime]));
+}
+
+function isTrusted({ uid, mode }: Stats): boolean {
+  return (uid === 0 || uid === process.geteuid?.()) && (mode & OTHERS_WRITE) === 0;
+}
+
+/** The code as `keepCode` wrote it for the same script and Node; undefined: there is none, or none to be trusted. */
+export function keptCode(path: string, whose: Whose): Buffer | undefined {
+  let fd: number | undefined;
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const stats = fstatSync(fd);
+    if (!stats.isFile() || !isTrusted(stats)) return undefined;
+    const content = readFileSync(fd);
+    const sealed = content.subarray(DIGEST_BYTES);
+    const isWhole = digest(sealed).equals(content.subarray(0, DIGEST_BYTES));
+    return isWhole && nameOf(whose).equals(sealed.subarray(0, DIGEST_BYTES))
+      ? sealed.subarray(DIGEST_BYTES)
+      : undefined;
+  } catch {
+    return undefined;
+  } finally {
+    if (fd !== undefined) closeSync(fd);
+  }
+}
+
+/** @returns whether that could be done: not where others may write, nor on a read-only file system. */
+export function keepCode(path: string, whose: Whose, code: Buffer): boolean {
+  const name = nameOf(whose);
+  const beside = `${path}.${process.pid}`;
+  try {
+    if (!isTrusted(statSync(dirname(path)))) return false;
+    writeFileSync(beside, Buffer.concat([digest(name, code), name, code]), { flag: 'wx', mode: 0o644 });
+    renameSync(beside, path);
+    return true;
+  } catch {
+    rmSync(beside, { force: true });
+    return false;
+  }
+}
