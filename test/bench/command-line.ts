@@ -1,20 +1,33 @@
 import { parseArgs } from 'node:util';
+import type { Size } from './suite.ts';
 
 export interface Wish {
-  /** Names of suites; none: all of them. */
+  /** Names of suites; none: all but those that have to be named. */
   readonly suites: readonly string[];
-  readonly json: boolean;
-  readonly full: boolean;
+  readonly output: 'tables' | 'json' | 'markdown';
+  readonly size: Size;
   readonly runs: number;
+  /** With the committed baseline: compared, or written anew for what was measured. */
+  readonly baseline: 'compare' | 'save' | undefined;
 }
 
 export type WishRead = { readonly ok: true; readonly wish: Wish } | { readonly ok: false; readonly reason: string };
 
 const OPTIONS = {
   json: { type: 'boolean', default: false },
+  markdown: { type: 'boolean', default: false },
   full: { type: 'boolean', default: false },
+  reduced: { type: 'boolean', default: false },
+  compare: { type: 'boolean', default: false },
+  'save-baseline': { type: 'boolean', default: false },
   runs: { type: 'string', default: '5' },
 } as const;
+
+const EXCLUSIVE = [
+  ['json', 'markdown'],
+  ['full', 'reduced'],
+  ['compare', 'save-baseline'],
+] as const;
 
 function parsed(args: readonly string[]) {
   try {
@@ -24,14 +37,25 @@ function parsed(args: readonly string[]) {
   }
 }
 
-/** `bench [SUITE ...] [--runs N] [--full] [--json]` */
+/** `bench [SUITE ...] [--runs N] [--full|--reduced] [--json|--markdown] [--compare|--save-baseline]` */
 export function parseWish(args: readonly string[], known: readonly string[]): WishRead {
   const read = parsed(args);
   if (!read.ok) return read;
   const { values, positionals: suites } = read;
   const unknown = suites.filter((name) => !known.includes(name));
   if (unknown.length > 0) return { ok: false, reason: `no suite ${unknown.join(', ')}; there are ${known.join(', ')}` };
+  const both = EXCLUSIVE.find(([one, other]) => values[one] && values[other]);
+  if (both) return { ok: false, reason: `--${both[0]} or --${both[1]}, not both` };
   if (!/^[1-9]\d{0,3}$/.test(values.runs))
     return { ok: false, reason: `--runs ${values.runs} is no number from 1 to 9999` };
-  return { ok: true, wish: { suites, json: values.json, full: values.full, runs: Number(values.runs) } };
+  return {
+    ok: true,
+    wish: {
+      suites,
+      output: values.json ? 'json' : values.markdown ? 'markdown' : 'tables',
+      size: values.full ? 'full' : values.reduced ? 'reduced' : 'usual',
+      runs: Number(values.runs),
+      baseline: values.compare ? 'compare' : values['save-baseline'] ? 'save' : undefined,
+    },
+  };
 }

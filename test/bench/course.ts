@@ -11,7 +11,7 @@ import type { LabEtcd } from '../support/lab-etcd.ts';
 import type { Place } from '../support/namespace.ts';
 import type { LabProcess } from '../support/process.ts';
 import type { Contestant } from './contestant.ts';
-import type { Arrived, Committed, Published, Started } from './instant.ts';
+import type { Answered, Arrived, Burst, Committed, Published, Started } from './instant.ts';
 import { peerLease } from './peers.ts';
 
 const SUBNET_FILE = '/run/flannel/subnet.env';
@@ -82,6 +82,16 @@ export class RouteClock {
       everyMs: 20,
     });
     return destinations.map((dst) => this.#at.get(dst) ?? Number.NaN);
+  }
+
+  /** Instants at which the routes went, in the order given; waits until none is there. */
+  async departures(destinations: readonly string[]): Promise<readonly number[]> {
+    const areGone = () => {
+      this.#readOn();
+      return destinations.every((dst) => this.#goneAt.has(dst));
+    };
+    await eventually(`${destinations.length} routes gone`, areGone, { timeoutMs: LIMIT_MS, everyMs: 20 });
+    return destinations.map((dst) => this.#goneAt.get(dst) ?? Number.NaN);
   }
 
   /** How long the route was away each time so far, ms; that it is away now does not count yet. */
@@ -197,14 +207,32 @@ export class Course {
 
   /** Puts peers one at a time. @returns when each was put */
   async change(first: number, count: number): Promise<Committed['puts']> {
-    const committer = this.#commit('change', first, count);
-    const line: Committed = JSON.parse(await committer.until((line) => isEvent(line, 'put'), LIMIT_MS));
-    await committer.exited;
-    return line.puts;
+    const { puts }: Committed = JSON.parse(await this.#told('put', 'change', first, count));
+    return puts;
   }
 
-  #commit(mode: string, first: number, count: number): LabProcess {
-    return launch(this.#lab.switch, 'committer.js', [this.#lab.etcd.endpoint, mode, String(first), String(count)]);
+  /** Puts peers as fast as etcd takes them, all on one etcd lease. */
+  async burst(first: number, count: number): Promise<Burst> {
+    const burst: Burst = JSON.parse(await this.#told('burst', 'burst', first, count));
+    return burst;
+  }
+
+  /** Ends an etcd lease, and with it, in one revision, all that hangs on it. */
+  async revoke(lease: string): Promise<Answered> {
+    const revoked: Answered = JSON.parse(await this.#told('revoked', 'revoke', lease));
+    return revoked;
+  }
+
+  /** What a committer tells before it ends. */
+  async #told(event: string, mode: string, ...args: readonly (string | number)[]): Promise<string> {
+    const committer = this.#commit(mode, ...args);
+    const line = await committer.until((line) => isEvent(line, event), LIMIT_MS);
+    await committer.exited;
+    return line;
+  }
+
+  #commit(mode: string, ...args: readonly (string | number)[]): LabProcess {
+    return launch(this.#lab.switch, 'committer.js', [this.#lab.etcd.endpoint, mode, ...args.map(String)]);
   }
 
   start(contestant: Contestant): Promise<Run> {

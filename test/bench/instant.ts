@@ -27,5 +27,16 @@ export interface Arrived {
 
 /** committer.ts, event `put`: these peers were put into etcd. */
 export interface Committed {
-  readonly puts: readonly { readonly dst: string; readonly sentAt: number; readonly answeredAt: number }[];
+  readonly puts: readonly ({ readonly dst: string } & Answered)[];
+}
+
+/** From a request until etcd's answer. */
+export interface Answered {
+  readonly sentAt: number;
+  readonly answeredAt: number;
+}
+
+/** committer.ts, event `burst`: from the first put to the last answer; the etcd lease that all hang on. */
+export interface Burst extends Answered {
+  readonly lease: string;
 }
