@@ -16,10 +16,11 @@ import { change } from './suites/change.ts';
 import { memory } from './suites/memory.ts';
 import { outage } from './suites/outage.ts';
 import { peers } from './suites/peers.ts';
+import { program } from './suites/program.ts';
 import { reclaim } from './suites/reclaim.ts';
 import { start } from './suites/start.ts';
 
-const SUITES: readonly Suite[] = [start, memory, peers, change, burst, outage, reclaim];
+const SUITES: readonly Suite[] = [start, memory, peers, program, change, burst, outage, reclaim];
 
 const BASELINE = 'test/bench/baseline.json';
 

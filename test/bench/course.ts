@@ -2,46 +2,26 @@
  * Where agents are measured: a lab of one host with etcd at hand. The host is the same for every run, and cleaned after
  * each: to make another one, and to have the kernel take the last one apart, would disturb the next measurement.
  */
-import { fileURLToPath } from 'node:url';
 import { PREFIX } from '../support/agent.ts';
 import { eventually } from '../support/eventually.ts';
 import type { Host } from '../support/host.ts';
 import { createLab, type Lab, type LabOptions } from '../support/hosts.ts';
 import type { LabEtcd } from '../support/lab-etcd.ts';
-import type { Place } from '../support/namespace.ts';
 import type { LabProcess } from '../support/process.ts';
 import type { Contestant } from './contestant.ts';
 import type { Answered, Arrived, Burst, Committed, Published, Started } from './instant.ts';
 import { peerLease } from './peers.ts';
+import { hear, isEvent, LIMIT_MS, launch } from './programs.ts';
 
 const SUBNET_FILE = '/run/flannel/subnet.env';
 const LOG = '/run/agent.log';
 const DEVICE = 'flannel.1';
-/** Only a fault takes so long. */
-const LIMIT_MS = 60_000;
-
 /** What flannel's own documentation has. */
 export const SMALL_NETWORK = '10.5.0.0/16';
 
 /** Without firewall rules nftables are not used either, but flanneld asks for br_netfilter unless they are chosen. */
 function networkConfig(network: string): string {
   return JSON.stringify({ Network: network, SubnetLen: 24, EnableNFTables: true, Backend: { Type: 'vxlan' } });
-}
-
-function launch(place: Place, program: string, args: readonly string[]): LabProcess {
-  return place.spawn(process.execPath, [fileURLToPath(new URL(program, import.meta.url)), ...args]);
-}
-
-/** The first line of the kind that `find` knows. */
-async function hear<T>(from: LabProcess, find: (line: string) => T | undefined): Promise<T> {
-  const found = find(await from.until((line) => find(line) !== undefined, LIMIT_MS));
-  if (found === undefined) throw new Error(`${from.name}: a line was lost`);
-  return found;
-}
-
-/** Anything else that a program prints is for people. */
-function isEvent(line: string, event: string): boolean {
-  return line.startsWith(`{"event":"${event}",`);
 }
 
 function parseExec(line: string) {

@@ -40,3 +40,18 @@ export interface Answered {
 export interface Burst extends Answered {
   readonly lease: string;
 }
+
+/** programmer.ts, event `programmed`. */
+export interface Programmed {
+  /** From the reconciler's being told to the kernel's last acknowledgement. */
+  readonly allMs: number;
+  /** Of that, the time between handing operations to the kernel's side and their results. */
+  readonly applyMs: number;
+}
+
+/** sender.c, event `sent`. */
+export interface Sent {
+  readonly ms: number;
+  readonly messages: number;
+  readonly refusals: number;
+}
