@@ -13,14 +13,17 @@ import { formatTable, type SuiteResult, toJson } from './report.ts';
 import type { Suite } from './suite.ts';
 import { burst } from './suites/burst.ts';
 import { change } from './suites/change.ts';
+import { idle } from './suites/idle.ts';
 import { memory } from './suites/memory.ts';
 import { outage } from './suites/outage.ts';
 import { peers } from './suites/peers.ts';
 import { program } from './suites/program.ts';
 import { reclaim } from './suites/reclaim.ts';
+import { restart } from './suites/restart.ts';
+import { resync } from './suites/resync.ts';
 import { start } from './suites/start.ts';
 
-const SUITES: readonly Suite[] = [start, memory, peers, program, change, burst, outage, reclaim];
+const SUITES: readonly Suite[] = [start, memory, peers, program, change, burst, restart, resync, idle, outage, reclaim];
 
 const BASELINE = 'test/bench/baseline.json';
 

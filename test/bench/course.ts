@@ -2,19 +2,22 @@
  * Where agents are measured: a lab of one host with etcd at hand. The host is the same for every run, and cleaned after
  * each: to make another one, and to have the kernel take the last one apart, would disturb the next measurement.
  */
+import type { Status } from '../../agent/status.ts';
 import { PREFIX } from '../support/agent.ts';
 import { eventually } from '../support/eventually.ts';
 import type { Host } from '../support/host.ts';
 import { createLab, type Lab, type LabOptions } from '../support/hosts.ts';
 import type { LabEtcd } from '../support/lab-etcd.ts';
 import type { LabProcess } from '../support/process.ts';
+import { inRepository } from '../support/repository.ts';
 import type { Contestant } from './contestant.ts';
-import type { Answered, Arrived, Burst, Committed, Published, Started } from './instant.ts';
+import type { Answered, Arrived, Burst, Committed, Published, Started, Written } from './instant.ts';
 import { peerLease } from './peers.ts';
 import { hear, isEvent, LIMIT_MS, launch } from './programs.ts';
 
 const SUBNET_FILE = '/run/flannel/subnet.env';
 const LOG = '/run/agent.log';
+const TARTAN_STATUS = [process.execPath, [inRepository('dist/agent/main.js'), 'status', '--json']] as const;
 const DEVICE = 'flannel.1';
 /** What flannel's own documentation has. */
 export const SMALL_NETWORK = '10.5.0.0/16';
@@ -102,6 +105,33 @@ export class RouteClock {
       if (!gone && goneAt !== undefined) this.#absences.set(dst, [...(this.#absences.get(dst) ?? []), at - goneAt]);
       if (!gone && !this.#at.has(dst)) this.#at.set(dst, at);
     }
+  }
+
+  stop(): Promise<unknown> {
+    return this.#process.kill();
+  }
+}
+
+/** What was changed in a host's tables since the clock was started. */
+export class WriteClock {
+  readonly #process: LabProcess;
+
+  private constructor(process: LabProcess) {
+    this.#process = process;
+  }
+
+  static async start(host: Host): Promise<WriteClock> {
+    const process = launch(host, 'write-clock.js', []);
+    await process.until((line) => isEvent(line, 'listening'));
+    return new WriteClock(process);
+  }
+
+  /** So far; `lastAt` 0 where there was none. */
+  get written(): Written {
+    const lost = this.#process.lines.find((line) => isEvent(line, 'lost'));
+    if (lost !== undefined) throw new Error(`the write clock lost events: ${lost}`);
+    const line = this.#process.lines.findLast((line) => isEvent(line, 'writes'));
+    return line === undefined ? { writes: 0, lastAt: 0 } : JSON.parse(line);
   }
 
   stop(): Promise<unknown> {
@@ -221,6 +251,23 @@ export class Course {
 
   clockRoutes(): Promise<RouteClock> {
     return RouteClock.start(this.#host);
+  }
+
+  countWrites(): Promise<WriteClock> {
+    return WriteClock.start(this.#host);
+  }
+
+  /** What the running tartan says of itself; rejects where none answers. */
+  async status(): Promise<Status> {
+    const status: Status = JSON.parse(await this.#host.run(...TARTAN_STATUS));
+    return status;
+  }
+
+  /** A metric of the tartan that serves them on this port. */
+  async metric(port: number, name: string): Promise<number> {
+    const script = `console.log(await (await fetch('http://127.0.0.1:${port}/metrics')).text())`;
+    const text = await this.#host.run(process.execPath, ['--input-type=module', '-e', script]);
+    return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1]);
   }
 
   /** The subnet that the agent published, as a route has it. */

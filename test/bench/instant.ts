@@ -47,11 +47,28 @@ export interface Programmed {
   readonly allMs: number;
   /** Of that, the time between handing operations to the kernel's side and their results. */
   readonly applyMs: number;
+  /** On a processor, of all threads, in that time. */
+  readonly cpuMs: number;
 }
 
 /** sender.c, event `sent`. */
 export interface Sent {
   readonly ms: number;
+  readonly cpuMs: number;
   readonly messages: number;
   readonly refusals: number;
+}
+
+/** write-clock.ts, event `writes`: how many there were since the clock was started. */
+export interface Written {
+  readonly writes: number;
+  readonly lastAt: number;
+}
+
+/** resyncer.ts, event `resynced`. */
+export interface Resynced {
+  /** Of the event loop, for one look at everything. */
+  readonly activeMs: number;
+  /** The longest that the loop was held up in one go. */
+  readonly longestMs: number;
 }

@@ -50,12 +50,14 @@ class Watched {
   applyMs = 0;
   /** When the kernel had acknowledged the last message. */
   doneAt = 0;
+  cpuMs = 0;
 
   constructor(kernel: Kernel) {
     const apply: Kernel['apply'] = async (operations) => {
       const startedAt = instant();
       const results = await kernel.apply(operations);
       this.doneAt = instant();
+      this.cpuMs = cpuMs();
       this.applyMs += this.doneAt - startedAt;
       this.operations.push(...operations);
       return results;
@@ -68,6 +70,12 @@ class Watched {
       },
     });
   }
+}
+
+/** Of this process so far, in the kernel too. */
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
 }
 
 /** As iproute2 has it, each for the program that takes it. */
@@ -110,10 +118,11 @@ const recording = new Recording();
 const watched = new Watched(await openKernel(silentLog));
 const reconciler = await startReconciler(watched.kernel, way === 'objects', stop.signal);
 if (directory !== undefined) recording.start();
-const startedAt = instant();
+const [startedAt, cpuBefore] = [instant(), cpuMs()];
 reconciler.update(changes, true);
 await inStep(reconciler);
 if (directory !== undefined) leave(directory, recording.bytes, watched.operations);
-tell('programmed', { allMs: watched.doneAt - startedAt, applyMs: watched.applyMs });
+const allMs = watched.doneAt - startedAt;
+tell('programmed', { allMs, applyMs: watched.applyMs, cpuMs: watched.cpuMs - cpuBefore });
 stop.abort();
 watched.kernel.close();

@@ -4,13 +4,14 @@
  *
  *     sender FILE      { u32 length, length bytes } ...
  *
- * Prints the time from the first send to the last acknowledgement.
+ * Prints the time from the first send to the last acknowledgement, and how much of it was spent on a processor.
  */
 #include <linux/netlink.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,6 +25,13 @@ static double now_ms(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
+}
+
+/* On a processor, in this program and in the kernel for it. */
+static double cpu_ms(void) {
+  struct rusage used;
+  getrusage(RUSAGE_SELF, &used);
+  return (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e3 + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e3;
 }
 
 static char *read_all(const char *path, size_t *length) {
@@ -79,7 +87,7 @@ int main(int argc, char **argv) {
   size_t length;
   char *bytes = read_all(argc > 1 ? argv[1] : "", &length);
   int fd = open_socket();
-  double started = now_ms();
+  double started = now_ms(), cpu_before = cpu_ms();
   for (size_t at = 0; at < length;) {
     uint32_t size;
     memcpy(&size, bytes + at, sizeof size);
@@ -89,7 +97,8 @@ int main(int argc, char **argv) {
     await(fd, seq);
     at += sizeof size + size;
   }
-  double ms = now_ms() - started;
-  printf("{\"event\":\"sent\",\"ms\":%.3f,\"messages\":%ld,\"refusals\":%ld}\n", ms, messages, refusals);
+  double ms = now_ms() - started, cpu = cpu_ms() - cpu_before;
+  const char *line = "{\"event\":\"sent\",\"ms\":%.3f,\"cpuMs\":%.3f,\"messages\":%ld,\"refusals\":%ld}\n";
+  printf(line, ms, cpu, messages, refusals);
   return 0;
 }

@@ -61,11 +61,11 @@ class Bed {
     await this.ours([DIRECTORY]);
   }
 
-  sender(): Promise<number> {
+  sender(): Promise<Sent> {
     return this.#onDevice(async () => {
       const sent: Sent = JSON.parse(await this.#host.run(SENDER, [`${DIRECTORY}/messages`]));
       if (sent.refusals > 0) throw new Error(`the kernel refused ${sent.refusals} of ${sent.messages} messages`);
-      return sent.ms;
+      return sent;
     });
   }
 
@@ -80,13 +80,15 @@ async function measure(host: Host, plan: Plan, notes: Notebook, way: keyof typeo
   const label = `${WAYS[way]}, ${peers.toLocaleString('en')} peers`;
   for (let run = 0; run < plan.runs; run++) {
     plan.say(`program: ${label}, run ${run + 1} of ${plan.runs}`);
-    const { allMs, applyMs } = await bed.ours();
+    const ours = await bed.ours();
     const sent = await bed.sender();
-    notes.add(label, 'ms', 'tartan', allMs);
-    notes.add(label, 'ms', C, sent);
+    notes.add(label, 'ms', 'tartan', ours.allMs);
+    notes.add(label, 'ms', C, sent.ms);
     notes.add(label, 'ms', IP, await bed.batches());
-    notes.add(`of that to the kernel and back, ${label}`, 'ms', 'tartan', applyMs);
-    notes.add(`of that to the kernel and back, ${label}`, 'ms', C, sent);
+    notes.add(`of that to the kernel and back, ${label}`, 'ms', 'tartan', ours.applyMs);
+    notes.add(`of that to the kernel and back, ${label}`, 'ms', C, sent.ms);
+    notes.add(`on a processor, ${label}`, 'ms', 'tartan', ours.cpuMs);
+    notes.add(`on a processor, ${label}`, 'ms', C, sent.cpuMs);
   }
   notes.aim(label, 1.3, C);
 }
