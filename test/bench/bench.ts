@@ -13,6 +13,7 @@ import { formatTable, type SuiteResult, toJson } from './report.ts';
 import type { Suite } from './suite.ts';
 import { burst } from './suites/burst.ts';
 import { change } from './suites/change.ts';
+import { claims } from './suites/claims.ts';
 import { idle } from './suites/idle.ts';
 import { memory } from './suites/memory.ts';
 import { outage } from './suites/outage.ts';
@@ -23,7 +24,20 @@ import { restart } from './suites/restart.ts';
 import { resync } from './suites/resync.ts';
 import { start } from './suites/start.ts';
 
-const SUITES: readonly Suite[] = [start, memory, peers, program, change, burst, restart, resync, idle, outage, reclaim];
+const SUITES: readonly Suite[] = [
+  start,
+  memory,
+  peers,
+  program,
+  change,
+  burst,
+  restart,
+  resync,
+  idle,
+  claims,
+  outage,
+  reclaim,
+];
 
 const BASELINE = 'test/bench/baseline.json';
 

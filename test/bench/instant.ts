@@ -72,3 +72,14 @@ export interface Resynced {
   /** The longest that the loop was held up in one go. */
   readonly longestMs: number;
 }
+
+/** claimant.ts, event `claimed`: what one process of agents did from the signal on. */
+export interface Claims {
+  readonly startedAt: number;
+  readonly endedAt: number;
+  readonly cpuMs: number;
+  /** Asked of etcd. */
+  readonly requests: { readonly txn: number; readonly list: number; readonly grant: number; readonly other: number };
+  /** `transactions`: those that were to take a subnet. */
+  readonly claimed: readonly { readonly key: string; readonly transactions: number }[];
+}

@@ -8,7 +8,7 @@ export interface Summary {
 
 export interface SeriesSummary extends Summary {
   readonly who: string;
-  /** Ours ÷ this one, run by run; undefined on ours. */
+  /** Ours ÷ this one, run by run; undefined on ours, and where nothing can be divided. */
   readonly ratio: Summary | undefined;
 }
 
@@ -38,11 +38,10 @@ export function ratios(ours: Series, reference: Series): readonly number[] {
 
 export function summarizeFigure({ series }: Figure): readonly SeriesSummary[] {
   const [ours] = series;
-  return series.map((one) => ({
-    who: one.who,
-    ...summarize(one.samples),
-    ratio: ours === undefined || one === ours ? undefined : summarize(ratios(ours, one)),
-  }));
+  return series.map((one) => {
+    const found = ours === undefined || one === ours ? [] : ratios(ours, one);
+    return { who: one.who, ...summarize(one.samples), ratio: found.length === 0 ? undefined : summarize(found) };
+  });
 }
 
 /** Samples as they come in, by figure and by whom. */
