@@ -14,6 +14,7 @@ import type { Suite } from './suite.ts';
 import { burst } from './suites/burst.ts';
 import { change } from './suites/change.ts';
 import { claims } from './suites/claims.ts';
+import { cluster } from './suites/cluster.ts';
 import { idle } from './suites/idle.ts';
 import { memory } from './suites/memory.ts';
 import { outage } from './suites/outage.ts';
@@ -37,6 +38,7 @@ const SUITES: readonly Suite[] = [
   claims,
   outage,
   reclaim,
+  cluster,
 ];
 
 const BASELINE = 'test/bench/baseline.json';

@@ -83,3 +83,20 @@ export interface Claims {
   /** `transactions`: those that were to take a subnet. */
   readonly claimed: readonly { readonly key: string; readonly transactions: number }[];
 }
+
+/** fleet.ts, event `heard`: all agents of the process have heard of a change, `put KEY` or `delete KEY`. */
+export interface Heard {
+  readonly what: string;
+  readonly firstAt: number;
+  readonly lastAt: number;
+}
+
+/** etcd-gauge.ts, event `gauge`: what etcd did in the last `seconds`. */
+export interface Gauged {
+  readonly at: number;
+  readonly seconds: number;
+  readonly requests: number;
+  readonly sentBytes: number;
+  /** Delivered to watches. */
+  readonly events: number;
+}
