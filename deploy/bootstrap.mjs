@@ -12,7 +12,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const POLICY = '/usr/sbin/policy-rc.d';
 const OLDEST_NODE = [20, 19];
 
-/** Command → Debian package. */
+/** Command → Debian packages. */
 const LAB = {
   etcd: 'etcd-server',
   etcdctl: 'etcd-client',
@@ -29,8 +29,8 @@ const LAB = {
 const TRACING = { strace: 'strace' };
 const FIREWALL = { nft: 'nftables', iptables: 'iptables' };
 const TLS = { openssl: 'openssl' };
-/** For the benchmark's sender; the headers are not always gcc's company. */
-const COMPILER = { cc: 'gcc' };
+/** For the benchmark's sender. */
+const COMPILER = { cc: 'gcc libc6-dev' };
 const HEAVY = { 'systemd-analyze': 'systemd', 'systemd-nspawn': 'systemd-container', go: 'golang-go' };
 
 const MODES = {
@@ -40,7 +40,13 @@ const MODES = {
   chaos: { script: 'dist/test/chaos/chaos.js', needs: () => LAB, root: true },
   test: {
     script: 'dist/test/run.js',
-    needs: (everything) => ({ ...LAB, ...TLS, ...TRACING, ...FIREWALL, ...(everything ? HEAVY : {}) }),
+    needs: (everything) => ({
+      ...LAB,
+      ...TLS,
+      ...TRACING,
+      ...FIREWALL,
+      ...(everything ? { ...HEAVY, ...COMPILER } : {}),
+    }),
     root: false,
   },
 };
@@ -162,7 +168,7 @@ function installDebianPackages(mode, args) {
   const needs = MODES[mode].needs(strict);
   const missing = Object.keys(needs).filter((command) => !has(command));
   if (missing.length === 0) return;
-  const packages = [...new Set(missing.map((command) => needs[command]))];
+  const packages = [...new Set(missing.flatMap((command) => needs[command].split(' ')))];
   say(`Missing on this machine: ${missing.join(', ')}`);
   const problem = cannotInstall();
   if (problem !== undefined) {
