@@ -71,6 +71,8 @@ export interface Resynced {
   readonly activeMs: number;
   /** The longest that the loop was held up in one go. */
   readonly longestMs: number;
+  /** On a processor. */
+  readonly cpuMs: number;
 }
 
 /** claimant.ts, event `claimed`: what one process of agents did from the signal on. */

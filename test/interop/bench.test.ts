@@ -6,10 +6,10 @@ import { execute } from '../support/process.ts';
 import { inRepository, readRepository } from '../support/repository.ts';
 import { missing, needs } from '../support/require.ts';
 
-const SUITES = ['start', 'program', 'change', 'burst', 'resync', 'claims'];
+const SUITES = ['start', 'program', 'burst', 'resync', 'claims'];
 /** Of what it is to be or was when the baseline was saved, whichever is more: another machine, and a busy one. */
 const MARGIN = 3;
-/** Below it processes that start and stop beside the test decide. */
+/** Half a minute on a machine that does nothing else. */
 const LIMIT_MS = 240_000;
 
 interface Report {

@@ -11,6 +11,8 @@ const PEERS = { reduced: [1000], usual: [1000], full: [1000, 10_000] } as const;
 /** Nothing was written for so long: an agent is done. */
 const DONE_MS = 3000;
 const PORT = 9100;
+/** Of each peer that is new: neighbour, FDB entry, route. */
+const LEAST_WRITES = 3;
 
 interface Restart {
   /** From exec until the agent says that all is as it should be; flanneld, which does not say: until its last write. */
@@ -50,12 +52,14 @@ async function measure(course: Course, contestant: Contestant, peers: number): P
 
 /** A host that has run before: lease, files, device and peers are there. */
 async function settle(course: Course, contestant: Contestant, peers: number): Promise<void> {
-  const clock = await course.clockRoutes();
+  const [clock, counter] = [await course.clockRoutes(), await course.countWrites()];
   const run = await course.start(contestant);
   await clock.arrivals(Array.from({ length: peers }, (_, index) => peerSubnet(index)));
   await sleep(DONE_MS);
   await run.stop();
-  await clock.stop();
+  const { writes } = counter.written;
+  if (writes < LEAST_WRITES * peers) throw new Error(`of a first start only ${writes} changes were counted`);
+  await Promise.all([clock.stop(), counter.stop()]);
 }
 
 /** Operations that tartan sent, whether or not the kernel had anything to change for them. */

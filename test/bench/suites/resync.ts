@@ -25,6 +25,7 @@ export const resync: Suite = {
           await resyncer.exited;
           await host.configure(`link del ${DEVICE}`);
           notes.add(`event loop, ${label}`, 'ms', 'tartan', told.activeMs);
+          notes.add(`on a processor, ${label}`, 'ms', 'tartan', told.cpuMs);
           notes.add(`longest slice, ${label}`, 'ms', 'tartan', told.longestMs);
         }
         notes.aim(`event loop, ${label}`, 50);
