@@ -71,7 +71,7 @@ async function burst(): Promise<void> {
 }
 
 async function revoke(): Promise<void> {
-  await warmUp();
+  await etcd.put('/tartan-bench/warm-up').value('');
   await sleep(PAUSE_MS);
   const sentAt = instant();
   await etcd.leaseClient.leaseRevoke({ ID: subject });

@@ -15,7 +15,7 @@ import { quantile } from './statistics.ts';
 
 const TIMES = 5;
 /** Between two, so that what one leaves to be collected is part of it. */
-const REST_MS = 300;
+const REST_MS = 100;
 
 const stop = new AbortController();
 const kernel = await openKernel(silentLog);

@@ -12,6 +12,11 @@ const MARGIN = 3;
 /** Half a minute on a machine that does nothing else. */
 const LIMIT_MS = 240_000;
 
+/** A few milliseconds of a C program: whether the machine was busy just then says more than we do. Its processor time holds. */
+function isFickle(suite: string, figure: string): boolean {
+  return suite === 'program' && !figure.startsWith('on a processor');
+}
+
 interface Report {
   readonly suites: readonly {
     readonly name: string;
@@ -46,7 +51,7 @@ test('the reduced benchmark runs, and no ratio is beyond three times what it is 
   for (const { name: suite, figures } of report.suites) {
     for (const { name, goal, summary } of figures) {
       const ratio = summary.find(({ who }) => who === goal?.of)?.ratio?.median;
-      if (goal?.of === undefined || ratio === undefined) continue;
+      if (goal?.of === undefined || ratio === undefined || isFickle(suite, name)) continue;
       const what = `${suite}: ${name} ÷ ${goal.of}`;
       const limit = MARGIN * Math.max(goal.atMost, baseline[what]?.high ?? 0);
       t.log(`${what}: ${ratio.toFixed(2)} ×, at most ${limit.toFixed(2)} ×`);

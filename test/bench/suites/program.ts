@@ -90,7 +90,7 @@ async function measure(host: Host, plan: Plan, notes: Notebook, way: keyof typeo
     notes.add(`on a processor, ${label}`, 'ms', 'tartan', ours.cpuMs);
     notes.add(`on a processor, ${label}`, 'ms', C, sent.cpuMs);
   }
-  notes.aim(label, 1.3, C);
+  for (const figure of [label, `on a processor, ${label}`]) notes.aim(figure, 1.3, C);
 }
 
 export const program: Suite = {
