@@ -14,12 +14,13 @@ import { formatLeaseValue } from '../../leases/codec.ts';
 import { connectEtcd } from '../../leases/etcd.ts';
 import type { LeaseAttributes, LeaseOwner } from '../../leases/lease.ts';
 import { type ClusterView, keysUnder, readView } from '../../leases/registry.ts';
-import type { Store, Txn } from '../../leases/store.ts';
+import type { Store } from '../../leases/store.ts';
 import { PREFIX } from '../support/agent.ts';
 import { ip } from '../support/network.ts';
 import { realClock } from '../support/real-clock.ts';
 import { firstFree } from './claim-range.ts';
 import { instant, tell } from './instant.ts';
+import { untilAnswered } from './patience.ts';
 
 const TTL_SECONDS = 86_400;
 /** Of so many free subnets flannel takes one. */
@@ -61,7 +62,7 @@ async function hostOf(number: number, store: Store): Promise<Host> {
   const backendData = '{"VNI":1,"VtepMAC":"02:42:0a:00:00:01"}';
   const none = { publicIp6: undefined, backendV6Data: undefined, owner: undefined };
   const attributes = { ...none, publicIp, backendType: 'vxlan', backendData };
-  return { store, owner, attributes, view: await readView(store, PREFIX) };
+  return { store, owner, attributes, view: await untilAnswered(() => readView(store, PREFIX)) };
 }
 
 interface Claimed {
@@ -87,21 +88,25 @@ async function claimOurs({ store, owner, attributes, view }: Host): Promise<Clai
   return { key: result.held.key, transactions: result.transactions };
 }
 
-function creation(key: string, value: string, lease: string): Txn {
-  return { compare: [{ key, modRevision: 0 }], success: [{ put: key, value, lease }], failure: [] };
+/** @returns whether the key is ours: by this transaction, or by one before it whose answer was lost */
+async function create(store: Store, key: string, value: string, lease: string): Promise<boolean> {
+  const put = { put: key, value, lease };
+  const txn = () => store.txn({ compare: [{ key, modRevision: 0 }], success: [put], failure: [{ get: key }] });
+  const { succeeded, responses } = await untilAnswered(txn);
+  return succeeded || responses[0]?.[0]?.value === value;
 }
 
 /** Of a list that is lost against only the keys are read: flannel reads values and asks for the TTL of each. */
 async function claimAsFlannel({ store, attributes }: Host): Promise<Claimed> {
-  const lease = await store.grant(TTL_SECONDS);
+  const lease = await untilAnswered(() => store.grant(TTL_SECONDS));
   const value = formatLeaseValue(attributes);
   let taken: ReadonlySet<string> = new Set();
   for (let transactions = 1; ; transactions++) {
     const free = firstFree(taken, FIRST_FREE);
     const key = free[Math.floor(Math.random() * free.length)];
     if (key === undefined) throw new Error('no subnet is left');
-    if ((await store.txn(creation(key, value, lease))).succeeded) return { key, transactions };
-    const { kvs } = await store.list(keysUnder(PREFIX).subnets, { keysOnly: true });
+    if (await create(store, key, value, lease)) return { key, transactions };
+    const { kvs } = await untilAnswered(() => store.list(keysUnder(PREFIX).subnets, { keysOnly: true }));
     taken = new Set(kvs.map((kv) => kv.key));
   }
 }
@@ -110,7 +115,7 @@ const stores = Array.from({ length: Number(connections) }, () =>
   connectEtcd({ endpoints: [endpoint], deadlineMs: DEADLINE_MS }),
 );
 // So that each is connected before it counts.
-for (const store of stores) await store.get(keysUnder(PREFIX).config);
+for (const store of stores) await untilAnswered(() => store.get(keysUnder(PREFIX).config));
 const numbers = Array.from({ length: Number(count) }, (_, i) => Number(first) + i);
 const counting = stores.map(counted);
 const hosts = await Promise.all(
@@ -129,7 +134,8 @@ clearInterval(alive);
 for (const kind of ['txn', 'list', 'grant', 'other'] as const) requests[kind] = 0;
 const { user, system } = process.cpuUsage();
 const startedAt = instant();
-const claimed = await Promise.all(hosts.map(way === 'tartan' ? claimOurs : claimAsFlannel));
+const claim = way === 'tartan' ? claimOurs : claimAsFlannel;
+const claimed = await Promise.all(hosts.map((host) => untilAnswered(() => claim(host))));
 const endedAt = instant();
 const used = process.cpuUsage({ user, system });
 tell('claimed', { startedAt, endedAt, cpuMs: (used.user + used.system) / 1000, requests, claimed });

@@ -6,7 +6,6 @@
  *
  * Says when all are there, and of each change of a lease when the last of them has heard of it.
  */
-import { TartanError } from '../../config/errors.ts';
 import { silentLog } from '../../config/log.ts';
 import { parseNetworkConfig } from '../../config/network-config.ts';
 import { acquire } from '../../leases/acquisition.ts';
@@ -23,13 +22,12 @@ import { PREFIX } from '../support/agent.ts';
 import { ip } from '../support/network.ts';
 import { realClock } from '../support/real-clock.ts';
 import { instant, tell } from './instant.ts';
+import { untilAnswered } from './patience.ts';
 
 const TTL_SECONDS = 86_400;
 const RENEW_MARGIN_SECONDS = 3600;
 /** Of so many the join is under way at a time. */
 const JOINING = 4;
-/** A machine that has too much to do: an agent tries again, too. */
-const RETRY_MS = 1000;
 const KEYS = keysUnder(PREFIX);
 
 const [endpoint = '', first = '', count = ''] = process.argv.slice(2);
@@ -106,25 +104,13 @@ function follow(context: AcquireContext, { key: own }: HeldLease, holder: Holder
   });
 }
 
-/** As an agent does while etcd does not answer in time. */
-async function claimAtLast(context: AcquireContext, owner: LeaseOwner, number: number): Promise<HeldLease> {
-  for (;;) {
-    try {
-      return await claim(context, owner, number);
-    } catch (error) {
-      if (!(error instanceof TartanError) || error.code !== 'ETCD_UNAVAILABLE') throw error;
-      await context.clock.sleep(RETRY_MS, context.signal);
-    }
-  }
-}
-
 async function join(number: number): Promise<void> {
   const text = String(number).padStart(12, '0');
   const owner = { node: `${text}-node`, name: `host-${number}`, claim: `${text}-claim` };
   const signal = new AbortController().signal;
   const store = connectEtcd({ endpoints: [endpoint] });
   const context = { store, prefix: PREFIX, clock: realClock, log: silentLog, signal };
-  const held = await claimAtLast(context, owner, number);
+  const held = await untilAnswered(() => claim(context, owner, number));
   await follow(context, held, hold(context, held, owner));
 }
 
