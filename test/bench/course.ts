@@ -17,7 +17,9 @@ import { hear, isEvent, LIMIT_MS, launch } from './programs.ts';
 
 const SUBNET_FILE = '/run/flannel/subnet.env';
 const LOG = '/run/agent.log';
-const TARTAN_STATUS = [process.execPath, [inRepository('dist/agent/main.js'), 'status', '--json']] as const;
+const STATUS = '/run/status.json';
+/** Into a file: what it can't write at once to a pipe or a socket is lost when it ends. */
+const TARTAN_STATUS = ['-c', `"$0" "$@" >${STATUS}`, process.execPath, inRepository('dist/agent/main.js')];
 const DEVICE = 'flannel.1';
 /** What flannel's own documentation has. */
 export const SMALL_NETWORK = '10.5.0.0/16';
@@ -259,7 +261,8 @@ export class Course {
 
   /** What the running tartan says of itself; rejects where none answers. */
   async status(): Promise<Status> {
-    const status: Status = JSON.parse(await this.#host.run(...TARTAN_STATUS));
+    await this.#host.run('sh', [...TARTAN_STATUS, 'status', '--json']);
+    const status: Status = JSON.parse((await this.#host.read(STATUS)) ?? '');
     return status;
   }
 
