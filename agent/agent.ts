@@ -143,7 +143,7 @@ class Agent {
     this.#systemd.stopping();
     this.#kernel?.close();
     this.#memory?.see(this.#cluster?.settledVersion);
-    await this.#memory?.settled();
+    await this.#memory?.close(this.#context.clock);
     await this.#store?.close().catch(() => undefined);
   }
 

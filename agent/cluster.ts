@@ -6,22 +6,16 @@ import type { Changes, PeerChange } from '../leases/directory.ts';
 import { Directory } from '../leases/directory.ts';
 import type { DirectoryPolicy } from '../leases/directory-entry.ts';
 import type { StoredLease } from '../leases/lease.ts';
-import { addressIdentities } from '../leases/network-checks.ts';
 import type { ClusterView, Keys } from '../leases/registry.ts';
 import { keysUnder, viewOf } from '../leases/registry.ts';
 import type { KeyValue, Store, StoreEvent, StoreVersion } from '../leases/store.ts';
-import { follows, type StoreTrust, trustAfter } from '../leases/store-trust.ts';
+import type { StoreTrust } from '../leases/store-trust.ts';
 import type { FollowState, RangeSnapshot } from '../leases/watch.ts';
 import { followRange } from '../leases/watch.ts';
 import type { RememberedCluster } from './cluster-file.ts';
-
-/** How long leftovers in the kernel are kept where the store is not the one that made them. */
-const UNKNOWN_STORE_GRACE_MS = 60_000;
+import { StoreGrace } from './store-grace.ts';
 
 const SWEEP_MS = 1_000;
-
-/** Before it is known which lease is ours and which network counts, nothing is refused and nothing is programmed. */
-const NO_POLICY: DirectoryPolicy = { ownKey: undefined, refuse: () => undefined, identities: addressIdentities };
 
 /** Whoever must act on what changed. */
 export interface ClusterListener {
@@ -44,11 +38,9 @@ export class Cluster {
   readonly #options: ClusterOptions;
   readonly #keys: Keys;
   readonly #changed = new Wakeup();
+  readonly #grace: StoreGrace;
   readonly directory: Directory;
   state: FollowState;
-  version: StoreVersion | undefined;
-  /** Whether what is free in the store may be taken. */
-  trust: StoreTrust | undefined;
   config: KeyValue | undefined;
   events = 0;
   /** Another one whenever a list or an event came. */
@@ -61,17 +53,23 @@ export class Cluster {
   #listener: ClusterListener | undefined;
   /** The first list, for the first claim to start from; outdated by the first event. */
   #fresh: ClusterView | undefined;
-  /** Monotonic clock, ms: from when on absence is believed. */
-  #completeAt = Number.POSITIVE_INFINITY;
-  /** Whether the first list was of the store that was known. */
-  #isContinuous = false;
 
   constructor(options: ClusterOptions) {
     this.#options = options;
     this.#keys = keysUnder(options.prefix);
-    this.directory = new Directory(options.prefix, NO_POLICY);
-    this.trust = options.known && { version: options.known, settledAt: 0 };
+    this.directory = new Directory(options.prefix, undefined);
+    this.#grace = new StoreGrace(options.clock, options.known);
     this.state = { connected: false, since: options.clock.now(), reason: '', error: undefined };
+  }
+
+  /** The store as last seen; undefined: etcd has not answered yet. */
+  get version(): StoreVersion | undefined {
+    return this.#grace.version;
+  }
+
+  /** Whether what is free in the store may be taken. */
+  get trust(): StoreTrust | undefined {
+    return this.#grace.trust;
   }
 
   /** Follows etcd until the signal is aborted. */
@@ -94,26 +92,20 @@ export class Cluster {
     for (;;) {
       await clock.sleep(SWEEP_MS, signal);
       if (this.#nextSweepAt() > clock.monotonic() || !(await this.#hasSeenAll())) continue;
-      const now = clock.monotonic();
-      this.#tell(this.directory.sweep(now));
-      if (now < this.#completeAt) continue;
-      this.#completeAt = Number.POSITIVE_INFINITY;
-      this.#listener?.onPeers([], true);
+      this.#tell(this.directory.sweep(clock.monotonic()));
+      if (this.#grace.end()) this.#listener?.onPeers([], true);
     }
   }
 
   #nextSweepAt(): number {
-    return Math.min(this.directory.nextSweepAt() ?? Number.POSITIVE_INFINITY, this.#completeAt);
+    return Math.min(this.directory.nextSweepAt() ?? Number.POSITIVE_INFINITY, this.#grace.endsAt);
   }
 
   /** Whether every lease that stands in the store was told here. */
   async #hasSeenAll(): Promise<boolean> {
     const before = this.version;
     const listing = await this.#options.store.list(this.#keys.subnets, { keysOnly: true }).catch(() => undefined);
-    const { version } = this;
-    if (!listing || !before || !version || !follows(listing, before) || version.clusterId !== before.clusterId)
-      return false;
-    return listing.kvs.every(({ modRevision }) => modRevision <= version.revision);
+    return listing !== undefined && this.#grace.hasHeard(listing, before);
   }
 
   /** Resolves at the next change of anything here, or after `ms`. */
@@ -126,22 +118,14 @@ export class Cluster {
     return this.directory.all().length;
   }
 
-  /**
-   * The store's version, once it has what it should have: what an agent writes down of it earlier lets the next one
-   * believe at once what was only restored a moment ago. Where no store was known there is no better one to keep.
-   */
+  /** The version of a store that has what it should have; undefined: it is not known to. */
   get settledVersion(): StoreVersion | undefined {
-    const now = this.#options.clock.monotonic();
-    const isTrusted = this.trust !== undefined && now >= this.trust.settledAt;
-    const isSwept = this.directory.nextSweepAt() === undefined;
-    const isWaiting = this.#completeAt !== Number.POSITIVE_INFINITY && (this.#listener || now < this.#completeAt);
-    const settled = isTrusted && isSwept && (!isWaiting || this.#options.known === undefined);
-    return settled ? this.version : undefined;
+    return this.directory.nextSweepAt() === undefined ? this.#grace.settledVersion : undefined;
   }
 
   /** Ours and those of our peers, as they stand in the store. */
   get leasesInUse(): readonly StoredLease[] {
-    const own = this.#ownKey === undefined ? undefined : this.directory.all().find(({ key }) => key === this.#ownKey);
+    const own = this.#ownKey === undefined ? undefined : this.directory.get(this.#ownKey);
     return [...(own ? [own] : []), ...this.directory.peers.values()];
   }
 
@@ -176,9 +160,7 @@ export class Cluster {
     this.#listener = listener;
     const peers = [...this.directory.peers].map(([key, after]) => ({ key, before: undefined, after }));
     this.#logRefused({ peers: [], refused });
-    const complete = this.#isContinuous;
-    if (complete) this.#completeAt = Number.POSITIVE_INFINITY;
-    listener.onPeers(peers, complete);
+    listener.onPeers(peers, this.#grace.serve());
     // What was changed since the claim, before anybody listened.
     listener.onConfig(this.config);
     this.#tellOwnKey();
@@ -191,46 +173,40 @@ export class Cluster {
   }
 
   #onSnapshot(snapshot: RangeSnapshot): void {
-    const { clock, prefix, known } = this.#options;
+    const { clock, prefix } = this.#options;
     const { kvs, continuous, ...version } = snapshot;
-    const isFirst = this.version === undefined;
-    this.version = version;
+    const isOther = this.#grace.listed(version, continuous);
     this.edition++;
     if (this.recalledOf !== undefined) {
       this.#options.log.info('etcd answered: no longer going by remembered leases', { ...version });
       this.recalledOf = undefined;
     }
-    this.trust = trustAfter(this.trust, version, clock.monotonic(), !continuous);
-    if (!continuous && !(isFirst && known === undefined)) {
+    if (isOther) {
       this.#options.log.warn('etcd is not the store that we knew: absent leases are kept for a while', {
         ...version,
       });
     }
-    if (isFirst) this.#isContinuous = continuous;
-    this.#completeAt = this.#completeAfter(continuous, isFirst);
-    if (this.#listener === undefined) this.#fresh = viewOf(prefix, snapshot);
     this.config = kvs.find(({ key }) => key === this.#keys.config);
     const leases = kvs.filter(({ key }) => key.startsWith(this.#keys.subnets.key));
     this.#tell(this.directory.applySnapshot(leases, { continuous, now: clock.monotonic() }));
+    if (this.#listener === undefined) this.#fresh = viewOf(prefix, snapshot, (kv) => this.#decoded(kv));
     this.#listener?.onConfig(this.config);
     if (this.#ownKey !== undefined) this.#listener?.onOwnKey(kvs.find(({ key }) => key === this.#ownKey));
     this.#changed.ring();
   }
 
-  /** A grace under way may begin anew; a list that merely goes on from the one before it does not shorten it. */
-  #completeAfter(continuous: boolean, isFirst: boolean): number {
-    const now = this.#options.clock.monotonic();
-    if (isFirst) return continuous ? now : now + UNKNOWN_STORE_GRACE_MS;
-    const isPending = this.#completeAt !== Number.POSITIVE_INFINITY;
-    return isPending && !continuous ? now + UNKNOWN_STORE_GRACE_MS : this.#completeAt;
+  /** Two stores may have the same revision of a key, not of the same value. */
+  #decoded({ key, value, createRevision, modRevision, lease: etcdLease }: KeyValue): StoredLease | undefined {
+    const lease = this.directory.get(key);
+    const isSame = lease?.value === value && lease.etcdLease === etcdLease && lease.modRevision === modRevision;
+    return isSame && lease.createRevision === createRevision ? lease : undefined;
   }
 
   #onEvents(events: readonly StoreEvent[], revision: number): void {
     this.#fresh = undefined;
     this.edition++;
     this.events += events.length;
-    if (this.version) this.version = { ...this.version, revision };
-    if (this.trust && this.version) this.trust = { ...this.trust, version: this.version };
+    this.#grace.heard(revision);
     const leases: StoreEvent[] = [];
     for (const event of events) {
       const key = event.type === 'put' ? event.kv.key : event.key;
@@ -245,7 +221,7 @@ export class Cluster {
 
   #tellOwnKey(): void {
     if (this.#ownKey === undefined) return;
-    const own = this.directory.all().find(({ key }) => key === this.#ownKey);
+    const own = this.directory.get(this.#ownKey);
     this.#listener?.onOwnKey(own && { ...own, lease: own.etcdLease });
   }
 

@@ -1,3 +1,4 @@
+import type { Clock } from '../config/clock.ts';
 import { toError } from '../config/errors.ts';
 import type { Log } from '../config/log.ts';
 import type { HeldLease } from '../leases/held-lease.ts';
@@ -8,6 +9,9 @@ import type { Damage } from './own-file.ts';
 import { damageProblem } from './own-file.ts';
 import type { AgentMemory, HeldState } from './state-file.ts';
 import { loadMemory, saveMemory } from './state-file.ts';
+
+/** For the last writing: a disk that hangs must not keep the agent. */
+const CLOSED_WITHIN_MS = 2_000;
 
 /** The state directory while the agent runs: written one change after the other, the last one wins. */
 export class Memory {
@@ -98,6 +102,17 @@ export class Memory {
   /** Resolves when everything so far is written, or could not be. */
   async settled(): Promise<void> {
     await this.#writing;
+  }
+
+  /** As `settled`, but where the disk hangs it is not waited for. The last thing done here. */
+  async close(clock: Clock): Promise<void> {
+    const patience = new AbortController();
+    const late = clock.sleep(CLOSED_WITHIN_MS, patience.signal).then(() => 'late' as const);
+    const outcome = await Promise.race([this.#writing, late]);
+    patience.abort();
+    if (outcome === 'late') {
+      this.#log.error('the state directory hangs: what was last to be written may be lost', { dir: this.#stateDir });
+    }
   }
 
   async #readCluster(): Promise<ClusterRead> {

@@ -13,6 +13,7 @@ import type { Prefix } from '../config/address.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
 import { answerChallenges } from '../leases/challenge.ts';
 import type { DirectoryPolicy } from '../leases/directory-entry.ts';
+import type { Offer } from '../leases/exchange.ts';
 import { Holder } from '../leases/holder.ts';
 import type { LeaseOwner } from '../leases/lease.ts';
 import type { Store } from '../leases/store.ts';
@@ -40,6 +41,8 @@ import { UnderlayWatch } from './underlay-watch.ts';
 const LOOK_AT_DEVICE_MS = 500;
 const LOOK_FOR_LEFTOVERS_MS = 2_000;
 const ANNOUNCE_MS = 60_000;
+/** Peers come in flocks, and the kernel first. */
+const ANNOUNCE_PAUSE_MS = 100;
 /** A pass over the kernel under way is waited for: whoever clears the kernel afterwards must be the last to write. */
 const PASS_WITHIN_MS = 10_000;
 /** And a file that is being written: whoever removes the files afterwards must be the last to touch them. */
@@ -111,9 +114,10 @@ export class Network {
     log.info('ready', { subnet: held.subnet, backend: backend.type, dev: underlay.dev, mtu: backend.mtuBytes });
     cluster.serve(this.#policy(), {
       onPeers: (changes, complete) => {
-        logPeers(changes, log);
         reconciler.update(changes, complete);
         this.#complete ||= complete;
+        // The kernel first: a line of the log takes longer than a route.
+        setImmediate(() => logPeers(changes, log));
       },
       onOwnKey: (kv) => holder.observe(kv),
       onConfig: (kv) => this.#followConfig(kv?.value, reconciler, holder),
@@ -131,6 +135,7 @@ export class Network {
   async #announce(signal: AbortSignal): Promise<never> {
     for (;;) {
       await this.#parts.cluster.change(ANNOUNCE_MS, signal);
+      await this.#parts.context.clock.sleep(ANNOUNCE_PAUSE_MS, signal);
       this.#parts.status.announce();
     }
   }
@@ -165,8 +170,8 @@ export class Network {
     });
     memory.hold(joined.held, cluster.settledVersion);
     status.hold(holder);
-    const sure = (): Promise<void> => holder.sure();
-    tasks.start((signal) => answerChallenges(store, prefix, joined.held, owner, { clock, log, signal, sure }));
+    const words = { sure: () => holder.sure(), cede: (offer: Offer) => holder.cede(offer) };
+    tasks.start((signal) => answerChallenges(store, prefix, joined.held, owner, { clock, log, signal, ...words }));
     tasks.start(() => holder.run());
     return holder;
   }

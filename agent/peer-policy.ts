@@ -32,15 +32,19 @@ export function peerPolicy(
     ownPublicIps: [underlay.publicIp, underlay.publicIp6, underlay.ip, underlay.ip6].filter((ip) => ip !== undefined),
   };
   const ownMacs = new Set([...macs.values()].map((mac) => `MAC ${mac}`));
+  // A lease is looked at and laid hold of in one go.
+  let last: { readonly lease: StoredLease; readonly identities: readonly string[] } | undefined;
+  const identities = (lease: StoredLease): readonly string[] => {
+    if (last?.lease !== lease)
+      last = { lease, identities: [...new Set([...addressIdentities(lease), ...backend.identities(lease)])] };
+    return last.identities;
+  };
   const refuse = (lease: StoredLease): string | undefined => {
     const state = backend.peer(lease, { isOnLink: () => false, nexthopId: undefined });
     if ('foreign' in state) return state.foreign;
     if ('refused' in state) return state.refused;
-    const ours = backend.identities(lease).find((identity) => ownMacs.has(identity));
+    const ours = identities(lease).find((identity) => ownMacs.has(identity));
     return ours ? `it has our own ${ours}` : refuseByNetwork(lease, context);
   };
-  const identities = (lease: StoredLease): readonly string[] => [
-    ...new Set([...addressIdentities(lease), ...backend.identities(lease)]),
-  ];
   return { ownKey: held.key, refuse, identities };
 }

@@ -28,6 +28,6 @@ function container(path: string): string | undefined {
 function unit(path: string): string | undefined {
   const name = path.slice(path.lastIndexOf('/') + 1);
   if (!name.endsWith('.service') || name.startsWith('user@')) return undefined;
-  const command = path.includes('/user@') ? 'systemctl --user stop' : 'systemctl stop';
-  return `systemd unit ${name}, which may start it again: ${command} ${name}`;
+  const command = path.includes('/user@') ? 'systemctl --user' : 'systemctl';
+  return `systemd unit ${name}, which may start it again, at boot at the latest: ${command} disable --now ${name}`;
 }

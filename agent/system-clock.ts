@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock } from '../config/clock.ts';
 
 /** setTimeout fires at once for anything longer (2^31 − 1 ms, 24.8 days). */
@@ -7,14 +6,22 @@ const LONGEST_MS = 2_147_483_647;
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
-  sleep: async (ms, signal) => {
-    signal.throwIfAborted();
-    try {
-      await sleep(Math.min(ms, LONGEST_MS), undefined, { signal });
-    } catch (error) {
-      signal.throwIfAborted();
-      throw error;
-    }
-  },
+  // Node's own promise of a timer makes an exception with its stack whenever a sleeper is woken, which is every event.
+  sleep: (ms, signal) =>
+    new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(signal.reason);
+      const abort = (): void => {
+        clearTimeout(timer);
+        reject(signal.reason);
+      };
+      const timer = setTimeout(
+        () => {
+          signal.removeEventListener('abort', abort);
+          resolve();
+        },
+        Math.min(ms, LONGEST_MS),
+      );
+      signal.addEventListener('abort', abort, { once: true });
+    }),
   random: () => Math.random(),
 };

@@ -1,6 +1,6 @@
 /**
  * What has to be looked at again. Events never say more than that: IPv4 routes vanish without one when their device
- * goes down or their nexthop goes, and our own changes are reported like everybody's.
+ * goes down or their nexthop goes, and what we delete is reported like what others do.
  *
  *   event about                        puts in doubt
  *   our device, its addresses          everything
@@ -14,7 +14,7 @@ import type { DesiredState } from './desired-state.ts';
 import type { KernelEvent } from './kernel/kernel.ts';
 import { type KernelView, KINDS } from './kernel-view.ts';
 import { isOurs, type Ownership } from './ownership.ts';
-import { markFault, sameObject } from './same-object.ts';
+import { sameObserved } from './same-object.ts';
 import { shadowedPeer } from './shadows.ts';
 import { keyOf, type ObjectKind, type Observed, TARTAN_PROTOCOL } from './state.ts';
 
@@ -176,7 +176,7 @@ export class Doubts {
   #isNews(verb: 'set' | 'delete', observed: Observed): boolean {
     const known = this.#by.view.objects.get(keyOf(observed.object));
     if (verb === 'delete') return known !== undefined;
-    if (known && sameObject(known.object, observed.object) && markFault(known) === markFault(observed)) return false;
+    if (known && sameObserved(known, observed)) return false;
     return this.#by.desired.objects.has(keyOf(observed.object)) || isOurs(observed, this.#policy);
   }
 }

@@ -5,7 +5,9 @@
 import type { Family, Prefix } from '../config/address.ts';
 import type { Kernel } from './kernel/kernel.ts';
 import { formatBareRoute } from './operation-text.ts';
-import type { LinkInfo, Nexthop, ObjectKind, Observed, Operation, RouteInfo } from './state.ts';
+import type { Planned } from './plan.ts';
+import { sameObserved } from './same-object.ts';
+import type { KernelObject, LinkInfo, Nexthop, ObjectKind, Observed, RouteInfo } from './state.ts';
 import { DEFAULT_METRIC, keyOf, RTN_UNICAST, TARTAN_PROTOCOL } from './state.ts';
 
 /** In the order of reading. Nexthops before routes: a route may name its gateway by nexthop only. */
@@ -16,7 +18,8 @@ export class KernelView {
   readonly #devices: readonly string[];
   readonly #families: readonly Family[];
   readonly #objects = new Map<string, Observed>();
-  readonly #routesOn = new Map<number, Set<string>>();
+  /** By nexthop id: nearly always one. */
+  readonly #routesOn = new Map<number, string | Set<string>>();
   /** What stands at a route's key and can't be ours, in words. */
   readonly #bareRoutes = new Map<string, string>();
   /** Routes that are not by our protocol, of whatever metric and form. */
@@ -47,7 +50,8 @@ export class KernelView {
 
   /** Keys of the routes on a nexthop object. */
   routesOn(id: number): Iterable<string> {
-    return this.#routesOn.get(id) ?? [];
+    const routes = this.#routesOn.get(id) ?? [];
+    return typeof routes === 'string' ? [routes] : routes;
   }
 
   /** The route at that key that is none of ours by its form, in words: `blackhole, protocol 3`. */
@@ -74,9 +78,9 @@ export class KernelView {
   }
 
   /** Takes over what an operation that the kernel confirmed has changed. */
-  applied({ verb, object }: Operation): void {
-    if (verb === 'delete') this.#remove(keyOf(object));
-    else this.#put({ object, protocol: TARTAN_PROTOCOL, permanent: true });
+  applied({ key, verb, object }: Planned): void {
+    if (verb === 'delete') this.#remove(key);
+    else this.#put(key, { object, protocol: TARTAN_PROTOCOL, permanent: true });
   }
 
   /** Reads the tables again. */
@@ -84,30 +88,44 @@ export class KernelView {
     for (const kind of KINDS) {
       if (!kinds.has(kind)) continue;
       const found = await this.#observe(kind);
-      for (const [key, { object }] of this.#objects) if (object.kind === kind) this.#remove(key);
-      for (const observed of found) this.#put(observed);
+      const gone = new Set<string>();
+      for (const [key, { object }] of this.#objects) if (object.kind === kind) gone.add(key);
+      for (const observed of found) {
+        const key = keyOf(observed.object);
+        gone.delete(key);
+        this.#put(key, observed);
+      }
+      for (const key of gone) this.#remove(key);
     }
   }
 
-  #put(observed: Observed): void {
+  #put(key: string, observed: Observed): void {
     const { object } = observed;
-    const key = keyOf(object);
-    this.#remove(key);
+    const before = this.#objects.get(key);
     this.#bareRoutes.delete(key);
+    // What we programmed is held once, be it read again or not.
+    if (before && sameObserved(before, observed)) return;
+    if (before) this.#leave(key, before.object);
     this.#objects.set(key, observed);
     if (object.kind !== 'route' || object.nexthopId === undefined) return;
     const routes = this.#routesOn.get(object.nexthopId);
-    if (routes) routes.add(key);
-    else this.#routesOn.set(object.nexthopId, new Set([key]));
+    if (routes === undefined) this.#routesOn.set(object.nexthopId, key);
+    else if (typeof routes === 'string') this.#routesOn.set(object.nexthopId, new Set([routes, key]));
+    else routes.add(key);
   }
 
   #remove(key: string): void {
     const object = this.#objects.get(key)?.object;
     this.#objects.delete(key);
-    if (object?.kind !== 'route' || object.nexthopId === undefined) return;
+    if (object) this.#leave(key, object);
+  }
+
+  /** A route leaves its nexthop. */
+  #leave(key: string, object: KernelObject): void {
+    if (object.kind !== 'route' || object.nexthopId === undefined) return;
     const routes = this.#routesOn.get(object.nexthopId);
-    routes?.delete(key);
-    if (routes?.size === 0) this.#routesOn.delete(object.nexthopId);
+    if (typeof routes === 'object') routes.delete(key);
+    if (routes === key || (typeof routes === 'object' && routes.size === 0)) this.#routesOn.delete(object.nexthopId);
   }
 
   async #observe(kind: ObjectKind): Promise<readonly Observed[]> {

@@ -8,6 +8,7 @@
  */
 import type { Clock } from '../config/clock.ts';
 import type { Log } from '../config/log.ts';
+import { applyOperations } from './applying.ts';
 import type { DesiredState } from './desired-state.ts';
 import type { Doubts } from './doubts.ts';
 import type { Kernel, KernelRefusal } from './kernel/kernel.ts';
@@ -15,9 +16,9 @@ import { type KernelView, KINDS } from './kernel-view.ts';
 import type { NexthopIds } from './nexthop-ids.ts';
 import { formatOperation } from './operation-text.ts';
 import type { Ownership } from './ownership.ts';
-import { planKeys } from './plan.ts';
+import { type Planned, planKeys } from './plan.ts';
 import { sameTunnel } from './same-object.ts';
-import { BOOT_PROTOCOL, type KernelObject, keyOf, type ObjectKind, type Operation, TARTAN_PROTOCOL } from './state.ts';
+import { BOOT_PROTOCOL, type KernelObject, type ObjectKind, type Operation, TARTAN_PROTOCOL } from './state.ts';
 import { Troubles } from './trouble.ts';
 
 /** Operations named one by one in the log; of more, the first ones and the count. */
@@ -78,14 +79,14 @@ export class Programming {
 
   /** Takes note of what is wanted otherwise now; there is no reason to wait with it. */
   noteChanges(): void {
-    for (const key of this.#tools.desired.takeChanged()) {
-      this.#changed.add(key);
-      this.troubles.hurry(key);
-    }
+    const changed = this.#tools.desired.takeChanged();
+    if (this.troubles.size > 0) for (const key of changed) this.troubles.hurry(key);
+    if (this.#changed.size === 0) this.#changed = changed;
+    else for (const key of changed) this.#changed.add(key);
   }
 
   /** What there is to do now. `read`: the tables that were just read. */
-  plan(read: ReadonlySet<ObjectKind>): readonly Operation[] {
+  plan(read: ReadonlySet<ObjectKind>): readonly Planned[] {
     const { desired, view } = this.#tools;
     const isOverhaul = this.#isOverhaul;
     const isOurDoing = this.#isOurDoing;
@@ -97,23 +98,29 @@ export class Programming {
     const routesOn = (id: number): Iterable<string> => view.routesOn(id);
     const { operations, withheld } = planKeys(keys, desired.objects, view.objects, this.policy, routesOn);
     const all = operations.map((operation) => this.#named(operation));
-    const planned = new Set(all.map(({ object }) => keyOf(object)));
-    for (const key of this.troubles.keys()) if (keys.has(key) && !planned.has(key)) this.troubles.settled(key);
-    this.#putOff = new Set(all.filter((one) => this.#isPutOff(one)).map(({ object }) => keyOf(object)));
+    this.#settleTroubles(keys, all);
+    this.#putOff = new Set(all.filter((one) => this.#isPutOff(one)).map(({ key }) => key));
     for (const key of this.#putOff) this.troubles.putOff(key);
     this.#withhold(withheld);
-    const ready = all.filter((one) => !this.#isPutOff(one) && !this.troubles.isWaiting(keyOf(one.object)));
+    const ready = all.filter((one) => !this.#isPutOff(one) && !this.troubles.isWaiting(one.key));
     const feasible = this.#onFooting(ready);
     const repairs = isOurDoing ? [] : this.#repairsIn(feasible, isOverhaul);
     this.#reportReplaced(feasible, new Set(repairs));
     return this.#withoutFights(feasible, repairs);
   }
 
+  /** What was looked at and needs nothing is no trouble any more. */
+  #settleTroubles(keys: ReadonlySet<string>, operations: readonly Planned[]): void {
+    if (this.troubles.size === 0) return;
+    const planned = new Set(operations.map(({ key }) => key));
+    for (const key of this.troubles.keys()) if (keys.has(key) && !planned.has(key)) this.troubles.settled(key);
+  }
+
   /**
    * Devices first and by themselves: where one is refused, so would be all that stands on it. Rejects where the kernel
    * can't be spoken to, and with the signal's reason between the two steps.
    */
-  async program(operations: readonly Operation[], signal: AbortSignal | undefined): Promise<void> {
+  async program(operations: readonly Planned[], signal: AbortSignal | undefined): Promise<void> {
     const links = operations.filter(isDeviceSet);
     if (links.length > 0) {
       const isRefused = (await this.#apply(links)) > 0;
@@ -148,7 +155,8 @@ export class Programming {
   /** Before all peers are known, only what is wanted is looked at of the tables: nothing is removed. */
   #keysInQuestion(kinds: ReadonlySet<ObjectKind>): Set<string> {
     const { desired, view } = this.#tools;
-    const keys = new Set([...this.#changed, ...this.troubles.due()]);
+    const keys = new Set(this.#changed);
+    for (const key of this.troubles.due()) keys.add(key);
     if (kinds.size === 0) return keys;
     for (const [key, object] of desired.objects) if (kinds.has(object.kind)) keys.add(key);
     if (!this.isComplete) return keys;
@@ -157,11 +165,11 @@ export class Programming {
   }
 
   /** While the kernel refuses a device, what would stand on it is not even tried: the device is what is missing. */
-  #onFooting(operations: readonly Operation[]): readonly Operation[] {
+  #onFooting(operations: readonly Planned[]): readonly Planned[] {
     const lacking = [...this.policy.devices].filter((name) => this.#isHeldUp(name));
     if (lacking.length === 0) return operations;
     const hasFooting = ({ object }: Operation): boolean => object.kind === 'link' || !lacking.includes(object.dev);
-    for (const { object } of operations.filter((one) => !hasFooting(one))) this.troubles.settled(keyOf(object));
+    for (const { key } of operations.filter((one) => !hasFooting(one))) this.troubles.settled(key);
     return operations.filter(hasFooting);
   }
 
@@ -175,38 +183,37 @@ export class Programming {
   }
 
   /** What somebody else made necessary. */
-  #repairsIn(operations: readonly Operation[], isOverhaul: boolean): readonly Operation[] {
+  #repairsIn(operations: readonly Planned[], isOverhaul: boolean): readonly Planned[] {
     // What was on a device goes with it, by nobody's hand.
     const onlyFooting = isOverhaul || operations.some(({ object }) => isFooting(object));
-    return operations.filter(({ object }) => {
-      const key = keyOf(object);
+    return operations.filter(({ key, object }) => {
       return !this.#changed.has(key) && !this.troubles.isRefused(key) && (!onlyFooting || isFooting(object));
     });
   }
 
   /** Counts and names the repairs, and leaves out what is fought over too often. */
-  #withoutFights(operations: readonly Operation[], repairs: readonly Operation[]): readonly Operation[] {
-    const fought = new Set(repairs.filter(({ object, why }) => !this.troubles.mayRepair(keyOf(object), why)));
+  #withoutFights(operations: readonly Planned[], repairs: readonly Planned[]): readonly Planned[] {
+    const fought = new Set(repairs.filter(({ key, why }) => !this.troubles.mayRepair(key, why)));
     const made = repairs.filter((repair) => !fought.has(repair));
     this.counters.repairs += made.length;
-    const isNew = ({ object }: Operation): boolean => !this.troubles.isFought(keyOf(object));
+    const isNew = ({ key }: Planned): boolean => !this.troubles.isFought(key);
     this.#report('somebody changed what is ours in the kernel: putting it right', made, isNew);
-    const begins = ({ object }: Operation): boolean => this.troubles.isNewFight(keyOf(object));
+    const begins = ({ key }: Planned): boolean => this.troubles.isNewFight(key);
     const waiting = 'somebody keeps changing what is ours in the kernel: waiting before putting it right';
     this.#report(waiting, [...fought], begins);
     return operations.filter((operation) => !fought.has(operation));
   }
 
   /** A route that can't be ours stands in no table of objects: what is replaced is named all the same. */
-  #named(operation: Operation): Operation {
-    const bare = operation.verb === 'delete' ? undefined : this.#tools.view.bareRoute(keyOf(operation.object));
+  #named(operation: Planned): Planned {
+    const bare = operation.verb === 'delete' ? undefined : this.#tools.view.bareRoute(operation.key);
     return bare === undefined ? operation : { ...operation, why: `was ${bare}` };
   }
 
   /** Names others' routes that a peer's route takes the place of, where that is no repair and not tried before. */
-  #reportReplaced(operations: readonly Operation[], repairs: ReadonlySet<Operation>): void {
-    const isReplaced = (operation: Operation): boolean => {
-      const key = keyOf(operation.object);
+  #reportReplaced(operations: readonly Planned[], repairs: ReadonlySet<Planned>): void {
+    const isReplaced = (operation: Planned): boolean => {
+      const { key } = operation;
       if (operation.verb === 'delete' || operation.object.kind !== 'route') return false;
       return !repairs.has(operation) && !this.troubles.isRefused(key) && this.#isOthersRoute(key);
     };
@@ -225,7 +232,7 @@ export class Programming {
   }
 
   /** Warns of what is new; of the rest the log of a quiet day should not speak. */
-  #report(message: string, repairs: readonly Operation[], isNew: (repair: Operation) => boolean): void {
+  #report(message: string, repairs: readonly Planned[], isNew: (repair: Planned) => boolean): void {
     const news = new Set(repairs.filter(isNew));
     const rest = repairs.filter((repair) => !news.has(repair));
     const { log } = this.#tools;
@@ -234,10 +241,10 @@ export class Programming {
   }
 
   /** @returns how many were refused */
-  async #apply(operations: readonly Operation[]): Promise<number> {
+  async #apply(operations: readonly Planned[]): Promise<number> {
     if (operations.length === 0) return 0;
-    const results = await this.#ask(operations);
-    const refused = new Map<Operation, KernelRefusal>();
+    const results = await applyOperations(this.#tools.kernel, this.#tools.view, operations);
+    const refused = new Map<Planned, KernelRefusal>();
     for (const [place, operation] of operations.entries()) {
       const refusal = results[place];
       if (refusal) refused.set(operation, refusal);
@@ -248,46 +255,17 @@ export class Programming {
     return refused.size;
   }
 
-  /**
-   * A route that stands behind somebody else's of the same key can't take its place (EEXIST). It carries nothing
-   * there, so it leaves first.
-   */
-  async #ask(operations: readonly Operation[]): Promise<readonly (KernelRefusal | undefined)[]> {
-    const { kernel } = this.#tools;
-    const plainFirst = operations.flatMap((one) => this.#withoutMetrics(one));
-    if (plainFirst.length > 0) await kernel.apply(plainFirst);
-    const results = await kernel.apply(operations);
-    const isHidden = ({ verb, object }: Operation, place: number): boolean =>
-      object.kind === 'route' && verb === 'set' && results[place]?.errno === 'EEXIST';
-    const hidden = operations.filter(isHidden);
-    if (hidden.length === 0) return results;
-    const answers = await kernel.apply(hidden.flatMap((one) => [{ ...one, verb: 'delete' }, one]));
-    const second = new Map(hidden.map((one, place) => [one, answers[place * 2 + 1]]));
-    return operations.map((one, place) => (second.has(one) ? second.get(one) : results[place]));
-  }
-
-  /**
-   * Where the same nexthop object is set again the kernel keeps the metrics that somebody gave the route (it finds the
-   * old fib_info, fib_find_info_nh): it is made plain first. What that is refused for, the operation itself is, too.
-   */
-  #withoutMetrics({ verb, object, why }: Operation): readonly Operation[] {
-    if (verb === 'delete' || object.kind !== 'route' || object.nexthopId === undefined) return [];
-    const found = this.#tools.view.objects.get(keyOf(object))?.object;
-    if (found?.kind !== 'route' || found.extras === undefined || found.nexthopId !== object.nexthopId) return [];
-    return [{ verb, object: { ...object, nexthopId: undefined }, why }];
-  }
-
-  #confirm(operation: Operation): void {
-    const { verb, object } = operation;
+  #confirm(operation: Planned): void {
+    const { key, verb, object } = operation;
     this.#tools.view.applied(operation);
-    this.troubles.settled(keyOf(object));
+    this.troubles.settled(key);
     if (verb === 'delete' && object.kind === 'nexthop') this.#tools.ids?.freed(object.id);
   }
 
-  #refuse(refused: ReadonlyMap<Operation, KernelRefusal>): void {
+  #refuse(refused: ReadonlyMap<Planned, KernelRefusal>): void {
     this.counters.refusals += refused.size;
-    const known = new Set([...refused.keys()].filter(({ object }) => this.troubles.isRefused(keyOf(object))));
-    this.troubles.refused(new Map(Array.from(refused, ([{ object }, refusal]) => [keyOf(object), refusal])));
+    const known = new Set([...refused.keys()].filter(({ key }) => this.troubles.isRefused(key)));
+    this.troubles.refused(new Map(Array.from(refused, ([{ key }, refusal]) => [key, refusal])));
     for (const { object } of refused.keys()) this.#tools.doubts.about(object.kind);
     const all = [...refused];
     const first = all.find(([operation]) => !known.has(operation)) ?? all[0];
@@ -299,7 +277,7 @@ export class Programming {
   }
 }
 
-function listed(operations: readonly Operation[]): { readonly count: number; readonly operations: string[] } {
+function listed(operations: readonly Planned[]): { readonly count: number; readonly operations: string[] } {
   return { count: operations.length, operations: operations.slice(0, LOGGED).map(formatOperation) };
 }
 

@@ -60,6 +60,11 @@ export function isSatisfied(wanted: KernelObject, found: Observed): boolean {
   return sameObject(wanted, found.object) && markFault(found) === undefined;
 }
 
+/** Whether nothing has changed about it, nor about what tells whose it is. */
+export function sameObserved(a: Observed, b: Observed): boolean {
+  return sameObject(a.object, b.object) && markFault(a) === markFault(b);
+}
+
 /** What keeps an object of the right value from being as we would have made it. */
 export function markFault(found: Observed): string | undefined {
   switch (found.object.kind) {

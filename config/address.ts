@@ -17,13 +17,13 @@ export function bitsOf(family: Family): 32 | 128 {
   return BITS[family];
 }
 
-/** The IPv4 address in `text` as an unsigned 32-bit number, or undefined. Leading zeros are refused (as Go does). */
-function parse4(text: string): number | undefined {
+/** The IPv4 address in `text`, up to `end`, as an unsigned 32-bit number, or undefined. Leading zeros are refused (as Go does). */
+function parse4(text: string, end = text.length): number | undefined {
   let value = 0;
   let octet = -1;
   let digits = 0;
   let dots = 0;
-  for (let i = 0; i < text.length; i++) {
+  for (let i = 0; i < end; i++) {
     const c = text.charCodeAt(i);
     if (c === 46) {
       if (octet < 0 || ++dots > 3) return undefined;
@@ -135,8 +135,8 @@ export function ipToBytes(ip: Ip): Buffer {
 
 /** The address in 4 or 16 bytes of network order, or undefined for any other length. */
 export function ipFromBytes(bytes: Uint8Array): Ip | undefined {
+  if (bytes.length === 4) return `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}` as Ip;
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (view.length === 4) return format4(view.readUInt32BE(0)) as Ip;
   if (view.length === 16) return format6((view.readBigUInt64BE(0) << 64n) | view.readBigUInt64BE(8)) as Ip;
   return undefined;
 }
@@ -191,16 +191,30 @@ export function offsetIp(ip: Ip, offset: bigint): Ip | undefined {
 }
 
 export function containsIp(prefix: Prefix, ip: Ip): boolean {
-  return familyOf(prefix) === familyOf(ip) && prefixOf(ip, prefixLength(prefix)) === prefix;
+  const family = familyOf(prefix);
+  if (family !== familyOf(ip)) return false;
+  // Asked so often that no text is made for it.
+  if (family === 4) return sameNetwork4(prefix, prefix.indexOf('/'), ip, ip.length, prefixLength(prefix));
+  return prefixOf(ip, prefixLength(prefix)) === prefix;
+}
+
+/** Whether two IPv4 texts, each up to its end, have their first `length` bits in common. */
+function sameNetwork4(a: string, endOfA: number, b: string, endOfB: number, length: number): boolean {
+  const size = 2 ** (32 - length);
+  return Math.floor((parse4(a, endOfA) ?? 0) / size) === Math.floor((parse4(b, endOfB) ?? 0) / size);
 }
 
 /** Whether `inner` lies in `outer` (a prefix contains itself). */
 export function containsPrefix(outer: Prefix, inner: Prefix): boolean {
-  return prefixLength(outer) <= prefixLength(inner) && containsIp(outer, networkAddress(inner));
+  return prefixLength(outer) <= prefixLength(inner) && overlaps(outer, inner);
 }
 
 export function overlaps(a: Prefix, b: Prefix): boolean {
-  return containsPrefix(a, b) || containsPrefix(b, a);
+  const family = familyOf(a);
+  if (family !== familyOf(b)) return false;
+  const length = Math.min(prefixLength(a), prefixLength(b));
+  if (family === 4) return sameNetwork4(a, a.indexOf('/'), b, b.indexOf('/'), length);
+  return prefixOf(networkAddress(a), length) === prefixOf(networkAddress(b), length);
 }
 
 /**
@@ -236,8 +250,12 @@ export function macToBytes(mac: Mac): Buffer {
   return Buffer.from(mac.replaceAll(':', ''), 'hex');
 }
 
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+
 export function macFromBytes(bytes: Uint8Array): Mac {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(':') as Mac;
+  let text = HEX[bytes[0] ?? 0] ?? '';
+  for (let i = 1; i < bytes.length; i++) text += `:${HEX[bytes[i] ?? 0]}`;
+  return text as Mac;
 }
 
 /** Why a station can't have `mac` (group bit set, or all zero), or undefined where it can. */

@@ -8,10 +8,13 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** The value that Go would store in the field `name`, undefined where no key matches. */
+/** The value that Go would store in the field `name` (ASCII), undefined where no key matches. */
 export function goField(object: JsonObject, name: string): unknown {
   const wanted = name.toLowerCase();
   let found: unknown;
-  for (const key of Object.keys(object)) if (key.toLowerCase() === wanted) found = object[key];
+  for (const key of Object.keys(object)) {
+    // What is as long is rarely another name; what is not can't be the same in lower case.
+    if (key.length === name.length && (key === name || key.toLowerCase() === wanted)) found = object[key];
+  }
   return found;
 }

@@ -79,7 +79,7 @@ class Attempt {
     const intent = intend(request, view.leases, side);
     const inquiry = await this.#ask(intent);
     try {
-      const { answered } = inquiry;
+      const [answered] = inquiry.answered;
       if (answered) return { outcome: 'refused', holder: answered.holder, subnets: answered.subnets };
       if (inquiry.isUnclear) return 'again';
       const attributes = { ...(await request.attributes(intent.target?.lease)), owner: this.#owner };

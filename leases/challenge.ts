@@ -8,12 +8,16 @@
  *
  * The question stays until the claim is made, and the claim compares it: an answer foils it however late it comes. A
  * question that is gone (its etcd lease ran out, the store was restored) says nothing: it is asked again.
+ *
+ * A holder that has another address itself may let the asker have the one that its lease still says, see exchange.ts. For
+ * that the question says what is offered, and the answer what may then stand at the holder's key.
  */
 import type { Clock } from '../config/clock.ts';
 import { isJsonObject } from '../config/go-json.ts';
 import type { Log } from '../config/log.ts';
 import { parseOwner } from './codec.ts';
 import { sameSubnets } from './coverage.ts';
+import { type Offer, parseOffer } from './exchange.ts';
 import type { LeaseOwner, LeaseSubnets } from './lease.ts';
 import { isForbidden, keysUnder, oneKey } from './registry.ts';
 import type { SeenKey } from './side-keys.ts';
@@ -32,6 +36,7 @@ export interface Asker {
   readonly owner: LeaseOwner;
   /** The lease that the asker holds, as far as it knows: of that its own answer would tell nothing. */
   readonly holds: LeaseSubnets | undefined;
+  readonly offer?: Offer;
 }
 
 interface ChallengeContext {
@@ -44,19 +49,32 @@ interface ChallengeContext {
 interface Asked {
   readonly by: LeaseOwner;
   readonly holdsIt: boolean;
+  readonly offer: Offer | undefined;
   readonly answer: LeaseOwner | undefined;
+  readonly cedes: string | undefined;
+}
+
+/** A holder lives. */
+export interface Sign {
+  readonly outcome: 'answered';
+  readonly holder: LeaseOwner;
+  readonly subnets: LeaseSubnets;
+  /** The value that it agrees to have at its key, in exchange; undefined: it keeps what it has. */
+  readonly cedes: string | undefined;
+  /** With its answer: the agreement is good while that stands. */
+  readonly question: SeenKey;
 }
 
 type Answer =
-  | { readonly outcome: 'answered'; readonly holder: LeaseOwner; readonly subnets: LeaseSubnets }
+  | Sign
   | { readonly outcome: 'silence'; readonly question: SeenKey }
   /** Another host is asking the same, or the question is gone: look at the leases again. */
   | { readonly outcome: 'unclear' };
 
 /** What asking the holders of some leases brought. */
 export interface Inquiry {
-  /** The first who answered, and for which lease. */
-  readonly answered: { readonly holder: LeaseOwner; readonly subnets: LeaseSubnets } | undefined;
+  /** Those who answered. */
+  readonly answered: readonly Sign[];
   readonly isUnclear: boolean;
   /** The claim has to compare with these. */
   readonly unanswered: readonly SeenKey[];
@@ -64,14 +82,16 @@ export interface Inquiry {
   end(): Promise<void>;
 }
 
-const NOBODY_ASKED: Inquiry = { answered: undefined, isUnclear: false, unanswered: [], end: async () => undefined };
+const NOBODY_ASKED: Inquiry = { answered: [], isUnclear: false, unanswered: [], end: async () => undefined };
 
 function parse(text: string): Asked | undefined {
   try {
     const value: unknown = JSON.parse(text);
     const by = isJsonObject(value) ? parseOwner(value['by']) : undefined;
     if (!by || !isJsonObject(value)) return undefined;
-    return { by, holdsIt: value['holdsIt'] === true, answer: parseOwner(value['answer']) };
+    const cedes = typeof value['cedes'] === 'string' ? value['cedes'] : undefined;
+    const offer = parseOffer(value['offer']);
+    return { by, holdsIt: value['holdsIt'] === true, offer, answer: parseOwner(value['answer']), cedes };
   } catch {
     return undefined;
   }
@@ -90,7 +110,7 @@ export async function askHolders(
   try {
     const answers = await Promise.all(leases.map((subnets) => ask(context, asker, subnets, etcdLease)));
     return {
-      answered: answers.find((one) => one.outcome === 'answered'),
+      answered: answers.flatMap((one) => (one.outcome === 'answered' ? [one] : [])),
       isUnclear: answers.some(({ outcome }) => outcome === 'unclear'),
       unanswered: answers.flatMap((one) => (one.outcome === 'silence' ? [one.question] : [])),
       end,
@@ -105,15 +125,19 @@ async function ask(context: ChallengeContext, asker: Asker, subnets: LeaseSubnet
   const { store, clock, signal } = context;
   const key = keysUnder(context.prefix).challenge(subnets);
   const holdsIt = asker.holds !== undefined && sameSubnets(asker.holds, subnets);
-  const value = JSON.stringify({ by: asker.owner, ...(holdsIt && { holdsIt }) });
+  const { owner: by, offer } = asker;
+  const value = JSON.stringify({ by, ...(holdsIt && { holdsIt }), ...(offer && { offer }) });
   const asked = await putQuestion(store, key, value, etcdLease);
   const deadline = clock.monotonic() + ANSWER_WITHIN_MS;
   for (;;) {
     // Read once more after the last pause: this process may have been suspended in it.
     const isOver = clock.monotonic() >= deadline;
     const { kv } = await store.get(key);
-    const answer = kv && parse(kv.value)?.answer;
-    if (answer) return { outcome: 'answered', holder: answer, subnets };
+    const said = kv && parse(kv.value);
+    // What was answered to another one's offer is nothing to go by.
+    if (kv && said?.answer && (asked !== undefined || !offer)) {
+      return { outcome: 'answered', holder: said.answer, subnets, cedes: said.cedes, question: kv };
+    }
     if (!kv || (asked !== undefined && kv.modRevision !== asked)) return { outcome: 'unclear' };
     if (isOver) return asked === undefined ? { outcome: 'unclear' } : { outcome: 'silence', question: kv };
     await clock.sleep(Math.min(POLL_MS, deadline - clock.monotonic()), signal);
@@ -142,6 +166,8 @@ interface AnswerContext {
   readonly log: Log;
   /** Resolves when the lease is known to be held: a host that slept must look before it speaks. */
   sure(): Promise<void>;
+  /** What may stand at our key in exchange; undefined: what stands there. */
+  cede(offer: Offer): string | undefined;
 }
 
 /** Answers challenges to the lease that this host holds, until the signal is aborted. */
@@ -158,8 +184,11 @@ export async function answerChallenges(
     const asked = kv && parse(kv.value);
     if (!kv || !asked || asked.answer || (asked.holdsIt && asked.by.claim === holder.claim)) return;
     await context.sure();
-    log.warn('another host asked for our lease: telling it that we live', { by: asked.by, subnet: subnets.subnet });
-    const value = JSON.stringify({ by: asked.by, answer: holder });
+    const cedes = asked.offer && context.cede(asked.offer);
+    const fields = { by: asked.by, subnet: subnets.subnet };
+    if (cedes === undefined) log.warn('another host asked for our lease: telling it that we live', fields);
+    else log.info('another host has the public IP that we left: exchanging it for the one it left', fields);
+    const value = JSON.stringify({ by: asked.by, answer: holder, ...(cedes !== undefined && { cedes }) });
     await putAnswer(store, key, kv.modRevision, value, context);
   };
   const failed = (error: unknown): void => {

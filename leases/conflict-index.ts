@@ -31,17 +31,24 @@ export interface Conflict<T> {
   readonly about: string;
 }
 
-/** The claimants of one token or prefix. Finding the next oldest is put off until it is asked for. */
+interface Position {
+  /** `<first address, hex>/<length, hex>`. */
+  readonly at: string;
+  readonly prefix: Prefix;
+}
+
+/** The claimants of one token or prefix: nearly always one. Finding the next oldest is put off until it is asked for. */
 class Bucket<T extends Claimant> {
-  readonly #members = new Set<T>();
   #oldest: T | undefined;
+  /** Made when there is a second one: then all of them. */
+  #members: Set<T> | undefined;
 
   get isEmpty(): boolean {
-    return this.#members.size === 0;
+    return this.#members ? this.#members.size === 0 : this.#oldest === undefined;
   }
 
   get oldest(): T | undefined {
-    if (this.#oldest === undefined)
+    if (this.#oldest === undefined && this.#members)
       for (const member of this.#members)
         if (this.#oldest === undefined || member.isOlderThan(this.#oldest)) this.#oldest = member;
     return this.#oldest;
@@ -50,14 +57,15 @@ class Bucket<T extends Claimant> {
   /** @returns the claimant that is the oldest no more. */
   add(claimant: T): T | undefined {
     const before = this.oldest;
-    this.#members.add(claimant);
+    if (before !== undefined) this.#members ??= new Set([before]);
+    this.#members?.add(claimant);
     if (before !== undefined && !claimant.isOlderThan(before)) return undefined;
     this.#oldest = claimant;
     return before;
   }
 
   delete(claimant: T): void {
-    this.#members.delete(claimant);
+    this.#members?.delete(claimant);
     if (this.#oldest === claimant) this.#oldest = undefined;
   }
 }
@@ -67,8 +75,8 @@ class PrefixBuckets<T extends Claimant> {
   readonly #buckets = new Map<Prefix, Bucket<T>>();
   /** How many buckets there are of each length. */
   readonly #lengths = new Map<number, number>();
-  /** `<first address, hex>/<length, hex>` in order, and the bucket's prefix. */
-  readonly #order: { readonly at: string; readonly prefix: Prefix }[] = [];
+  /** Made when it is first asked for: where all prefixes have one length, none lies in another. */
+  #order: Position[] | undefined;
 
   get(prefix: Prefix): Bucket<T> | undefined {
     return this.#buckets.get(prefix);
@@ -78,11 +86,13 @@ class PrefixBuckets<T extends Claimant> {
     const known = this.#buckets.get(prefix);
     if (known) return known;
     const bucket = new Bucket<T>();
-    const at = position(prefix);
     const length = prefixLength(prefix);
     this.#buckets.set(prefix, bucket);
     this.#lengths.set(length, (this.#lengths.get(length) ?? 0) + 1);
-    this.#order.splice(this.#indexOf(at), 0, { at, prefix });
+    if (this.#order) {
+      const position = positionOf(prefix);
+      this.#order.splice(indexOf(this.#order, position.at), 0, position);
+    }
     return bucket;
   }
 
@@ -92,7 +102,7 @@ class PrefixBuckets<T extends Claimant> {
     if (left > 0) this.#lengths.set(length, left);
     else this.#lengths.delete(length);
     this.#buckets.delete(prefix);
-    this.#order.splice(this.#indexOf(position(prefix)), 1);
+    this.#order?.splice(indexOf(this.#order, positionOf(prefix).at), 1);
   }
 
   /** The prefixes that lie around or in `prefix`, itself not among them. */
@@ -105,31 +115,37 @@ class PrefixBuckets<T extends Claimant> {
       if (length < own && this.#buckets.has(outer)) yield outer;
     }
     if (!hasInner) return;
-    const end = this.#indexOf(`${hex(lastAddress(prefix))}~`);
-    for (let i = this.#indexOf(`${position(prefix)}~`); i < end; i++) {
-      const entry = this.#order[i];
-      if (entry) yield entry.prefix;
+    this.#order ??= inOrder(this.#buckets.keys());
+    const end = indexOf(this.#order, `${hex(lastAddress(prefix))}~`);
+    for (let i = indexOf(this.#order, `${positionOf(prefix).at}~`); i < end; i++) {
+      const position = this.#order[i];
+      if (position) yield position.prefix;
     }
   }
+}
 
-  /** Where `at` is or would be. */
-  #indexOf(at: string): number {
-    let [low, high] = [0, this.#order.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((this.#order[middle]?.at ?? '') < at) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+/** Where `at` is or would be. */
+function indexOf(order: readonly Position[], at: string): number {
+  let [low, high] = [0, order.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((order[middle]?.at ?? '') < at) low = middle + 1;
+    else high = middle;
   }
+  return low;
+}
+
+function inOrder(prefixes: Iterable<Prefix>): Position[] {
+  return Array.from(prefixes, positionOf).sort((a, b) => (a.at < b.at ? -1 : 1));
 }
 
 function hex(ip: Parameters<typeof ipToBytes>[0]): string {
   return ipToBytes(ip).toString('hex');
 }
 
-function position(prefix: Prefix): string {
-  return `${hex(networkAddress(prefix))}/${prefixLength(prefix).toString(16).padStart(2, '0')}`;
+function positionOf(prefix: Prefix): Position {
+  const at = `${hex(networkAddress(prefix))}/${prefixLength(prefix).toString(16).padStart(2, '0')}`;
+  return { at, prefix };
 }
 
 export class ConflictIndex<T extends Claimant> {

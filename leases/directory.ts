@@ -45,7 +45,7 @@ const MAX_REPORTED = 100;
 export class Directory {
   readonly #prefix: string;
   readonly #graceMs: number;
-  #policy: DirectoryPolicy;
+  #policy: DirectoryPolicy | undefined;
   #ownPrefixes: readonly Prefix[] = [];
   readonly #entries = new Map<string, Entry>();
   readonly #index = new ConflictIndex<Entry>();
@@ -60,12 +60,15 @@ export class Directory {
   readonly #touched = new Set<string>();
   #newJunk: Refusal[] = [];
 
-  /** @param graceMs how long a peer is kept that another store doesn't have. */
-  constructor(prefix: string, policy: DirectoryPolicy, graceMs = 60_000) {
+  /**
+   * @param policy undefined: nobody can tell yet who is a peer; leases are gathered, and judged when there is one.
+   * @param graceMs how long a peer is kept that another store doesn't have.
+   */
+  constructor(prefix: string, policy: DirectoryPolicy | undefined, graceMs = 60_000) {
     this.#prefix = prefix;
     this.#policy = policy;
     this.#graceMs = graceMs;
-    this.#ownPrefixes = this.#prefixesOf(policy.ownKey);
+    this.#ownPrefixes = this.#prefixesOf(policy?.ownKey);
   }
 
   /** The accepted leases of other hosts by key: a live view. */
@@ -92,6 +95,11 @@ export class Directory {
     return this.#refused.size + this.#junk.size;
   }
 
+  /** The lease at that key, be it ours, a peer's or refused. */
+  get(key: string): StoredLease | undefined {
+    return this.#entries.get(key)?.lease;
+  }
+
   /** Every lease that decodes: peers, refused ones, our own, and those that a new store doesn't have yet. */
   all(): StoredLease[] {
     return Array.from(this.#entries.values(), ({ lease }) => lease);
@@ -114,7 +122,7 @@ export class Directory {
     for (const kv of kvs) {
       if (this.#isContradiction(kv)) continue;
       // Who was in force to the last stays ahead.
-      const isProven = !isDoubted || this.#peers.get(kv.key)?.value === kv.value;
+      const isProven = !isDoubted || this.#inForce(kv.key)?.value === kv.value;
       this.#put(kv, junkBefore, isProven ? undefined : { kind: 'unproven', until });
     }
     for (const { key, standing } of this.#entries.values()) {
@@ -173,11 +181,16 @@ export class Directory {
     return parsed?.ok ? coverage(parsed.subnets) : [];
   }
 
+  /** Before anything is judged, whatever is there. */
+  #inForce(key: string): StoredLease | undefined {
+    return this.#policy ? this.#peers.get(key) : this.#entries.get(key)?.lease;
+  }
+
   /** Keeps what is in force and the store has no more, or has otherwise. */
   #keepAll(present: ReadonlyMap<string, KeyValue>, until: number): void {
     for (const { key, lease, standing, isOwn } of [...this.#entries.values()]) {
       const stands = present.get(key);
-      if (stands?.value === lease.value || !(isOwn || this.#peers.has(key))) continue;
+      if (stands?.value === lease.value || !(isOwn || this.#inForce(key))) continue;
       if (stands && standing.kind === 'unproven') continue;
       this.#place(new Entry(lease, { kind: 'kept', until }));
       if (stands) this.#contradictions.set(key, stands);
@@ -220,9 +233,10 @@ export class Directory {
   #place(entry: Entry): void {
     const before = this.#entries.get(entry.key);
     if (before) this.#forget(before);
-    entry.judge(this.#policy, this.#ownPrefixes);
     this.#entries.set(entry.key, entry);
     if (entry.standing.kind !== 'stored') this.#open.add(entry);
+    if (!this.#policy) return;
+    entry.judge(this.#policy, this.#ownPrefixes);
     if (!entry.isOwn && entry.invalid === undefined) {
       this.#index.add(entry);
       entry.isIndexed = true;
@@ -247,6 +261,7 @@ export class Directory {
 
   /** Ends a batch: judges what it touched and what that set free, each once. */
   #settle(): Changes {
+    if (!this.#policy) this.#touched.clear();
     for (const { key } of this.#index.takeDoubted()) this.#touched.add(key);
     const peers: PeerChange[] = [];
     const refused = this.#newJunk;

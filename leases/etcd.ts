@@ -8,6 +8,7 @@
  * - what was given up may still be sent later, see etcd-sockets.ts.
  * - etcd drops clients that ping more often than every 5 s.
  */
+import { randomUUID, X509Certificate } from 'node:crypto';
 import { noop } from 'cockatiel';
 import type { ICallable, IOptions } from 'etcd3';
 import { Etcd3 } from 'etcd3';
@@ -83,9 +84,15 @@ const READY = 2;
 type Method = keyof typeof SERVICE;
 type Reached = Parameters<Parameters<ICallable<unknown>['withConnection']>[1]>[0];
 type Client = Reached['client'];
+type Channel = ReturnType<Client['getChannel']>;
 type Answered = (error: Error | null, response: unknown) => void;
 type UnaryMethod = (request: unknown, metadata: unknown, options: object, answered: Answered) => void;
 type StreamMethod = (metadata: unknown, options: object) => unknown;
+
+/** A connection that is being made; `since`: monotonic clock, ms. */
+interface Attempt {
+  readonly since: number;
+}
 
 /** Opens the one thing of etcd3 that is needed: a gRPC client and its headers. */
 class Link extends Etcd3 {
@@ -103,36 +110,92 @@ class GrpcEndpoint implements Endpoint {
   readonly url: string;
   readonly #target: Target;
   readonly #clients = new Set<Client>();
-  readonly #sockets: EtcdSockets;
+  readonly #sockets = new EtcdSockets();
   #tls: EtcdTls;
   #link: Link;
-  /** Since when a connection is being made, ms since the epoch. */
-  #triedSince: number | undefined;
+  #attempt: Attempt | undefined;
 
   constructor(target: Target, tls: EtcdTls) {
     this.url = target.name;
     this.#target = target;
     this.#link = linkTo(target, tls);
     this.#tls = tls;
-    this.#sockets = new EtcdSockets(target.port);
   }
 
-  async settle(call: Method, deadline: number): Promise<'ready' | 'failed' | 'connecting'> {
+  settle(call: Method, deadline: number): Promise<'ready' | 'failed' | 'connecting'> {
+    return this.#sockets.within(() => this.#settle(call, deadline - Date.now()));
+  }
+
+  unary<C extends keyof Calls>(
+    call: C,
+    request: Calls[C]['request'],
+    options: CallOptions,
+  ): Promise<Outcome<Calls[C]['response']>> {
+    return this.#sockets.within(() => this.#unary(call, request, options));
+  }
+
+  open<S extends keyof Streams>(
+    stream: S,
+    options: CallOptions,
+  ): Promise<RawStream<Streams[S]['request'], Streams[S]['response']>> {
+    return this.#sockets.within(() => this.#open(stream, options));
+  }
+
+  drop(): void {
+    this.#sockets.reset();
+  }
+
+  /**
+   * @param graceMs by when every call that is under way has ended.
+   * @returns what takes the new certificates into use; until then nothing has changed. Throws where they do not load.
+   */
+  prepare(tls: EtcdTls, graceMs: number): () => void {
+    const link = linkTo(this.#target, tls);
+    return () => {
+      const former = [...this.#clients];
+      this.#link = link;
+      this.#tls = tls;
+      this.#attempt = undefined;
+      const close = (): void => {
+        for (const client of former) if (this.#clients.delete(client)) client.close();
+      };
+      setTimeout(close, graceMs).unref();
+    };
+  }
+
+  close(): void {
+    this.#link.close();
+    this.#closeClients();
+  }
+
+  /** The wall clock may be set meanwhile. */
+  async #settle(call: Method, withinMs: number): Promise<'ready' | 'failed' | 'connecting'> {
+    const until = performance.now() + withinMs;
     const channel = (await this.#reach(call)).client.getChannel();
     for (;;) {
       const state = channel.getConnectivityState(true);
-      const isOver = state !== IDLE && state !== CONNECTING;
-      if (isOver) this.#triedSince = undefined;
-      if (isOver) return state === READY ? 'ready' : 'failed';
-      this.#triedSince ??= Date.now();
-      if (Date.now() >= deadline) break;
-      await new Promise<void>((resolve) => channel.watchConnectivityState(state, deadline, () => resolve()));
+      if (state === READY) return 'ready';
+      if (state !== IDLE && state !== CONNECTING) return 'failed';
+      this.#note(channel, state);
+      const leftMs = until - performance.now();
+      if (leftMs <= 0) break;
+      await new Promise<void>((resolve) => channel.watchConnectivityState(state, Date.now() + leftMs, () => resolve()));
     }
-    if (Date.now() - this.#triedSince >= HANGS_MS) this.#reset();
+    if (this.#attempt && performance.now() - this.#attempt.since >= HANGS_MS) this.#reset();
     return 'connecting';
   }
 
-  async unary<C extends keyof Calls>(
+  /** An attempt ends with its state, whether anybody waits for it or not: the next one has its own time. */
+  #note(channel: Channel, state: number): void {
+    if (this.#attempt) return;
+    const attempt: Attempt = { since: performance.now() };
+    this.#attempt = attempt;
+    channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, () => {
+      if (this.#attempt === attempt) this.#attempt = undefined;
+    });
+  }
+
+  async #unary<C extends keyof Calls>(
     call: C,
     request: Calls[C]['request'],
     options: CallOptions,
@@ -150,7 +213,7 @@ class GrpcEndpoint implements Endpoint {
     }
   }
 
-  async open<S extends keyof Streams>(
+  async #open<S extends keyof Streams>(
     stream: S,
     options: CallOptions,
   ): Promise<RawStream<Streams[S]['request'], Streams[S]['response']>> {
@@ -158,28 +221,6 @@ class GrpcEndpoint implements Endpoint {
     const method = Reflect.get(client, stream) as StreamMethod;
     const limits = options.deadline === undefined ? {} : { deadline: options.deadline };
     return method.call(client, metadata, limits) as RawStream<Streams[S]['request'], Streams[S]['response']>;
-  }
-
-  drop(): void {
-    this.#sockets.reset();
-  }
-
-  /** @param graceMs by when every call that is under way has ended. */
-  renew(tls: EtcdTls, graceMs: number): void {
-    const former = [...this.#clients];
-    this.#link = linkTo(this.#target, tls);
-    this.#tls = tls;
-    this.#triedSince = undefined;
-    const close = (): void => {
-      for (const client of former) if (this.#clients.delete(client)) client.close();
-    };
-    setTimeout(close, graceMs).unref();
-  }
-
-  close(): void {
-    this.#link.close();
-    this.#closeClients();
-    this.#sockets.close();
   }
 
   async #reach(call: Method, token?: string): Promise<Reached> {
@@ -193,7 +234,7 @@ class GrpcEndpoint implements Endpoint {
 
   /** etcd3's own way of closing keeps a connection attempt alive that hangs. */
   #reset(): void {
-    this.#triedSince = undefined;
+    this.#attempt = undefined;
     this.#closeClients();
     this.#link = linkTo(this.#target, this.#tls);
   }
@@ -208,7 +249,6 @@ class GrpcEndpoint implements Endpoint {
 interface Target {
   readonly url: URL;
   readonly host: string;
-  readonly port: number;
   readonly name: string;
 }
 
@@ -219,7 +259,7 @@ function targetOf(text: string): Target {
   }
   const port = url.port === '' ? (url.protocol === 'https:' ? '443' : '80') : url.port;
   const host = `${url.hostname}:${port}`;
-  return { url, host, port: Number(port), name: `${url.protocol}//${host}` };
+  return { url, host, name: `${url.protocol}//${host}` };
 }
 
 /** TLS for https, and, as flannel does, for whatever URL where a client certificate and key are given. */
@@ -227,16 +267,24 @@ function credentialsOf(url: URL, tls: EtcdTls): IOptions['credentials'] {
   const pair =
     tls.cert !== undefined && tls.key !== undefined ? { certChain: tls.cert, privateKey: tls.key } : undefined;
   if (url.protocol !== 'https:' && pair === undefined) return undefined;
+  // Node takes a CA that is none for an empty one, and then trusts nobody.
+  if (tls.ca !== undefined) checkCertificate(tls.ca);
   // etcd3 declares the CA as required; gRPC takes null for the system's roots.
   return { rootCertificate: (tls.ca ?? null) as Buffer, ...pair };
 }
 
+/** Throws where it is no PEM. */
+function checkCertificate(pem: Buffer): X509Certificate {
+  return new X509Certificate(pem);
+}
+
 function linkTo({ url, host, name }: Target, tls: EtcdTls): Link {
-  const credentials = credentialsOf(url, tls);
   try {
+    const credentials = credentialsOf(url, tls);
     return new Link({
       hosts: host,
-      grpcOptions: CHANNEL_OPTIONS,
+      // gRPC gives channels that it takes for the same one connection, also those of two members that one name stands for.
+      grpcOptions: { ...CHANNEL_OPTIONS, 'tartan.link': randomUUID() },
       faultHandling: { host: () => noop, global: noop },
       ...(credentials === undefined ? {} : { credentials }),
     });
@@ -256,8 +304,9 @@ class ConnectedStore extends EtcdStore implements RenewableStore {
   }
 
   renewTls(tls: EtcdTls): void {
-    // What does not load for one endpoint, loads for none: the first one throws.
-    for (const endpoint of this.#endpoints) endpoint.renew(tls, this.#deadlineMs);
+    // What does not load for one endpoint is used for none: only https ones may need them.
+    const prepared = this.#endpoints.map((endpoint) => endpoint.prepare(tls, this.#deadlineMs));
+    for (const use of prepared) use();
     this.reopenWatches();
   }
 }

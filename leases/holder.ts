@@ -11,34 +11,28 @@
  *
  * What the lease says is another thing: where the host has another public IP since, the key is put once it is ours.
  */
-import { jittered } from '../config/clock.ts';
 import { TartanError, toError } from '../config/errors.ts';
 import { Wakeup } from '../config/wakeup.ts';
 import type { OwnedAttributes } from './claim.ts';
 import { decodeLease, formatLeaseValue } from './codec.ts';
+import { leaves, type Offer, traded, tradesOf } from './exchange.ts';
 import type { AcquireContext } from './ground.ts';
 import type { HeldLease } from './held-lease.ts';
 import type { LeaseAttributes, LeaseOwner } from './lease.ts';
+import { LeaseClock, LOOK_MS } from './lease-clock.ts';
 import { Pace } from './pace.ts';
 import { readvertise } from './readvertise.ts';
-import { reclaim } from './reclaim.ts';
+import { type Reclaimed, reclaim } from './reclaim.ts';
 import { isForbidden } from './registry.ts';
+import { nextPutAt, pauseMs } from './renewal.ts';
 import type { KeyValue, StoreVersion } from './store.ts';
 import { announceUnsettled, follows } from './store-trust.ts';
 import { judge } from './verdict.ts';
 
-const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
-const RETRY_MS = { first: 1_000, most: 30_000, refused: 30_000 } as const;
 /** In a store that was restored or wiped everybody claims again: spread over this, well within its grace time. */
 const SPREAD_MS = 10_000;
-/**
- * How often both clocks are looked at. A look that comes later than that, or finds them apart by more than before: this
- * process or its host was stopped, or the clock was set.
- */
-const LOOK_MS = 2_000;
-const JUMP_MS = 3_000;
 const SURE_MS = 50;
+const MOST_OFFERS = 50;
 
 export interface HolderOptions {
   /** --subnet-lease-renew-margin. */
@@ -59,36 +53,23 @@ export interface Failing {
   readonly error: string;
 }
 
-/** How long after a renewal the next one is due at the latest, ms: hourly, sooner where the lease is short. */
-export function renewalIntervalMs(ttlSeconds: number, marginSeconds: number): number {
-  const spare = (ttlSeconds - marginSeconds) * 1000;
-  return Math.min(HOUR_MS, spare > 0 ? spare : Number.POSITIVE_INFINITY, (ttlSeconds * 1000) / 3);
-}
-
 export class Holder {
   readonly #context: AcquireContext;
   readonly #options: HolderOptions;
   readonly #doorbell = new Wakeup();
   readonly #pace: Pace;
+  readonly #leaseClock: LeaseClock;
   #held: HeldLease;
   /** The store as last seen. */
   #version: StoreVersion;
   #doubted = false;
-  /** Both clocks, ms, when they were last looked at. */
-  #looked: { readonly wall: number; readonly monotonic: number };
-  /** Whether the key was read since this process last slept. */
-  #isAwake = true;
-  /** How often it slept, whoever looked. */
-  #sleeps = 0;
-  /** Monotonic clock, ms: until when the lease lives, even if the wall clock is set meanwhile. */
-  #livesUntil: number;
   /** Monotonic clock, ms. */
   #putDueAt: number;
   #failing: Failing | undefined;
   #isConfirmed: boolean;
   /** What the lease is to say. */
   #wanted: OwnedAttributes;
-  /** By its text, whatever we ever put or tried to: it may stand there though no answer said so. */
+  /** By its text, what we put, tried to or agreed to: it may stand there though no answer said so. */
   readonly #offers = new Map<string, OwnedAttributes>();
   #refusedBy: LeaseOwner | undefined;
 
@@ -99,9 +80,8 @@ export class Holder {
     this.#wanted = held.attributes;
     this.#version = { clusterId: held.clusterId, revision: held.modRevision };
     this.#pace = new Pace(context.clock);
-    this.#looked = this.#clocks();
-    this.#livesUntil = this.#monotonicOf(held.expiresAt);
-    this.#putDueAt = this.#inADay();
+    this.#leaseClock = new LeaseClock(context.clock, held.expiresAt);
+    this.#putDueAt = nextPutAt(context.clock);
     const { unconfirmed } = options;
     this.#isConfirmed = unconfirmed === undefined;
     // As after a renewal that failed: whatever etcd says first of our key is reason to read and judge it.
@@ -134,6 +114,17 @@ export class Holder {
     if (formatLeaseValue(attributes) !== this.#held.value) this.#doubt();
   }
 
+  /** What our lease may say instead where we leave what is wanted: for `answerChallenges`. */
+  cede(offer: Offer): string | undefined {
+    const { attributes } = this.#held;
+    const trades = tradesOf(attributes, offer);
+    if (!trades || !leaves(this.#wanted, trades)) return undefined;
+    const ceded = { ...this.#wanted, ...traded(attributes, trades) };
+    const value = formatLeaseValue(ceded);
+    this.#offer(value, ceded);
+    return value;
+  }
+
   /** What a watch or a list says stands at our key. That anything is said shows, too, that etcd is back. */
   observe(kv: KeyValue | undefined): void {
     const isAsPut = kv && kv.value === this.#held.value && kv.lease === this.#held.etcdLease;
@@ -146,18 +137,18 @@ export class Holder {
    * lease's name.
    */
   async sure(): Promise<void> {
-    await this.#until(() => this.#isConfirmed && this.#isSure());
+    await this.#until(() => this.#isConfirmed && this.#leaseClock.isSure());
   }
 
   /** As `sure`, but one that is only remembered is good until it has run out or etcd says otherwise: for this host's files. */
   async good(): Promise<void> {
-    await this.#until(() => this.#isSure());
+    await this.#until(() => this.#leaseClock.isSure());
   }
 
   /** Returns never but by rejection: LEASE_LOST, LEASE_TAKEN_OVER, or the signal's reason. */
   async run(): Promise<never> {
     // It may have slept since the claim.
-    if (!this.#isSure()) this.#doubted = true;
+    if (!this.#leaseClock.isSure()) this.#doubted = true;
     for (;;) {
       if (!this.#doubted) await this.#wait(this.#pauseMs());
       await this.#step();
@@ -178,56 +169,25 @@ export class Holder {
     this.#doorbell.ring();
   }
 
-  #isSure(): boolean {
-    this.#look();
-    return this.#isAwake && this.#looked.monotonic < this.#livesUntil;
-  }
-
-  #clocks(): { readonly wall: number; readonly monotonic: number } {
-    const { clock } = this.#context;
-    return { wall: clock.now(), monotonic: clock.monotonic() };
-  }
-
-  /** A moment of the wall clock as the monotonic one has it. */
-  #monotonicOf(wall: number): number {
-    const now = this.#clocks();
-    return now.monotonic + wall - now.wall;
-  }
-
-  /** Notes whether this process or its host was stopped since the last look, or set another time. */
-  #look(): void {
-    const before = this.#looked;
-    this.#looked = this.#clocks();
-    const passed = this.#looked.monotonic - before.monotonic;
-    const apart = Math.abs(this.#looked.wall - before.wall - passed);
-    if (passed <= LOOK_MS + JUMP_MS && apart <= JUMP_MS) return;
-    this.#isAwake = false;
-    this.#sleeps += 1;
-  }
-
-  #inADay(): number {
-    return this.#context.clock.monotonic() + jittered(this.#context.clock, DAY_MS);
-  }
-
   #pauseMs(): number {
-    const { clock } = this.#context;
-    if (this.#failing) {
-      return jittered(clock, Math.min(RETRY_MS.first * 2 ** (this.#failing.attempts - 1), RETRY_MS.most), 0.3);
-    }
-    if (this.#refusedBy) return jittered(clock, RETRY_MS.refused, 0.2);
-    // Earlier, never later: an outage that begins just before a renewal must leave the rest of the time.
-    return renewalIntervalMs(this.#held.ttlSeconds, this.#options.marginSeconds) * (0.8 + 0.15 * clock.random());
+    const { ttlSeconds } = this.#held;
+    const { marginSeconds } = this.#options;
+    const failures = this.#failing?.attempts ?? 0;
+    return pauseMs(this.#context.clock, {
+      ttlSeconds,
+      marginSeconds,
+      failures,
+      isRefused: this.#refusedBy !== undefined,
+    });
   }
 
   /** Until the time is over, the bell rings, or the clocks tell that this host slept or was set another time. */
   async #wait(ms: number): Promise<void> {
     const { clock, signal } = this.#context;
     const dueAt = clock.monotonic() + ms;
-    this.#look();
-    const sleeps = this.#sleeps;
-    while (!this.#doubted && clock.monotonic() < dueAt && this.#sleeps === sleeps) {
+    const sleeps = this.#leaseClock.look();
+    while (!this.#doubted && clock.monotonic() < dueAt && this.#leaseClock.look() === sleeps) {
       await this.#doorbell.wait(Math.min(dueAt - clock.monotonic(), LOOK_MS), clock, signal);
-      this.#look();
     }
   }
 
@@ -257,12 +217,10 @@ export class Holder {
   async #settle(): Promise<void> {
     const { store, prefix, clock, log, signal } = this.#context;
     for (;;) {
-      this.#look();
-      const sleeps = this.#sleeps;
+      const sleeps = this.#leaseClock.look();
       const { kv, ...version } = await store.get(this.#held.key);
-      this.#look();
       // What was read before a sleep says nothing about now, even if somebody else noticed it first.
-      if (this.#sleeps !== sleeps) continue;
+      if (this.#leaseClock.look() !== sleeps) continue;
       const isOtherStore = !follows(version, this.#version);
       this.#version = version;
       this.#recognise(kv);
@@ -272,7 +230,7 @@ export class Holder {
       if (kv && (verdict === 'ours' || verdict === 'reserved')) return this.#confirm(kv, version);
       if (isOtherStore) {
         log.warn('etcd is not the store that we knew: claiming our lease again', { subnet: this.#held.subnet });
-        this.#isAwake = true;
+        this.#leaseClock.awake();
         await announceUnsettled(store, prefix).catch((error: unknown) => {
           if (!isForbidden(error)) throw error;
         });
@@ -281,17 +239,21 @@ export class Holder {
     }
   }
 
-  /** A put of ours whose answer was lost: the next one goes on from there. */
+  /** A put of ours whose answer was lost, or an exchange that we agreed to: the next one goes on from there. */
   #recognise(kv: KeyValue | undefined): void {
     const attributes = kv && kv.value !== this.#held.value ? this.#offers.get(kv.value) : undefined;
-    if (kv && attributes) this.#become({ attributes, value: kv.value, modRevision: kv.modRevision });
+    if (!kv || !attributes) return;
+    const { publicIp, publicIp6 } = attributes;
+    this.#context.log.info('the lease has another public IP', { subnet: this.#held.subnet, publicIp, publicIp6 });
+    this.#become({ attributes, value: kv.value, modRevision: kv.modRevision });
   }
 
   async #readvertise(): Promise<void> {
     const { clock, log, signal } = this.#context;
     while (formatLeaseValue(this.#wanted) !== this.#held.value) {
       const wanted = this.#wanted;
-      this.#offers.set(this.#held.value, this.#held.attributes).set(formatLeaseValue(wanted), wanted);
+      this.#offer(this.#held.value, this.#held.attributes);
+      this.#offer(formatLeaseValue(wanted), wanted);
       const result = await readvertise(this.#context, this.#held, wanted);
       if (result.outcome === 'held') {
         const { publicIp, publicIp6 } = wanted;
@@ -307,6 +269,14 @@ export class Holder {
     this.#refusedBy = undefined;
   }
 
+  /** Whoever may write to etcd can have us agree to many: the last ones are kept. */
+  #offer(value: string, attributes: OwnedAttributes): void {
+    this.#offers.delete(value);
+    this.#offers.set(value, attributes);
+    const [first] = this.#offers.keys();
+    if (this.#offers.size > MOST_OFFERS && first !== undefined) this.#offers.delete(first);
+  }
+
   #refuse(holder: LeaseOwner, { publicIp }: OwnedAttributes): void {
     const { subnet } = this.#held;
     const fields = { code: 'ADDRESS_IN_USE', holder, publicIp, subnet };
@@ -317,7 +287,7 @@ export class Holder {
 
   #confirm({ modRevision, lease }: KeyValue, { clusterId }: StoreVersion): void {
     const { etcdLease } = this.#held;
-    this.#isAwake = true;
+    this.#leaseClock.awake();
     if (this.#held.modRevision === modRevision && this.#held.clusterId === clusterId && etcdLease === lease) return;
     const expiresAt = lease === '0' ? Number.POSITIVE_INFINITY : this.#held.expiresAt;
     this.#become({ modRevision, clusterId, etcdLease: lease, expiresAt });
@@ -327,16 +297,23 @@ export class Holder {
     const { clock, log, signal } = this.#context;
     const { subnet } = this.#held;
     log.warn(kv ? 'our lease was altered: putting it again' : 'our lease is gone: claiming it again', { subnet });
-    const held = { ...this.#held, attributes: this.#wanted, value: formatLeaseValue(this.#wanted) };
-    const result = await reclaim(this.#context, held, kv);
+    const result = await this.#reclaim(kv);
     if (result.outcome === 'lost') throw this.#lost(result.by);
     if (result.outcome === 'foiled') return clock.sleep(this.#pace.afterLoss(), signal);
     this.#become(result.held);
-    this.#putDueAt = this.#inADay();
+    this.#putDueAt = nextPutAt(clock);
     const restMs = this.#pace.afterRepair();
     if (restMs === 0) return;
     log.warn('somebody fights us for our lease: resting', { subnet, restMs });
     await clock.sleep(restMs, signal);
+  }
+
+  /** As it was: another address comes after it, in order. Only where a live host has the old one, with the new one. */
+  async #reclaim(kv: KeyValue | undefined): Promise<Reclaimed> {
+    const result = await reclaim(this.#context, this.#held, kv);
+    const value = formatLeaseValue(this.#wanted);
+    if (result.outcome !== 'lost' || value === this.#held.value) return result;
+    return await reclaim(this.#context, { ...this.#held, attributes: this.#wanted, value }, kv);
   }
 
   async #renew(): Promise<void> {
@@ -365,12 +342,12 @@ export class Holder {
     const result = await this.#context.store.txn({ compare: [{ key, modRevision }], success, failure: [] });
     if (!result.succeeded) return this.#settle();
     this.#become({ modRevision: result.revision });
-    this.#putDueAt = this.#inADay();
+    this.#putDueAt = nextPutAt(this.#context.clock);
   }
 
   #become(change: Partial<HeldLease>): void {
     this.#held = { ...this.#held, ...change };
-    if (change.expiresAt !== undefined) this.#livesUntil = this.#monotonicOf(change.expiresAt);
+    if (change.expiresAt !== undefined) this.#leaseClock.extend(change.expiresAt);
     this.#options.onHeld(this.#held);
   }
 

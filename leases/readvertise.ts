@@ -3,17 +3,29 @@
  *
  *   read leases and side keys ─▶ ask who else has the address ─▶ transaction: value, new side keys, old ones deleted
  *                                   │ answered: refused            └ lost: foiled, to be tried again
+ *                                   └ answered, but leaves it: the two exchange their addresses in that transaction
  */
-import { askHolders } from './challenge.ts';
+import { askHolders, type Sign } from './challenge.ts';
 import { type Claim, claimResult, claimTxn, type OwnedAttributes } from './claim.ts';
+import { decodeLease } from './codec.ts';
 import { sameSubnets } from './coverage.ts';
+import { type Offer, offerOf, traded, tradesOf } from './exchange.ts';
 import { giveBack } from './grant.ts';
 import type { AcquireContext } from './ground.ts';
 import type { HeldLease } from './held-lease.ts';
-import { isSameAddress } from './identity.ts';
+import { type Addresses, isSameAddress } from './identity.ts';
 import type { LeaseOwner, LeaseSubnets, StoredLease } from './lease.ts';
 import { type ClusterView, isLeaseGone, keysUnder, readView } from './registry.ts';
-import { identityKeys, type SeenKey, type SideKey, type SideKeyName, sideKey, subnet6Keys } from './side-keys.ts';
+import {
+  formatSideRecord,
+  identityKeys,
+  type SeenKey,
+  type SideKey,
+  type SideKeyName,
+  sideKey,
+  subnet6Keys,
+} from './side-keys.ts';
+import type { KeyValue, StoreOp } from './store.ts';
 
 export type Readvertised =
   | { readonly outcome: 'held'; readonly held: HeldLease }
@@ -39,12 +51,18 @@ export async function readvertise(
   const side = await readSide(context, held, attributes);
   if ([...side.kept, ...side.left].some(({ modRevision }) => modRevision > view.revision)) return FOILED;
   const rivals = rivalsIn(view, held, attributes);
-  const asker = { owner: attributes.owner, holds: held };
+  const offer = offerOf(held.attributes, attributes);
+  const asker = { owner: attributes.owner, holds: held, offer };
   const inquiry = await askHolders(context, asker, strangers(held, attributes.owner, rivals, side));
   try {
-    if (inquiry.answered) return { outcome: 'refused', by: inquiry.answered.holder };
+    const exchanges: Exchange[] = [];
+    for (const sign of inquiry.answered) {
+      const exchange = exchangeWith(context.prefix, sign, offer, { view, side });
+      if (!exchange) return { outcome: 'refused', by: sign.holder };
+      exchanges.push(exchange);
+    }
     if (inquiry.isUnclear) return FOILED;
-    return await put(context, held, attributes, { side, rivals, unanswered: inquiry.unanswered });
+    return await put(context, held, attributes, { side, rivals, exchanges, unanswered: inquiry.unanswered });
   } catch (error) {
     if (isLeaseGone(error)) return FOILED;
     throw error;
@@ -95,6 +113,48 @@ function strangers(
   return all.filter((one, i) => all.findIndex((other) => sameSubnets(one, other)) === i);
 }
 
+/** What is put for another host, as it agreed, and what that stands on. */
+interface Exchange {
+  readonly stands: readonly SeenKey[];
+  readonly puts: readonly StoreOp[];
+}
+
+/**
+ * With a holder that leaves what we want. undefined: it does not, or it is not clear that all is as it says: its lease
+ * and its side keys say what we take, ours what we give.
+ */
+function exchangeWith(
+  prefix: string,
+  { holder, subnets, cedes, question }: Sign,
+  offer: Offer,
+  { view, side }: { readonly view: ClusterView; readonly side: Side },
+): Exchange | undefined {
+  const keys = keysUnder(prefix);
+  const lease = view.leases.find((one) => sameSubnets(one, subnets));
+  const trades = lease && tradesOf(lease, offer);
+  if (!trades || cedes === undefined || lease.owner?.claim !== holder.claim) return undefined;
+  if (!isTraded(prefix, { ...lease, value: cedes, lease: lease.etcdLease }, traded(lease, trades), holder)) {
+    return undefined;
+  }
+  const stands: SeenKey[] = [lease, question];
+  const puts: StoreOp[] = [{ put: lease.key, value: cedes, keepLease: true }];
+  for (const { taken, given } of trades) {
+    const theirs = side.kept.find(({ key }) => key === keys.address(taken));
+    const ours = side.left.find(({ key }) => key === keys.address(given));
+    const beside = theirs?.record;
+    if (!ours || !theirs || beside?.claim !== holder.claim || !sameSubnets(beside.subnets, lease)) return undefined;
+    stands.push(ours);
+    puts.push({ put: ours.key, value: formatSideRecord(prefix, holder, lease), lease: theirs.etcdLease });
+  }
+  return { stands, puts };
+}
+
+function isTraded(prefix: string, kv: KeyValue, addresses: Addresses, holder: LeaseOwner): boolean {
+  const decoded = decodeLease(prefix, kv);
+  if (!decoded.ok || decoded.lease.owner?.claim !== holder.claim) return false;
+  return decoded.lease.publicIp === addresses.publicIp && decoded.lease.publicIp6 === addresses.publicIp6;
+}
+
 async function put(
   { store, prefix }: AcquireContext,
   held: HeldLease,
@@ -102,25 +162,35 @@ async function put(
   {
     side,
     rivals,
+    exchanges,
     unanswered,
   }: {
     readonly side: Side;
     readonly rivals: readonly StoredLease[];
+    readonly exchanges: readonly Exchange[];
     readonly unanswered: readonly SeenKey[];
   },
 ): Promise<Readvertised> {
   const keys = keysUnder(prefix);
+  const stands = exchanges.flatMap((one) => one.stands);
+  const isLeft = ({ key }: SeenKey): boolean => !stands.some((one) => one.key === key);
+  const gone = rivals.filter(isLeft);
   const { subnet, subnet6, modRevision, etcdLease, sideLease } = held;
   const claim: Claim = {
     ...{ subnets: { subnet, subnet6 }, attributes, target: { modRevision }, unanswered },
-    removes: [...rivals, ...side.left],
+    removes: [...gone, ...side.left.filter(isLeft)],
     ...{ side: side.kept, etcdLease, sideLease: sideLease ?? etcdLease },
     // Of a target nothing is asked, whatever the config says now.
     ...{ configRevision: undefined, isOtherLength: false, needsSettled: false, room: { read: 'key', since: 0 } },
   };
-  const answer = await store.txn(claimTxn(keys, claim));
+  const own = claimTxn(keys, claim);
+  const answer = await store.txn({
+    compare: [...own.compare, ...stands.map(({ key, modRevision: seen }) => ({ key, modRevision: seen }))],
+    success: [...own.success, ...exchanges.flatMap(({ puts }) => puts)],
+    failure: own.failure,
+  });
   const result = claimResult(keys, claim, answer);
   if (!('won' in result)) return FOILED;
-  await giveBack(store, rivals, etcdLease);
+  await giveBack(store, gone, etcdLease);
   return { outcome: 'held', held: { ...held, ...result.won, attributes, clusterId: answer.clusterId } };
 }

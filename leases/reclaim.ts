@@ -109,7 +109,8 @@ class Reclaim {
     const strangers = this.#strangers();
     const inquiry = await askHolders(this.#context, asker, strangers);
     try {
-      if (inquiry.answered) return { outcome: 'lost', by: nameOf(inquiry.answered.holder) };
+      const [answered] = inquiry.answered;
+      if (answered) return { outcome: 'lost', by: nameOf(answered.holder) };
       if (inquiry.isUnclear) return FOILED;
       const removes = await this.#leasesOf(strangers);
       const reserved = removes.find(({ etcdLease }) => etcdLease === '0');

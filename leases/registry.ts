@@ -64,12 +64,23 @@ export interface ClusterView extends StoreVersion {
   readonly taken: readonly LeaseSubnets[];
 }
 
-export function viewOf(prefix: string, listing: Listing): ClusterView {
+/** `known`: leases of that very listing, decoded already. */
+export function viewOf(
+  prefix: string,
+  listing: Listing,
+  known: (kv: KeyValue) => StoredLease | undefined = () => undefined,
+): ClusterView {
   const keys = keysUnder(prefix);
   const leases: StoredLease[] = [];
   const taken: LeaseSubnets[] = [];
   let config: KeyValue | undefined;
   for (const kv of listing.kvs) {
+    const lease = known(kv);
+    if (lease) {
+      leases.push(lease);
+      taken.push(lease);
+      continue;
+    }
     if (kv.key === keys.config) config = kv;
     const parsed = parseLeaseKey(prefix, kv.key);
     if (!parsed.ok) continue;

@@ -23,7 +23,7 @@ export interface KeyValue {
 export interface StoreVersion {
   readonly clusterId: string;
   readonly revision: number;
-  /** raft's, in answers that a quorum stands behind; a watch and an old state file tell none. */
+  /** raft's, in answers that a quorum stands behind; a watch tells none. */
   readonly term?: number;
 }
 

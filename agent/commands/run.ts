@@ -1,4 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises';
+import { exitAtOnce } from '../../backends/kernel/syscalls.ts';
 import { TartanError, toError } from '../../config/errors.ts';
 import type { Invocation } from '../../config/invocation.ts';
 import { effectiveOptions } from '../../config/invocation.ts';
@@ -15,8 +16,14 @@ function stopOn(signals: readonly NodeJS.Signals[], stop: AbortController): void
   for (const each of signals) process.on(each, onSignal);
 }
 
-/** `tartan run`. @returns the exit status: 0 after SIGTERM or SIGINT. */
+/** `tartan run`. Ends the process: with status 0 after SIGTERM or SIGINT. */
 export async function run(invocation: Invocation, version: string): Promise<number> {
+  const status = await runUntilStopped(invocation, version);
+  exitAtOnce(status);
+  return status;
+}
+
+async function runUntilStopped(invocation: Invocation, version: string): Promise<number> {
   const { options, warnings } = invocation;
   const where = { isTerminal: process.stderr.isTTY === true, journalStream: process.env['JOURNAL_STREAM'] };
   const log = createLog({ level: options.logLevel, format: resolveLogFormat(options.logFormat, where) });

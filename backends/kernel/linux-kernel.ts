@@ -163,7 +163,7 @@ class LinuxKernel implements Kernel {
 
   async monitor(handler: (event: KernelEvent) => void): Promise<void> {
     this.#handlers.push(handler);
-    this.#monitor ??= new Monitor(this.#log, this.#devices, (event) => {
+    this.#monitor ??= new Monitor(this.#log, this.#devices, this.#requests.port, (event) => {
       for (const each of this.#handlers) each(event);
     });
     this.#programmer.isWatched = true;

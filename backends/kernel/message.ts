@@ -37,6 +37,8 @@ export interface Message {
   readonly type: number;
   readonly flags: number;
   readonly seq: number;
+  /** Whose request it answers, or whose change it tells of; 0: the kernel's own. */
+  readonly port: number;
   readonly body: Buffer;
 }
 
@@ -71,6 +73,7 @@ export function parseMessages(datagram: Buffer): Message[] {
       type: datagram.readUInt16LE(at + 4),
       flags: datagram.readUInt16LE(at + 6),
       seq: datagram.readUInt32LE(at + 8),
+      port: datagram.readUInt32LE(at + 12),
       body: datagram.subarray(at + HEADER_BYTES, at + length),
     });
     at += aligned(length);

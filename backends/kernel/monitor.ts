@@ -2,7 +2,11 @@ import type { Log } from '../../config/log.ts';
 import type { DeviceTable } from './device-table.ts';
 import { decodeEvents } from './event-message.ts';
 import type { KernelEvent } from './kernel.ts';
+import type { Message } from './message.ts';
+import { RTM_NEWNEIGH } from './neighbour-message.ts';
 import { NetlinkSocket } from './netlink-socket.ts';
+import { RTM_NEWNEXTHOP } from './nexthop-message.ts';
+import { RTM_NEWROUTE } from './route-message.ts';
 
 /** enum rtnetlink_groups: LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE, IPV4_NETCONF, IPV6_NETCONF. */
 const GROUPS = [1, 3, 5, 7, 9, 11, 24, 25];
@@ -13,7 +17,10 @@ const DROP_CHECK_MS = 1000;
 /** Fewer events in a row can't have filled the buffer. */
 const BURST = 64;
 
-/** Listens to every change of the namespace and notices when it has missed some. */
+/** What we set and the kernel confirmed is known: ten thousand peers' worth of it is not even decoded. */
+const SETS = new Set([RTM_NEWNEIGH, RTM_NEWROUTE, RTM_NEWNEXTHOP]);
+
+/** Listens to every change of the namespace, but for what we set, and notices when it has missed some. */
 export class Monitor {
   readonly #socket: NetlinkSocket;
   readonly #devices: DeviceTable;
@@ -23,7 +30,8 @@ export class Monitor {
   #received = 0;
   #burstEnd: NodeJS.Immediate | undefined;
 
-  constructor(log: Log, devices: DeviceTable, handler: (event: KernelEvent) => void) {
+  /** `ownPort`: of the socket by which we make changes. */
+  constructor(log: Log, devices: DeviceTable, ownPort: number, handler: (event: KernelEvent) => void) {
     this.#devices = devices;
     this.#handler = handler;
     // Datagrams by their own size: with a fixed room as large as a link's message each event would hold on to that.
@@ -32,6 +40,7 @@ export class Monitor {
       (message) => {
         this.#received++;
         this.#burstEnd ??= this.#awaitBurstEnd(this.#received);
+        if (isOwnSet(message, ownPort)) return;
         for (const event of decodeEvents(message, this.#devices)) handler(event);
       },
       () => handler({ verb: 'lost' }),
@@ -63,4 +72,9 @@ export class Monitor {
     clearImmediate(this.#burstEnd);
     this.#socket.close();
   }
+}
+
+/** Not of forwarding entries: of those the kernel tells no port. */
+function isOwnSet({ port, type }: Message, ownPort: number): boolean {
+  return port === ownPort && SETS.has(type);
 }

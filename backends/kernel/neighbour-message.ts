@@ -120,6 +120,7 @@ export function neighbourDevice(message: Message): number {
  * MAC. NUD_NOARP counts as made by hand only for unicast: for multicast it is the kernel's own.
  */
 export function decodeNeighbour(message: Message, nameOf: NameOf): Observed<Neighbour> | undefined {
+  if (message.body[0] === AF_BRIDGE) return undefined;
   const entry = decodeEntry(message, nameOf);
   if (entry?.ip === undefined || addressFamily(entry.ip) !== entry.family) return undefined;
   const { dev, ip, mac = NO_MAC, state } = entry;

@@ -121,6 +121,11 @@ export class NetlinkSocket {
     setSocketOption(this.#fd, SOL_NETLINK, NETLINK_CAP_ACK, 1);
   }
 
+  /** By which the kernel knows this socket in the namespace. */
+  get port(): number {
+    return this.#raw.address().port;
+  }
+
   /** `count` sequence numbers that no other message of this socket has; the first of them. */
   reserve(count: number): number {
     if (this.#seq + count > 0xffffffff) this.#seq = 1;
@@ -210,7 +215,11 @@ export class NetlinkSocket {
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const result = this.#turn.then(work);
-    this.#turn = result.catch(() => undefined);
+    // Not the result itself: it would be held until the next.
+    this.#turn = result.then(
+      () => undefined,
+      () => undefined,
+    );
     return result;
   }
 

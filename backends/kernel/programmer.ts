@@ -57,7 +57,10 @@ export class Programmer {
   /** One list at a time: one that began earlier is done before the next begins. */
   apply(operations: readonly Operation[]): Promise<Results> {
     const results = this.#turn.then(() => new Run(this.#tools).all(operations));
-    this.#turn = results.catch(() => undefined);
+    this.#turn = results.then(
+      () => undefined,
+      () => undefined,
+    );
     return results;
   }
 

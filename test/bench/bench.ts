@@ -3,6 +3,7 @@
  * or, with --compare, where a ratio is worse than it was.
  */
 import { writeFileSync } from 'node:fs';
+import { runCommand } from '../support/command.ts';
 import { inRepository, readRepository } from '../support/repository.ts';
 import { type Baseline, formatRegression, regressions, toBaseline } from './baseline.ts';
 import { parseWish, type Wish } from './command-line.ts';
@@ -86,16 +87,7 @@ function save(results: readonly SuiteResult[]): void {
   writeFileSync(inRepository(BASELINE), `${JSON.stringify(sorted, null, 2)}\n`);
 }
 
-async function main(): Promise<number> {
-  const read = parseWish(
-    process.argv.slice(2),
-    SUITES.map(({ name }) => name),
-  );
-  if (!read.ok) {
-    say(`${read.reason}\n${USAGE}`);
-    return 2;
-  }
-  const { wish } = read;
+async function main(wish: Wish): Promise<number> {
   const field = gather();
   const machine = await describeMachine(field.flanneld);
   if (wish.output !== 'json') console.log(head(machine, field));
@@ -116,4 +108,6 @@ async function main(): Promise<number> {
   return results.length === chosen.length && !isWorse ? 0 : 1;
 }
 
-process.exitCode = await main();
+const KNOWN = SUITES.map(({ name }) => name);
+
+await runCommand(USAGE, (args) => parseWish(args, KNOWN), main);

@@ -11,8 +11,6 @@ export interface Wish {
   readonly baseline: 'compare' | 'save' | undefined;
 }
 
-export type WishRead = { readonly ok: true; readonly wish: Wish } | { readonly ok: false; readonly reason: string };
-
 const OPTIONS = {
   json: { type: 'boolean', default: false },
   markdown: { type: 'boolean', default: false },
@@ -29,33 +27,22 @@ const EXCLUSIVE = [
   ['compare', 'save-baseline'],
 ] as const;
 
-function parsed(args: readonly string[]) {
-  try {
-    return { ok: true, ...parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true }) } as const;
-  } catch (error: unknown) {
-    return { ok: false, reason: error instanceof Error ? error.message : String(error) } as const;
-  }
-}
-
-/** `bench [SUITE ...] [--runs N] [--full|--reduced] [--json|--markdown] [--compare|--save-baseline]` */
-export function parseWish(args: readonly string[], known: readonly string[]): WishRead {
-  const read = parsed(args);
-  if (!read.ok) return read;
-  const { values, positionals: suites } = read;
+/**
+ * `bench [SUITE ...] [--runs N] [--full|--reduced] [--json|--markdown] [--compare|--save-baseline]`; throws what is wrong
+ * with it.
+ */
+export function parseWish(args: readonly string[], known: readonly string[]): Wish {
+  const { values, positionals: suites } = parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true });
   const unknown = suites.filter((name) => !known.includes(name));
-  if (unknown.length > 0) return { ok: false, reason: `no suite ${unknown.join(', ')}; there are ${known.join(', ')}` };
+  if (unknown.length > 0) throw new RangeError(`no suite ${unknown.join(', ')}; there are ${known.join(', ')}`);
   const both = EXCLUSIVE.find(([one, other]) => values[one] && values[other]);
-  if (both) return { ok: false, reason: `--${both[0]} or --${both[1]}, not both` };
-  if (!/^[1-9]\d{0,3}$/.test(values.runs))
-    return { ok: false, reason: `--runs ${values.runs} is no number from 1 to 9999` };
+  if (both) throw new RangeError(`--${both[0]} or --${both[1]}, not both`);
+  if (!/^[1-9]\d{0,3}$/.test(values.runs)) throw new RangeError(`--runs ${values.runs} is no number from 1 to 9999`);
   return {
-    ok: true,
-    wish: {
-      suites,
-      output: values.json ? 'json' : values.markdown ? 'markdown' : 'tables',
-      size: values.full ? 'full' : values.reduced ? 'reduced' : 'usual',
-      runs: Number(values.runs),
-      baseline: values.compare ? 'compare' : values['save-baseline'] ? 'save' : undefined,
-    },
+    suites,
+    output: values.json ? 'json' : values.markdown ? 'markdown' : 'tables',
+    size: values.full ? 'full' : values.reduced ? 'reduced' : 'usual',
+    runs: Number(values.runs),
+    baseline: values.compare ? 'compare' : values['save-baseline'] ? 'save' : undefined,
   };
 }

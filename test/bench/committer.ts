@@ -8,8 +8,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Etcd3 } from 'etcd3';
+import { peerLease, peerSubnet } from '../support/peers.ts';
 import { instant, tell } from './instant.ts';
-import { peerLease, peerSubnet } from './peers.ts';
 
 const LEASE_SECONDS = 86_400;
 const WRITERS = 64;

@@ -8,11 +8,11 @@ import { eventually } from '../support/eventually.ts';
 import type { Host } from '../support/host.ts';
 import { createLab, type Lab, type LabOptions } from '../support/hosts.ts';
 import type { LabEtcd } from '../support/lab-etcd.ts';
+import { peerLease } from '../support/peers.ts';
 import type { LabProcess } from '../support/process.ts';
 import { inRepository } from '../support/repository.ts';
 import type { Contestant } from './contestant.ts';
 import type { Answered, Arrived, Burst, Committed, Published, Started, Written } from './instant.ts';
-import { peerLease } from './peers.ts';
 import { hear, isEvent, LIMIT_MS, launch } from './programs.ts';
 
 const SUBNET_FILE = '/run/flannel/subnet.env';

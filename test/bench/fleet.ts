@@ -11,6 +11,7 @@ import { parseNetworkConfig } from '../../config/network-config.ts';
 import { acquire } from '../../leases/acquisition.ts';
 import { answerChallenges } from '../../leases/challenge.ts';
 import { connectEtcd } from '../../leases/etcd.ts';
+import type { Offer } from '../../leases/exchange.ts';
 import type { AcquireContext } from '../../leases/ground.ts';
 import type { HeldLease } from '../../leases/held-lease.ts';
 import { Holder } from '../../leases/holder.ts';
@@ -80,7 +81,8 @@ function hold(context: AcquireContext, held: HeldLease, owner: LeaseOwner): Hold
   });
   void holder.run();
   const { store, prefix } = context;
-  void answerChallenges(store, prefix, held, owner, { ...context, sure: () => holder.sure() });
+  const words = { sure: () => holder.sure(), cede: (offer: Offer) => holder.cede(offer) };
+  void answerChallenges(store, prefix, held, owner, { ...context, ...words });
   return holder;
 }
 

@@ -8,8 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { openKernel } from '../../backends/kernel/linux-kernel.ts';
 import { silentLog } from '../../config/log.ts';
 import { prefix } from '../support/network.ts';
+import { LARGE_NETWORK } from '../support/peers.ts';
 import { tell } from './instant.ts';
-import { LARGE_NETWORK } from './peers.ts';
 import { arrivals, inStep, startReconciler } from './rig.ts';
 import { quantile } from './statistics.ts';
 

@@ -8,8 +8,8 @@ import type { PeerChange } from '../../leases/directory.ts';
 import { PREFIX } from '../support/agent.ts';
 import { eventually } from '../support/eventually.ts';
 import { ip, mac, prefix } from '../support/network.ts';
+import { LARGE_NETWORK, peerLease } from '../support/peers.ts';
 import { realClock } from '../support/real-clock.ts';
-import { LARGE_NETWORK, peerLease } from './peers.ts';
 
 export const DEVICE = 'flannel.1';
 /** Not a peer's. */

@@ -5,7 +5,8 @@
 import { randomInt } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseWish } from './command-line.ts';
+import { runCommand } from '../support/command.ts';
+import { parseWish, type Wish } from './command-line.ts';
 import { ALL_FAULTS } from './faults/all-faults.ts';
 import { runChaos } from './run.ts';
 
@@ -16,14 +17,7 @@ async function keep(dir: string, logs: ReadonlyMap<string, string>): Promise<voi
   for (const [name, text] of logs) await writeFile(join(dir, `${name}.log`), text);
 }
 
-async function main(): Promise<number> {
-  const known = ALL_FAULTS.map(({ name }) => name);
-  const read = parseWish(process.argv.slice(2), known, randomInt(1, 1_000_000));
-  if (!read.ok) {
-    console.error(`${read.reason}\n${USAGE}`);
-    return 2;
-  }
-  const { only, logs, ...wish } = read.wish;
+async function main({ only, logs, ...wish }: Wish): Promise<number> {
   const faults = ALL_FAULTS.filter(({ name }) => only.length === 0 || only.includes(name));
   const verdict = await runChaos({ ...wish, faults, say: (line) => console.log(line) });
   console.log(`\n${verdict.summary.join('\n')}`);
@@ -41,4 +35,6 @@ async function main(): Promise<number> {
   return 1;
 }
 
-process.exitCode = await main();
+const KNOWN = ALL_FAULTS.map(({ name }) => name);
+
+await runCommand(USAGE, (args) => parseWish(args, KNOWN, randomInt(1, 1_000_000)), main);

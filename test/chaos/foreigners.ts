@@ -1,4 +1,5 @@
 /** What others have on a host: nothing of it may be touched, whatever is repaired around it. */
+import { difference } from '../support/difference.ts';
 import type { Host } from '../support/host.ts';
 
 const DEVICE = 'others0';
@@ -32,7 +33,7 @@ const SHOWN: readonly (readonly [string, ...string[]])[] = [
 
 export class Foreigners {
   readonly #host: Host;
-  #before = '';
+  #before: readonly string[] = [];
 
   constructor(host: Host) {
     this.#host = host;
@@ -46,14 +47,11 @@ export class Foreigners {
 
   /** What is not as it was; empty: all is. */
   async harm(): Promise<readonly string[]> {
-    const [before, after] = [this.#before.split('\n'), (await this.#show()).split('\n')];
-    const gone = before.filter((line) => !after.includes(line));
-    const come = after.filter((line) => !before.includes(line));
-    return [...gone.map((line) => `- ${line}`), ...come.map((line) => `+ ${line}`)];
+    return difference(this.#before, await this.#show());
   }
 
-  async #show(): Promise<string> {
+  async #show(): Promise<readonly string[]> {
     const shown = await Promise.all(SHOWN.map(([command, ...args]) => this.#host.run(command, args)));
-    return shown.join('');
+    return shown.join('').split('\n');
   }
 }

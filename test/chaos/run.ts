@@ -1,7 +1,8 @@
 /** One chaos run: everything is broken as the schedule says, then lifted, then compared. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PREFIX } from '../support/agent.ts';
-import { difference, expected, found } from '../support/kernel-comparison.ts';
+import { difference } from '../support/difference.ts';
+import { expected, found } from '../support/kernel-comparison.ts';
 import { type Lease, LeaseHistory } from '../support/lease-history.ts';
 import { type Broken, type Fault, Inapplicable } from './fault.ts';
 import { Fleet } from './fleet.ts';

@@ -5,10 +5,11 @@ import type { Status } from '../../agent/status.ts';
 import { readStatus } from '../../agent/status-socket.ts';
 import { PREFIX, TARTAN } from '../support/agent.ts';
 import { type CrashPoint, nameOf, startDoomed } from '../support/crash-point.ts';
+import { difference } from '../support/difference.ts';
 import { eventually } from '../support/eventually.ts';
 import type { Host } from '../support/host.ts';
 import type { Lab } from '../support/hosts.ts';
-import { difference, expected, found } from '../support/kernel-comparison.ts';
+import { expected, found } from '../support/kernel-comparison.ts';
 import { type Lease, LeaseHistory } from '../support/lease-history.ts';
 import type { LabProcess } from '../support/process.ts';
 

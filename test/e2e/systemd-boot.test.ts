@@ -157,7 +157,29 @@ function installTartan(host: BootedHost): void {
   host.write('/etc/systemd/system/tartan.service.d/watched.conf', '[Service]\nWatchdogSec=2\n');
 }
 
-test('the agent itself runs in its sandbox: leases, tells systemd, survives a restart', async (t) => {
+async function comesBackFromWhatNobodyAskedFor(t: ExecutionContext, host: BootedHost): Promise<void> {
+  for (const signal of ['KILL', 'HUP']) {
+    const before = await count(host, 'tartan', 'NRestarts');
+    await host.run('systemctl', 'kill', `--signal=${signal}`, 'tartan');
+    await host.until(async () => (await count(host, 'tartan', 'NRestarts')) > before);
+    await host.until(isActive(host, 'tartan'));
+    t.is(await count(host, 'tartan', 'NRestarts'), before + 1, signal);
+  }
+}
+
+/** While a restart is due the unit counts as activating. */
+async function staysDownUntilStarted(t: ExecutionContext, host: BootedHost): Promise<void> {
+  await host.run('systemctl', 'start', 'tartan');
+  const said = await host.run('tartan', 'down');
+  t.regex(said, /stopped the agent \(pid \d+\); .*: systemctl disable --now tartan\.service/);
+  await host.until(async () => (await host.show('tartan', 'ActiveState')) === 'inactive');
+  t.is(await host.show('tartan', 'Result'), 'success');
+  t.is(await host.run('ip', '-o', 'link', 'show', 'dev', 'flannel.1'), '');
+  await host.run('systemctl', 'start', 'tartan');
+  t.true(await isActive(host, 'tartan')());
+}
+
+test('the agent itself runs in its sandbox: leases, tells systemd, survives a restart, stays down after `down`', async (t) => {
   if (isLacking(t, bootLack()) || !needs(t, 'etcd', 'etcdctl')) return;
   const host = hostToBoot(t);
   installTartan(host);
@@ -184,9 +206,11 @@ test('the agent itself runs in its sandbox: leases, tells systemd, survives a re
   await host.run('systemctl', 'restart', 'tartan');
   await host.until(isActive(host, 'tartan'));
   t.is(await host.run('cat', '/run/flannel/subnet.env'), env);
+  await comesBackFromWhatNobodyAskedFor(t, host);
   await host.run('systemctl', 'stop', 'tartan');
   t.is(await host.show('tartan', 'Result'), 'success');
   t.regex(await host.run('ip', 'address', 'show', 'dev', 'flannel.1'), new RegExp(`${subnet}\\.0/32`));
+  await staysDownUntilStarted(t, host);
   t.regex(await host.run('tartan', 'down', '--release'), /released the lease/);
   t.is(await host.run('sh', '-c', 'etcdctl get --prefix /coreos.com/network/subnets/ --keys-only'), '');
 });

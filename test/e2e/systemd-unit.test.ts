@@ -79,13 +79,14 @@ test('the unit holds no setting that the agent cannot live with', (t) => {
   t.true(unit.get('Service.RestrictAddressFamilies')?.[0]?.includes('AF_NETLINK'));
 });
 
-test('systemd waits for readiness without a limit, restarts for ever and keeps /run/flannel', (t) => {
+test('systemd waits for readiness without a limit, restarts what failed for ever and keeps /run/flannel', (t) => {
   const unit = parseUnitFile(readRepository('deploy/tartan.service'));
   const setting = (name: string): string | undefined => unit.get(name)?.join(' | ');
   t.is(setting('Service.Type'), 'notify');
   t.is(setting('Service.NotifyAccess'), 'main');
   t.is(setting('Service.TimeoutStartSec'), 'infinity');
-  t.is(setting('Service.Restart'), 'always');
+  t.is(setting('Service.Restart'), 'on-failure');
+  t.is(setting('Service.RestartForceExitStatus'), 'SIGHUP');
   t.is(setting('Unit.StartLimitIntervalSec'), '0');
   t.is(setting('Service.RuntimeDirectory'), 'flannel');
   t.is(setting('Service.RuntimeDirectoryPreserve'), 'yes');

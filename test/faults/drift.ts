@@ -98,4 +98,7 @@ export const DRIFT: readonly Fault[] = [
   ),
   drift('an address of our network added to the device', ({ ip }) => ip(`addr add ${NOBODY.gateway}/32 dev flannel.1`)),
   drift('packet forwarding switched off', ({ shell }) => shell('echo 0 >/proc/sys/net/ipv4/ip_forward')),
+  drift("the device's forwarding switched off", ({ shell }) =>
+    shell('echo 0 >/proc/sys/net/ipv4/conf/flannel.1/forwarding'),
+  ),
 ];

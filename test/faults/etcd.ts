@@ -66,6 +66,14 @@ export const ETCD: readonly Fault[] = [
   etcd('out of reach for 10 s: a peer left, another came', (scene) => outOfReach(scene)),
   etcd('the same, and compacted meanwhile', (scene) => outOfReach(scene, () => compact(scene))),
   etcd(
+    'the same, and its token ran out meanwhile',
+    async (scene) => {
+      await scene.askForUsers();
+      await outOfReach(scene);
+    },
+    { only: { etcd: 'one' }, spoils: true },
+  ),
+  etcd(
     'restored from a snapshot older than all leases',
     async (scene) => {
       await scene.welcome(GHOST);

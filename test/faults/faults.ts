@@ -2,6 +2,7 @@
  * `npm run faults`: breaks one thing after the other and measures how long it takes to heal. Status 1 where tartan does
  * not keep a promise; flanneld is measured, not judged.
  */
+import { runCommand } from '../support/command.ts';
 import { findFlanneld } from '../support/flanneld.ts';
 import { parseWish, USAGE, type Wish } from './command-line.ts';
 import type { Fault, StoreSize } from './fault.ts';
@@ -37,13 +38,7 @@ async function play(wish: Wish, subject: Subject, store: StoreSize): Promise<Run
   return { subject: subject.name, store, outcomes };
 }
 
-async function main(): Promise<number> {
-  const read = parseWish(process.argv.slice(2));
-  if (!read.ok) {
-    console.error(`${read.reason}\n${USAGE}`);
-    return 2;
-  }
-  const { wish } = read;
+async function main(wish: Wish): Promise<number> {
   if (wish.markdown) say = console.error;
   const subjects = wish.subjects.map(subjectOf);
   const runs: Run[] = [];
@@ -55,4 +50,4 @@ async function main(): Promise<number> {
   return ours.every((outcome) => brokenPromise(outcome) === undefined) ? 0 : 1;
 }
 
-process.exitCode = await main();
+await runCommand(USAGE, parseWish, main);

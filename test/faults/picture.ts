@@ -14,6 +14,7 @@ const COMMANDS = [
   'ip -j -4 neigh show nud permanent',
   `bridge -j fdb show dev ${DEVICE}`,
   'cat /proc/sys/net/ipv4/ip_forward',
+  `cat /proc/sys/net/ipv4/conf/${DEVICE}/forwarding`,
   'cat /run/flannel/subnet.env',
 ] as const;
 
@@ -63,7 +64,7 @@ function entryLine(kind: string, row: EntryRow): string {
 
 export async function pictureOf(host: Place): Promise<Picture> {
   const { stdout } = await host.exec('sh', ['-c', SCRIPT]);
-  const [links, addresses, routes, nexthops, neighbours, fdb, forward, file] = stdout.split('---\n');
+  const [links, addresses, routes, nexthops, neighbours, fdb, forward, deviceForwards, file] = stdout.split('---\n');
   const lines = [
     ...rows<LinkRow>(links).map(linkLine),
     ...rows<AddressRow>(addresses).flatMap(({ ifname, addr_info = [] }) =>
@@ -76,6 +77,7 @@ export async function pictureOf(host: Place): Promise<Picture> {
       .filter(({ state }) => state === 'permanent')
       .map((row) => entryLine('fdb', row)),
     `ip_forward ${forward?.trim()}`,
+    `${DEVICE} forwards ${deviceForwards?.trim()}`,
     ...(file ?? '').split('\n').map((line) => `file ${line}`),
   ];
   return [...new Set(lines)].sort();

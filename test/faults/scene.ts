@@ -8,10 +8,10 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PREFIX } from '../support/agent.ts';
+import { difference } from '../support/difference.ts';
 import { eventually, type Patience } from '../support/eventually.ts';
 import type { Host } from '../support/host.ts';
 import { createLab, type Lab } from '../support/hosts.ts';
-import { difference } from '../support/kernel-comparison.ts';
 import type { LabEtcd } from '../support/lab-etcd.ts';
 import { Member } from '../support/member.ts';
 import type { StoreSize } from './fault.ts';
@@ -27,6 +27,9 @@ export const CONFIG = JSON.stringify({
   EnableNFTables: true,
   Backend: { Type: 'vxlan' },
 });
+
+/** How long etcd knows a user whom it has let in, where it asks for users. */
+const TOKEN_SECONDS = 2;
 
 /** For a good lease to come or to go. */
 const FOLLOWS_MS = 10_000;
@@ -71,7 +74,7 @@ export class Scene {
 
   static async create(kind: Subject, store: StoreSize): Promise<Scene> {
     const etcd = store === 'one' ? { members: 1 } : { members: 3, tls: true };
-    const lab = await createLab({ hosts: 2, etcd });
+    const lab = await createLab({ hosts: 2, etcd, etcdFlags: ['--auth-token-ttl', String(TOKEN_SECONDS)] });
     try {
       const scene = new Scene(kind, lab);
       await scene.#furnish();
@@ -237,6 +240,15 @@ export class Scene {
     const visitor = this.visitor();
     await this.welcome(visitor);
     await this.seeOff(visitor);
+  }
+
+  /** From now on etcd asks for users, and the agents are known to it. */
+  async askForUsers(): Promise<void> {
+    await this.etcd.enableAuth(PREFIX);
+    for (const member of this.members) {
+      await member.agent.stop();
+      await member.start(this.kind.flags);
+    }
   }
 
   /** The subject reaches no etcd, and nobody tells it so. */

@@ -30,10 +30,13 @@ export interface EtcdProcessOptions {
   readonly tls?: EtcdTlsFiles;
   /** Runs in this network namespace, at this address of it. */
   readonly namespace?: { readonly name: string; readonly address: string };
+  /** The members of a cluster have one port, at 127.0.0.1, 127.0.0.2 and so on; else each has one of its own. */
+  readonly onePort?: boolean;
 }
 
 interface Member {
   readonly name: string;
+  readonly address: string;
   readonly dir: string;
   readonly port: number;
   readonly peerPort: number;
@@ -141,7 +144,7 @@ export class EtcdServer {
 
 function clientUrl(member: Member): string {
   const scheme = member.tls === undefined ? 'http' : 'https';
-  return `${scheme}://${member.namespace?.address ?? '127.0.0.1'}:${member.port}`;
+  return `${scheme}://${member.address}:${member.port}`;
 }
 
 function flagsOf(member: Member): string[] {
@@ -236,11 +239,12 @@ async function tryMembers(count: number, options: EtcdProcessOptions, base: stri
   const names = Array.from({ length: count }, (_, index) => `n${index}`);
   const peers = names.map((name, index) => `${name}=http://127.0.0.1:${ports[count + index]}`).join(',');
   const servers = names.map((name, index) => {
-    const port = options.port ?? ports[index] ?? 0;
+    const port = options.port ?? ports[options.onePort ? 0 : index] ?? 0;
+    const address = options.namespace?.address ?? `127.0.0.${options.onePort ? index + 1 : 1}`;
     const dir = options.dir ?? join(base, name);
     const peerPort = ports[count + index] ?? 0;
     const { extraFlags = [], tls, namespace } = options;
-    return new EtcdServer({ name, dir, port, peerPort, peers, extraFlags, tls, namespace });
+    return new EtcdServer({ name, address, dir, port, peerPort, peers, extraFlags, tls, namespace });
   });
   for (const server of servers) server.spawn();
   return servers;

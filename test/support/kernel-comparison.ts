@@ -75,10 +75,3 @@ export async function found(host: Host): Promise<readonly string[]> {
     ...fdb.filter(({ dst }) => dst !== undefined).map(({ mac, dst }) => `FDB entry ${mac} to ${dst}`),
   ].sort();
 }
-
-/** `- what lacks`, `+ what is too much`; empty: as it should be. */
-export function difference(should: readonly string[], is: readonly string[]): readonly string[] {
-  const lacks = should.filter((line) => !is.includes(line));
-  const extra = is.filter((line, i) => !should.includes(line) || is.indexOf(line) !== i);
-  return [...lacks.map((line) => `- ${line}`), ...extra.map((line) => `+ ${line}`)];
-}

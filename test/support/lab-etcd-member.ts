@@ -54,6 +54,8 @@ export class LabEtcdMember {
   readonly address: string;
   /** For its clients. */
   readonly endpoint: string;
+  /** Name and password of who may do everything, where etcd asks for that. */
+  root: string | undefined;
   readonly #peer: string;
   readonly #cluster: ClusterFlags;
   #process: LabProcess | undefined;
@@ -74,7 +76,8 @@ export class LabEtcdMember {
 
   /** For etcdctl: this member alone. */
   get env(): Readonly<Record<string, string>> {
-    return { ...etcdctlEnv(this.#cluster), ETCDCTL_ENDPOINTS: this.endpoint };
+    const user = this.root === undefined ? {} : { ETCDCTL_USER: this.root };
+    return { ...etcdctlEnv(this.#cluster), ...user, ETCDCTL_ENDPOINTS: this.endpoint };
   }
 
   /** Starts it, or starts it again on the same data. Resolves when it answers, for which a quorum must run. */
@@ -90,7 +93,8 @@ export class LabEtcdMember {
         if (!server.running) throw new Error('etcd ended');
         return (await this.at.exec('etcdctl', ['endpoint', 'health'], { env: this.env })).status === 0;
       },
-      { context: () => server.tail() },
+      // An election on a busy machine may take several tries.
+      { timeoutMs: 60_000, context: () => server.tail() },
     );
   }
 
@@ -159,7 +163,7 @@ export class LabEtcdMember {
   }
 }
 
-export function etcdctlEnv({ tls }: ClusterFlags): Readonly<Record<string, string>> {
+function etcdctlEnv({ tls }: ClusterFlags): Readonly<Record<string, string>> {
   const { ca, clientCert, clientKey } = PKI_FILES;
   const files = tls ? { ETCDCTL_CACERT: ca, ETCDCTL_CERT: clientCert, ETCDCTL_KEY: clientKey } : {};
   return { ETCDCTL_API: '3', ...files };

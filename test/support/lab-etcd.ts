@@ -1,6 +1,6 @@
 /** A real etcd on the lab's switch, of one member or several, its data in memory. */
 import type { ClusterFlags } from './lab-etcd-member.ts';
-import { etcdctlEnv, LabEtcdMember, PKI_FILES } from './lab-etcd-member.ts';
+import { LabEtcdMember, PKI_FILES } from './lab-etcd-member.ts';
 import type { ExecOptions, LabProcess } from './process.ts';
 
 export interface EtcdEntry {
@@ -25,6 +25,9 @@ interface RawStatus {
   readonly Status: { readonly leader: string; readonly header: { readonly member_id: string } };
 }
 
+const ROOT = 'root:of-the-lab';
+const USER = { name: 'agent', password: 'of-the-hosts' } as const;
+
 function decode(base64: string | undefined): string {
   return Buffer.from(base64 ?? '', 'base64').toString();
 }
@@ -33,6 +36,7 @@ function decode(base64: string | undefined): string {
 export class LabEtcd {
   readonly members: readonly LabEtcdMember[];
   readonly #cluster: ClusterFlags;
+  #asksWho = false;
 
   constructor(cluster: ClusterFlags) {
     this.#cluster = cluster;
@@ -55,14 +59,34 @@ export class LabEtcd {
   get flags(): readonly string[] {
     const { ca, clientCert, clientKey } = PKI_FILES;
     const files = [`--etcd-cafile=${ca}`, `--etcd-certfile=${clientCert}`, `--etcd-keyfile=${clientKey}`];
-    return [`--etcd-endpoints=${this.endpoint}`, ...(this.#cluster.tls ? files : [])];
+    const user = [`--etcd-username=${USER.name}`, `--etcd-password=${USER.password}`];
+    return [`--etcd-endpoints=${this.endpoint}`, ...(this.#cluster.tls ? files : []), ...(this.#asksWho ? user : [])];
   }
 
   /** The same for tartan's other commands, in the environment. */
   get env(): Readonly<Record<string, string>> {
     const { ca, clientCert, clientKey } = PKI_FILES;
     const files = { TARTAN_ETCD_CAFILE: ca, TARTAN_ETCD_CERTFILE: clientCert, TARTAN_ETCD_KEYFILE: clientKey };
-    return { TARTAN_ETCD_ENDPOINTS: this.endpoint, ...(this.#cluster.tls ? files : {}) };
+    const user = { TARTAN_ETCD_USERNAME: USER.name, TARTAN_ETCD_PASSWORD: USER.password };
+    return {
+      TARTAN_ETCD_ENDPOINTS: this.endpoint,
+      ...(this.#cluster.tls ? files : {}),
+      ...(this.#asksWho ? user : {}),
+    };
+  }
+
+  /** From now on etcd lets in a user alone who may read and write below `prefix`; `flags` and `env` name it. */
+  async enableAuth(prefix: string): Promise<void> {
+    const { name, password } = USER;
+    await this.ctl(['user', 'add', ROOT]);
+    await this.ctl(['user', 'grant-role', 'root', 'root']);
+    await this.ctl(['role', 'add', name]);
+    await this.ctl(['role', 'grant-permission', name, '--prefix=true', 'readwrite', prefix]);
+    await this.ctl(['user', 'add', `${name}:${password}`]);
+    await this.ctl(['user', 'grant-role', name, name]);
+    await this.ctl(['auth', 'enable']);
+    this.#asksWho = true;
+    for (const member of this.members) member.root = ROOT;
   }
 
   get process(): LabProcess | undefined {
@@ -164,7 +188,7 @@ export class LabEtcd {
   }
 
   get #ctlEnv(): Readonly<Record<string, string>> {
-    return { ...etcdctlEnv(this.#cluster), ETCDCTL_ENDPOINTS: this.endpoint };
+    return { ...this.member(1).env, ETCDCTL_ENDPOINTS: this.endpoint };
   }
 
   async #each(work: (member: LabEtcdMember) => Promise<void>): Promise<void> {

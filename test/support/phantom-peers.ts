@@ -2,8 +2,9 @@
  * Peers that are not there, in two settings: from one to the other some go, some come, and some stay with another MAC.
  * An agent programs them as it would real ones.
  */
-import { peerLease } from '../bench/peers.ts';
+
 import type { Lab } from './hosts.ts';
+import { peerLease } from './peers.ts';
 
 const SETTINGS = [
   { first: 0, count: 40, mac: '02:42:0a:00' },

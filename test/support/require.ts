@@ -46,6 +46,7 @@ const CHECKS = {
   'systemd-analyze': command('systemd-analyze', 'systemd'),
   go: command('go', 'golang-go'),
   tun: () => (existsSync('/dev/net/tun') ? undefined : '/dev/net/tun'),
+  fuse: () => (existsSync('/dev/fuse') ? undefined : '/dev/fuse'),
   flanneld: () => {
     const found = findFlanneld();
     return 'path' in found ? undefined : `flanneld: ${found.reason}`;

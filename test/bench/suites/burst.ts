@@ -1,6 +1,6 @@
+import { joiningFrom, LARGE_NETWORK, peerSubnet } from '../../support/peers.ts';
 import type { Contestant } from '../contestant.ts';
 import { type Course, onCourse, withAgent } from '../course.ts';
-import { joiningFrom, LARGE_NETWORK, peerSubnet } from '../peers.ts';
 import { Notebook } from '../statistics.ts';
 import type { Suite } from '../suite.ts';
 

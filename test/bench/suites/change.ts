@@ -1,11 +1,12 @@
+import { joiningFrom, LARGE_NETWORK, peerSubnet } from '../../support/peers.ts';
 import type { Contestant } from '../contestant.ts';
 import { type Course, onCourse, withAgent } from '../course.ts';
-import { joiningFrom, LARGE_NETWORK, peerSubnet } from '../peers.ts';
 import { Notebook, quantile } from '../statistics.ts';
 import type { Figure, Suite } from '../suite.ts';
 
 const PUTS = 100;
 const PEERS = { reduced: [0], usual: [0, 1000], full: [0, 1000, 10_000] } as const;
+
 interface Latencies {
   /** From etcd's answer to the put until the route is there, ms. */
   readonly answered: readonly number[];

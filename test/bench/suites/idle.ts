@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { LARGE_NETWORK, peerSubnet } from '../../support/peers.ts';
 import { onCourse, withAgent } from '../course.ts';
-import { LARGE_NETWORK, peerSubnet } from '../peers.ts';
 import { cpuIn } from '../processor-time.ts';
 import { Notebook } from '../statistics.ts';
 import type { Suite } from '../suite.ts';

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { LARGE_NETWORK, peerSubnet } from '../../support/peers.ts';
 import { type Course, onCourse, withAgent } from '../course.ts';
-import { LARGE_NETWORK, peerSubnet } from '../peers.ts';
 import { Notebook } from '../statistics.ts';
 import type { Plan, Suite } from '../suite.ts';
 

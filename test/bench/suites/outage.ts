@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LabEtcd } from '../../support/lab-etcd.ts';
+import { LARGE_NETWORK, peerSubnet } from '../../support/peers.ts';
 import { type Course, onCourse, type RouteClock, type Run, withAgent } from '../course.ts';
-import { LARGE_NETWORK, peerSubnet } from '../peers.ts';
 import { cpuIn } from '../processor-time.ts';
 import { Notebook } from '../statistics.ts';
 import type { Figure, Plan, Suite } from '../suite.ts';

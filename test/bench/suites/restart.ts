@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../../support/eventually.ts';
+import { LARGE_NETWORK, peerSubnet } from '../../support/peers.ts';
 import type { Contestant } from '../contestant.ts';
 import { type Course, onCourse, type Run, type WriteClock } from '../course.ts';
 import { instant } from '../instant.ts';
-import { LARGE_NETWORK, peerSubnet } from '../peers.ts';
 import { Notebook } from '../statistics.ts';
 import type { Suite } from '../suite.ts';
 

@@ -1,6 +1,8 @@
 /** `tartan down`: nothing of ours is left, whatever else is going on. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
+import type { Status } from '../../../agent/status.ts';
+import { difference } from '../../support/difference.ts';
 import { eventually } from '../../support/eventually.ts';
 import type { Host } from '../../support/host.ts';
 import type { LabProcess } from '../../support/process.ts';
@@ -30,10 +32,7 @@ async function picture(host: Host): Promise<readonly string[]> {
 
 /** What is no longer as it was: lines that went, and lines that came. */
 async function changed(host: Host, before: readonly string[]): Promise<readonly string[]> {
-  const after = await picture(host);
-  const [old, now] = [new Set(before), new Set(after)];
-  const went = before.filter((line) => !now.has(line)).map((line) => `- ${line}`);
-  return [...went, ...after.filter((line) => !old.has(line)).map((line) => `+ ${line}`)];
+  return difference(before, await picture(host));
 }
 
 /** Somebody else's things, to be left alone, and forwarding switched off. */
@@ -110,6 +109,24 @@ test('--purge after kill -9, with etcd away', async (t) => {
   const { status, stdout, stderr } = await scene.run(host, ['down', '--purge']);
   t.is(status, 0, stderr);
   t.regex(stdout, /etcd does not tell who holds .*3 s/);
+  t.deepEqual(await changed(host, before), []);
+});
+
+test('--purge while the agent runs from memory, with etcd away', async (t) => {
+  const scene = await scenes(t, { hosts: 2 });
+  if (!scene) return;
+  const { host, agent, before } = await inStep(scene);
+  t.is((await agent.stop()).status, 0);
+  scene.lab.etcd.freeze();
+  t.teardown(() => scene.lab.etcd.thaw());
+  const again = scene.start(host);
+  const runs = ({ fromMemory, peers }: Status): boolean => fromMemory !== undefined && peers.length === 1;
+  await scene.status(host, again, runs, 'runs from memory');
+  const { status, stdout, stderr } = await scene.run(host, ['down', '--purge']);
+  t.is(status, 0, stderr);
+  t.regex(stdout, new RegExp(`stopped the agent \\(pid ${again.pid}\\)`));
+  t.regex(stdout, /etcd does not tell who holds .*3 s/);
+  t.is((await again.exited).status, 0);
   t.deepEqual(await changed(host, before), []);
 });
 

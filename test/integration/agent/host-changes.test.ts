@@ -23,30 +23,35 @@ interface Node {
 
 /** Two hosts in step, with a container each. `flags`: how the first one is told its interface. */
 async function pair(scene: Scene, flags: readonly string[] = ['--iface=eth0']): Promise<readonly [Node, Node]> {
-  const [host, peer] = [scene.host(1), scene.host(2)];
-  const [command, ...main] = TARTAN;
-  const common = [`--etcd-endpoints=${scene.lab.etcd.endpoint}`, `--etcd-prefix=${scene.prefix}`];
-  const args = [...main, 'run', ...common, '--log-format=human', `--docker-opts-file=${DOCKER_FILE}`];
-  const agents = [host.spawn(command, [...args, ...flags]), host === peer ? undefined : peer.spawn(command, [...args])];
-  const nodes: Node[] = [];
-  for (const [i, one] of [host, peer].entries()) {
-    const agent = agents[i];
-    if (!agent) throw new Error('two hosts are needed');
-    await scene.isReady(one, agent);
-    const env = await one.subnetEnv();
-    if (!env) throw new Error(`${one.name} has no subnet`);
-    nodes.push({ host: one, agent, container: await one.bridge(env), lease: await scene.lease(one.ip) });
-  }
-  const [a, b] = nodes;
+  const [a, b] = await everybody(scene, flags);
   if (!a || !b) throw new Error('two hosts are needed');
-  await Promise.all([a, b].map((one) => inStep(scene, one)));
-  await reaches(a, b);
   return [a, b];
 }
 
+/** All hosts of the scene, as in `pair`. */
+async function everybody(scene: Scene, flags: readonly string[] = []): Promise<readonly Node[]> {
+  const [command, ...main] = TARTAN;
+  const common = [`--etcd-endpoints=${scene.lab.etcd.endpoint}`, `--etcd-prefix=${scene.prefix}`];
+  const args = [...main, 'run', ...common, '--log-format=human', `--docker-opts-file=${DOCKER_FILE}`];
+  const agents = scene.hosts.map((host, i) => host.spawn(command, [...args, ...(i === 0 ? flags : [])]));
+  const nodes: Node[] = [];
+  for (const [i, host] of scene.hosts.entries()) {
+    const agent = agents[i];
+    if (!agent) throw new Error(`${host.name} has no agent`);
+    await scene.isReady(host, agent);
+    const env = await host.subnetEnv();
+    if (!env) throw new Error(`${host.name} has no subnet`);
+    nodes.push({ host, agent, container: await host.bridge(env), lease: await scene.lease(host.ip) });
+  }
+  await Promise.all(nodes.map((one) => inStep(scene, one)));
+  for (const [i, one] of nodes.entries()) await reaches(one, nodes[i + 1] ?? one);
+  return nodes;
+}
+
 function inStep(scene: Scene, { host, agent }: Node, more: (status: Status) => boolean = () => true): Promise<Status> {
+  const count = scene.hosts.length - 1;
   const wanted = (status: Status): boolean =>
-    status.ready && status.inStep && status.peers.length === 1 && more(status);
+    status.ready && status.inStep && status.peers.length === count && more(status);
   return scene.status(host, agent, wanted, 'is in step');
 }
 
@@ -329,6 +334,58 @@ test('without etcd: device and files follow at once, the lease when etcd is back
   await inStep(scene, b, ({ peers }) => peers[0]?.publicIp === '192.168.77.211');
   await reaches(a, b);
 });
+
+for (const [what, config, count] of [
+  ['two hosts swap their addresses', VXLAN, 2],
+  ['host-gw: two hosts swap their addresses', HOST_GW, 2],
+  ['three hosts get the address of the next one', VXLAN, 3],
+  ['dual stack: two hosts swap their addresses', DUAL, 2],
+] as const) {
+  test(`${what}: each lease follows its host`, async (t) => {
+    const scene = await scenes(t, { hosts: count, config });
+    if (!scene) return;
+    const nodes = await everybody(scene);
+    const next = (i: number): Host => scene.host(((i + 1) % count) + 1);
+    const dual = config === DUAL;
+    for (const { host } of nodes) {
+      const six = dual ? [`addr del ${host.ip6}/64 dev eth0`] : [];
+      await host.configure(`addr del ${host.ip}/24 dev eth0`, ...six);
+    }
+    for (const [i, { host }] of nodes.entries()) {
+      const { ip, ip6 } = next(i);
+      const six = dual ? [`addr add ${ip6}/64 dev eth0 nodad`, 'route replace ::/0 via fd77::1'] : [];
+      await host.configure(`addr add ${ip}/24 dev eth0`, 'route add default via 192.168.77.1', ...six);
+    }
+    const context = (): string => nodes.map(({ host, agent }) => `${host.name}\n${agent.tail(8)}`).join('\n');
+    for (const [i, { lease }] of nodes.entries()) {
+      const { ip, ip6 } = next(i);
+      const addresses = `{"PublicIP":"${ip}","PublicIPv6":${dual ? `"${ip6}"` : null},`;
+      const isSo = async (): Promise<boolean> =>
+        (await scene.leases()).some(({ key, value }) => key === lease.key && value.startsWith(addresses));
+      await eventually(`${lease.key} says ${addresses}`, isSo, { context, timeoutMs: 60_000 });
+    }
+    for (const [i, one] of nodes.entries()) {
+      await inStep(scene, one, ({ problems, underlay }) => problems.length === 0 && underlay?.ip === next(i).ip);
+      for (const other of nodes) if (other !== one) await reaches(one, other);
+    }
+    // All hang where they hung, and each side key names its lease.
+    const leases = await scene.leases();
+    t.deepEqual(
+      leases.map(({ key, lease, createRevision }) => ({ key, lease, createRevision })),
+      nodes
+        .map(({ lease: { key, lease, createRevision } }) => ({ key, lease, createRevision }))
+        .sort((x, y) => (x.key < y.key ? -1 : 1)),
+    );
+    const beside = await scene.lab.etcd.list(`${scene.prefix}/tartan/addresses/`);
+    t.is(beside.length, dual ? 2 * count : count);
+    for (const { key, value, lease } of beside) {
+      const named: { readonly lease: string } = JSON.parse(value);
+      const its = leases.find((one) => one.key === named.lease);
+      t.true(its?.value.includes(`"${decodeURIComponent(key.replace(/.*\//, ''))}"`), `${key}: ${value}`);
+      t.is(its?.lease, lease);
+    }
+  });
+}
 
 test('an address that another live host has is not taken', async (t) => {
   const scene = await scenes(t, { hosts: 2 });

@@ -1,5 +1,6 @@
 /** What an agent waits for before it holds a lease, and what it says meanwhile. */
 import test from 'ava';
+import { hangDirectory } from '../../support/hanging-mount.ts';
 import { createLab } from '../../support/hosts.ts';
 import { needs } from '../../support/require.ts';
 import { http, narrow, Scene, SUBNET_ENV, scenesOn, VXLAN } from './scene.ts';
@@ -51,6 +52,25 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     t.true(performance.now() - from < 2_500);
   });
 }
+
+test('SIGTERM while the disk of the state directory hangs: within seconds, exit 0, and all stays', async (t) => {
+  if (!needs(t, 'fuse')) return;
+  const scene = await scenes(t);
+  if (!scene) return;
+  const host = scene.host(1);
+  const agent = await scene.ready(host);
+  const giveBack = await hangDirectory(host, `/var/lib/tartan${scene.prefix}`);
+  // Something new to be written down.
+  await scene.configure(VXLAN);
+  t.deepEqual(await agent.stop(), { status: 0, signal: null });
+  t.true(
+    agent.lines.some((line) => /state directory hangs/.test(line)),
+    agent.tail(),
+  );
+  t.regex(await host.run('ip', ['-d', 'link']), /flannel\.1/);
+  await giveBack();
+  await scene.ready(host);
+});
 
 test('no config, then an unusable one, then another type, then a good one: each is named', async (t) => {
   const scene = await scenes(t, { config: undefined });

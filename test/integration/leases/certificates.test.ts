@@ -81,3 +81,25 @@ test('another CA on both sides: refused until the new files are taken, then in s
   t.is(follower.snapshots.length, 1);
   t.is(await store.keepAlive(lease), 60);
 });
+
+test('of http and https endpoints none takes what does not load for one of them', async (t) => {
+  t.timeout(60_000);
+  const pki = await makePki(t);
+  const client = await pki.client('agent');
+  const secure = await startEtcd({ owner: t, tls: { pki, client } });
+  const plain = await startEtcd({ owner: t });
+  const proxy = await startProxy(t, plain.port);
+  // The plain one comes first, and has nothing to load.
+  const store = connectEtcd({ endpoints: [proxy.endpoint, secure.endpoint], tls: { ca: pki.ca } });
+  t.teardown(() => store.close());
+  const follower = new Follower(store, RANGE, realClock);
+  t.teardown(() => follower.stop());
+  await follower.until(() => follower.isConnected);
+  const before = proxy.connections;
+  const noPem = Buffer.from('-----BEGIN CERTIFICATE-----\nnone\n-----END CERTIFICATE-----\n');
+  t.throws(() => store.renewTls({ ca: noPem }), { code: 'ETCD_REFUSED', message: /https/ });
+  await put(store, '/s/a');
+  await follower.until(() => follower.values.has('/s/a'));
+  t.is(follower.states.length, 1);
+  t.is(proxy.connections, before);
+});

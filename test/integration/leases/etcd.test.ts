@@ -195,6 +195,65 @@ test('a cluster of three: the lead is handed on while events pour in; all are se
   t.is(follower.snapshots.length, 1);
 });
 
+test('three members on one port: what is dropped of one leaves the others alone, by whatever name', async (t) => {
+  t.timeout(120_000);
+  const members = await startEtcdCluster({ owner: t, onePort: true });
+  const [first] = members;
+  const endpoints = [...members.map(({ endpoint }) => endpoint), `http://localhost:${first?.port}`];
+  t.is(new Set(endpoints.map((url) => new URL(url).port)).size, 1);
+  const stores = endpoints.map((endpoint) => connect(t, { endpoints: [endpoint] }));
+  const followers = stores.map((store) => new Follower(store, RANGE, realClock));
+  t.teardown(() => Promise.all(followers.map((follower) => follower.stop())));
+  await Promise.all(followers.map((follower) => follower.until(() => follower.isConnected)));
+  for (const [i, store] of stores.entries()) {
+    store.reconnect();
+    await followers[i]?.until(() => followers[i]?.states.length === 3);
+    await put(store, `/s/${i}`, '1');
+  }
+  for (const follower of followers) await follower.until(() => follower.values.size === stores.length);
+  t.deepEqual(
+    followers.map(({ states }) => states.map(({ connected }) => connected)),
+    stores.map(() => [true, false, true]),
+  );
+  // Of one store, all at once.
+  const store = connect(t, { endpoints });
+  const follower = new Follower(store, RANGE, realClock);
+  t.teardown(() => follower.stop());
+  await follower.until(() => follower.isConnected);
+  store.reconnect();
+  await follower.until(() => follower.states.length === 3);
+});
+
+test('calls that wait for one connection: the first that gives up does not throw it away', async (t) => {
+  t.timeout(60_000);
+  const etcd = await startEtcd({ owner: t });
+  const proxy = await startProxy(t, etcd.port);
+  proxy.blackHole();
+  const store = connect(t, { endpoints: [proxy.endpoint], deadlineMs: 100 });
+  for (let call = 0; call < 4; call += 1) await t.throwsAsync(store.get('/s/a'), { code: 'ETCD_UNAVAILABLE' });
+  t.is(proxy.connections, 1);
+  // The answer to the first attempt comes late, and is one.
+  proxy.heal();
+  const isAnswered = (): Promise<boolean> =>
+    store.get('/s/a').then(
+      () => true,
+      () => false,
+    );
+  await eventually('it is answered', isAnswered);
+  t.is(proxy.connections, 1);
+});
+
+test('an attempt that hangs is thrown away in the end, though no call waits for so long', async (t) => {
+  t.timeout(60_000);
+  const etcd = await startEtcd({ owner: t });
+  const proxy = await startProxy(t, etcd.port);
+  proxy.blackHole();
+  const store = connect(t, { endpoints: [proxy.endpoint], deadlineMs: 100 });
+  while (proxy.connections < 2) await t.throwsAsync(store.get('/s/a'), { code: 'ETCD_UNAVAILABLE' });
+  proxy.heal();
+  await eventually('it is answered', () => store.get('/s/a').catch(() => undefined));
+});
+
 /** Hands the lead to the member after the one that has it. */
 async function moveLeader(members: readonly EtcdServer[]): Promise<void> {
   const ids = await Promise.all(members.map(async (member) => (await member.ctl('endpoint', 'status')).split(', ')));

@@ -1,4 +1,16 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
@@ -7,6 +19,7 @@ import { Memory } from '../../../agent/memory.ts';
 import { loadMemory } from '../../../agent/state-file.ts';
 import { silentLog } from '../../../config/log.ts';
 import type { HeldLease } from '../../../leases/held-lease.ts';
+import { VirtualClock } from '../../fakes/clock.ts';
 import { ip, prefix } from '../../support/addresses.ts';
 
 const attributes = { publicIp: ip('192.0.2.1'), publicIp6: undefined, backendType: 'host-gw' };
@@ -91,4 +104,40 @@ test('the leases are of the store that the state file names, or are not gone by'
   const restored = await (await Memory.open(dir, '/p', silentLog)).cluster();
   t.regex(restored.ok ? '' : restored.reason, /another store/);
   t.true(existsSync(clusterFile(dir)));
+});
+
+/** All threads by which Node works on files wait, as they do on a disk that hangs. @returns what lets them go on */
+async function hang(dir: string): Promise<() => void> {
+  const pipe = join(dir, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  const opening = Array.from({ length: 4 }, () => open(pipe, 'r'));
+  await new Promise((resolve) => setImmediate(resolve));
+  return () => {
+    const writer = openSync(pipe, constants.O_WRONLY | constants.O_NONBLOCK);
+    void Promise.all(opening.map(async (file) => (await file).close())).then(() => closeSync(writer));
+  };
+}
+
+test('a disk that hangs is not waited for in the end, and that is told', async (t) => {
+  const dir = directory(t);
+  const clock = new VirtualClock();
+  const logged: string[] = [];
+  const log = { ...silentLog, error: (message: string) => void logged.push(message) };
+  const memory = await Memory.open(dir, '/p', log);
+  await memory.close(clock);
+  t.deepEqual([logged, clock.sleeping], [[], 0]);
+  const goOn = await hang(dir);
+  memory.hold(HELD, SEEN);
+  let isClosed = false;
+  const closing = memory.close(clock).then(() => {
+    isClosed = true;
+  });
+  await clock.advance(1_900);
+  t.false(isClosed);
+  await clock.advance(200);
+  await closing;
+  t.regex(logged.join(), /hangs/);
+  goOn();
+  await memory.settled();
+  t.deepEqual((await loadMemory(dir)).memory.held?.seen, SEEN);
 });

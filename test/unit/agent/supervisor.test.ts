@@ -5,12 +5,16 @@ import { supervisorIn } from '../../../agent/supervisor.ts';
 const ID = '3f4ab1c09d'.repeat(7).slice(0, 64);
 
 const GROUPS: readonly [string, string, RegExp | undefined][] = [
-  ['a unit', '0::/system.slice/tartan.service\n', /^systemd unit tartan\.service.*: systemctl stop tartan\.service$/],
+  [
+    'a unit',
+    '0::/system.slice/tartan.service\n',
+    /^systemd unit tartan\.service.*: systemctl disable --now tartan\.service$/,
+  ],
   ['a unit, cgroup v1', '12:cpu:/\n1:name=systemd:/system.slice/tartan.service\n0::/\n', /unit tartan\.service/],
   [
     "a user's unit",
     '0::/user.slice/user-1000.slice/user@1000.service/app.slice/t.service',
-    /systemctl --user stop t\./,
+    /systemctl --user disable --now t\./,
   ],
   ['Docker', `0::/system.slice/docker-${ID}.scope\n`, /^container 3f4ab1c09d3f,/],
   [

@@ -130,13 +130,13 @@ test('only the kinds asked for are read, and what went since is gone', async (t)
 
 test('what was confirmed is believed', async (t) => {
   const view = await seen(host());
-  for (const object of [NEXTHOP, ROUTE]) view.applied({ verb: 'set', object, why: '' });
+  for (const object of [NEXTHOP, ROUTE]) view.applied({ key: keyOf(object), verb: 'set', object, why: '' });
   t.deepEqual(find(view, keyOf(ROUTE))?.object, ROUTE);
   t.deepEqual([...view.routesOn(NEXTHOP.id)], [keyOf(ROUTE)]);
-  view.applied({ verb: 'set', object: { ...ROUTE, nexthopId: 0x54000002 }, why: '' });
+  view.applied({ key: keyOf(ROUTE), verb: 'set', object: { ...ROUTE, nexthopId: 0x54000002 }, why: '' });
   t.deepEqual([...view.routesOn(NEXTHOP.id)], []);
   t.deepEqual([...view.routesOn(0x54000002)], [keyOf(ROUTE)]);
-  view.applied({ verb: 'delete', object: ROUTE, why: '' });
+  view.applied({ key: keyOf(ROUTE), verb: 'delete', object: ROUTE, why: '' });
   t.deepEqual([...view.routesOn(0x54000002)], []);
   t.is(find(view, keyOf(ROUTE)), undefined);
 });

@@ -1,8 +1,9 @@
 import test from 'ava';
 import type { Clock } from '../../../config/clock.ts';
 import { askHolders } from '../../../leases/challenge.ts';
+import type { Offer } from '../../../leases/exchange.ts';
 import type { LeaseSubnets } from '../../../leases/lease.ts';
-import { net, PREFIX } from './leases.ts';
+import { ip, net, PREFIX } from './leases.ts';
 import { type Host, KEYS, World } from './world.ts';
 
 const LEASE: LeaseSubnets = { subnet: net('10.5.1.0/24'), subnet6: undefined };
@@ -16,7 +17,7 @@ function ask(host: Host, leases: readonly LeaseSubnets[] = [LEASE], holds?: Leas
 test('nobody is asked: no call at all', async (t) => {
   const world = new World(t);
   const host = world.host();
-  t.like(await ask(host, []), { answered: undefined, isUnclear: false, unanswered: [] });
+  t.like(await ask(host, []), { answered: [], isUnclear: false, unanswered: [] });
   t.deepEqual(Object.values(host.store.calls).filter(Boolean), []);
 });
 
@@ -26,11 +27,12 @@ test('a holder answers, each for its lease; the questions go when they are taken
   holder.answer(t, { ...(await holder.mustAcquire()), ...LEASE });
   const stop = other.answer(t, { ...(await other.mustAcquire()), ...OTHER });
   const first = await world.done(ask(asker, [OTHER, LEASE]));
-  t.deepEqual(first.answered, { outcome: 'answered', holder: other.owner, subnets: OTHER });
+  t.like(first.answered[0], { outcome: 'answered', holder: other.owner, subnets: OTHER, cedes: undefined });
+  t.is(first.answered.length, 2);
   await first.end();
   stop();
   const second = await world.done(ask(asker, [OTHER, LEASE]));
-  t.like(second.answered, { holder: holder.owner, subnets: LEASE });
+  t.like(second.answered[0], { holder: holder.owner, subnets: LEASE });
   t.is(second.unanswered.length, 1);
   await second.end();
   t.deepEqual(
@@ -74,7 +76,7 @@ test('the asker was suspended while the answer came: it still counts', async (t)
   const work = askHolders(slow, { owner: asker.owner, holds: undefined }, [LEASE]);
   await clock.advance(4000);
   holder.answer(t, { ...held, ...LEASE });
-  t.like((await world.done(work)).answered, { holder: holder.owner });
+  t.like((await world.done(work)).answered[0], { holder: holder.owner });
 });
 
 test('a question that is gone says nothing: its etcd lease ran out, the store was wiped', async (t) => {
@@ -84,7 +86,7 @@ test('a question that is gone says nothing: its etcd lease ran out, the store wa
     await world.clock.advance(1000);
     if (loses === 'lease') world.etcd.revoke(world.etcd.leases[0] ?? '');
     else world.etcd.restore();
-    t.like(await world.done(work), { answered: undefined, isUnclear: true, unanswered: [] });
+    t.like(await world.done(work), { answered: [], isUnclear: true, unanswered: [] });
   }
 });
 
@@ -101,7 +103,7 @@ test('two who ask at once: one learns, the other waits and looks again', async (
   const holder = world.host();
   holder.answer(t, { ...(await holder.mustAcquire()), ...LEASE });
   const more = await world.done(Promise.all([ask(world.host()), ask(world.host())]));
-  t.true(more.every(({ answered }) => answered?.holder.node === holder.owner.node));
+  t.true(more.every(({ answered: [first] }) => first?.holder.node === holder.owner.node));
 });
 
 test('the second does not wait longer than the first asks', async (t) => {
@@ -122,7 +124,7 @@ test('a holder that restarts while it is asked answers', async (t) => {
   await world.clock.advance(1000);
   const again = await holder.mustAcquire();
   holder.answer(t, again);
-  t.like((await world.done(work)).answered, { holder: holder.owner });
+  t.like((await world.done(work)).answered[0], { holder: holder.owner });
 });
 
 test("rubbish and what would stay for ever is replaced; another's question is not", async (t) => {
@@ -137,7 +139,7 @@ test("rubbish and what would stay for ever is replaced; another's question is no
   }
   const world = new World(t);
   world.etcd.put(KEY, real, world.etcd.grant(60));
-  t.like((await world.done(ask(world.host()))).answered, { holder: { node: 'n', name: 'y', claim: 'd' } });
+  t.like((await world.done(ask(world.host()))).answered[0], { holder: { node: 'n', name: 'y', claim: 'd' } });
 });
 
 test('a holder answers a clone of itself, but not its own question', async (t) => {
@@ -146,12 +148,12 @@ test('a holder answers a clone of itself, but not its own question', async (t) =
   holder.answer(t, { ...(await holder.mustAcquire()), ...LEASE });
   const clone = world.host({ node: 'node1', claim: 'claim1' });
   const asked = await world.done(ask(clone));
-  t.like(asked.answered, { holder: holder.owner });
+  t.like(asked.answered[0], { holder: holder.owner });
   await asked.end();
   const itself = await world.done(ask(holder, [LEASE], LEASE));
   t.is(itself.unanswered.length, 1);
   await itself.end();
-  t.like((await world.done(ask(holder, [LEASE], OTHER))).answered, { holder: holder.owner });
+  t.like((await world.done(ask(holder, [LEASE], OTHER))).answered[0], { holder: holder.owner });
 });
 
 test("an answer that can't be written is tried again", async (t) => {
@@ -160,7 +162,7 @@ test("an answer that can't be written is tried again", async (t) => {
   holder.answer(t, { ...(await holder.mustAcquire()), ...LEASE });
   const work = ask(asker);
   for (let i = 0; i < 3; i++) holder.store.failNext();
-  t.like((await world.done(work)).answered, { holder: holder.owner });
+  t.like((await world.done(work)).answered[0], { holder: holder.owner });
 });
 
 test('what holders are told is never believed to be more than it is: nothing they read throws', async (t) => {
@@ -171,7 +173,7 @@ test('what holders are told is never believed to be more than it is: nothing the
   await world.clock.advance(1000);
   t.deepEqual(holder.logged, []);
   world.etcd.delete(KEY);
-  t.like((await world.done(ask(world.host()))).answered, { holder: holder.owner });
+  t.like((await world.done(ask(world.host()))).answered[0], { holder: holder.owner });
 });
 
 test('a holder to whom etcd forbids the questions says so once, and looks again only now and then', async (t) => {
@@ -194,4 +196,41 @@ test('etcd goes away while it is asked: an error, and the question runs out', as
   await t.throwsAsync(world.done(work), { code: 'ETCD_UNAVAILABLE' });
   await world.clock.advance(10_000);
   t.deepEqual(world.own, []);
+});
+
+const OFFER: Offer = {
+  wants: { publicIp: ip('192.0.2.7'), publicIp6: undefined },
+  gives: { publicIp: ip('192.0.2.8'), publicIp6: undefined },
+};
+
+test('what is offered for an address reaches the holder, and what it agrees to the asker', async (t) => {
+  const world = new World(t);
+  const holder = world.host();
+  const offers: Offer[] = [];
+  const words = {
+    sure: async () => undefined,
+    cede: (offer: Offer) => {
+      offers.push(offer);
+      return 'a value';
+    },
+  };
+  holder.answer(t, { ...(await holder.mustAcquire()), ...LEASE }, words);
+  const asker = world.host();
+  const asking = { owner: asker.owner, holds: undefined, offer: OFFER };
+  const { answered } = await world.done(askHolders(asker.context(), asking, [LEASE]));
+  t.deepEqual(offers, [OFFER]);
+  t.like(answered[0], { holder: holder.owner, cedes: 'a value' });
+  t.is(world.etcd.kvs.find(({ key }) => key === KEY)?.modRevision, answered[0]?.question.modRevision);
+});
+
+test("an answer to another one's offer is none to ours", async (t) => {
+  const world = new World(t);
+  const holder = world.host();
+  const stop = holder.answer(t, { ...(await holder.mustAcquire()), ...LEASE });
+  const other = await world.done(ask(world.host()));
+  stop();
+  const asker = world.host();
+  const asking = { owner: asker.owner, holds: undefined, offer: OFFER };
+  t.like(await world.done(askHolders(asker.context(), asking, [LEASE])), { answered: [], isUnclear: true });
+  await other.end();
 });

@@ -345,3 +345,17 @@ test('a store that has all that we knew, and something older that stands in its 
   directory.sweep(60_000);
   t.deepEqual(peerKeys(directory), [rival.key]);
 });
+
+test('peers that exchange their public IPs in one transaction: two changes, nobody is refused or gone', (t) => {
+  const directory = started([host(1), host(2), host(3)]);
+  const exchanged = [
+    host(2, { publicIp: '192.0.2.1', modified: 60 }),
+    host(1, { publicIp: '192.0.2.2', modified: 60 }),
+  ];
+  const { peers, refused } = directory.applyEvents(exchanged.map(put));
+  t.deepEqual(refused, []);
+  t.deepEqual(peers.map(({ before, after }) => [before?.publicIp, after?.publicIp]).sort(), [
+    ['192.0.2.1', '192.0.2.2'],
+    ['192.0.2.2', '192.0.2.1'],
+  ]);
+});

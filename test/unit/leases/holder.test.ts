@@ -2,7 +2,7 @@ import test, { type ExecutionContext } from 'ava';
 import { TartanError } from '../../../config/errors.ts';
 import { askHolders } from '../../../leases/challenge.ts';
 import type { HeldLease } from '../../../leases/held-lease.ts';
-import { type HolderOptions, renewalIntervalMs } from '../../../leases/holder.ts';
+import type { HolderOptions } from '../../../leases/holder.ts';
 import { ip, keyValue, net, PREFIX } from './leases.ts';
 import { CONFIG, DUAL, type Holding, type Host, type HostOptions, KEYS, World } from './world.ts';
 
@@ -38,13 +38,6 @@ async function scene(
 function asFlanneld({ host, held }: Scene, change: Partial<Parameters<typeof keyValue>[0]> = {}): string {
   return keyValue({ subnet: held.subnet, publicIp: String(host.publicIp), mac: host.mac, ...change }).value;
 }
-
-test('a renewal is due hourly, sooner where the lease is short or the margin wide', (t) => {
-  t.is(renewalIntervalMs(86_400, 3600), HOUR);
-  t.is(renewalIntervalMs(86_400, 85_000), 1_400_000);
-  t.is(renewalIntervalMs(3600, 3600), 1_200_000);
-  t.is(renewalIntervalMs(30, 10), 10_000);
-});
 
 test('24 hours of holding: kept alive about hourly, never put, never read more than that', async (t) => {
   const { world, host, held, holding } = await scene(t);
@@ -263,7 +256,7 @@ test('a process that slept beyond its lease looks before it says that it holds i
     host.clock.go();
     await world.clock.advance(0);
     if (!taken) t.deepEqual(await world.done(speaking), [true, host.owner.node]);
-    const { answered } = await world.done(asking);
+    const [answered] = (await world.done(asking)).answered;
     t.is(answered?.holder.node, taken ? undefined : host.owner.node);
     t.is(isSure, !taken);
     t.is(holding.ended(), taken ? 'LEASE_LOST' : undefined);
@@ -680,6 +673,152 @@ test('a public IP that a live host has is not taken, who has it is told, and it 
   t.is(world.lease(held.key)?.publicIp, ip('192.0.2.99'));
   t.is(world.lease(theirs.key), undefined);
   t.is(holding.holder.refusedBy, undefined);
+});
+
+/** Hosts that live, each with a lease. */
+async function fleet(t: ExecutionContext, count: number) {
+  const world = new World(t);
+  const hosts = Array.from({ length: count }, () => world.host());
+  const members: { readonly host: Host; readonly held: HeldLease; readonly holding: Holding }[] = [];
+  for (const host of hosts) {
+    const held = await host.mustAcquire();
+    members.push({ host, held, holding: host.hold(t, held) });
+  }
+  const addresses = hosts.map(({ publicIp }) => publicIp);
+  const renumber = (who: number, to: number): void => {
+    const one = members[who];
+    const publicIp = addresses[to];
+    if (one && publicIp) one.holding.holder.advertise({ ...one.held.attributes, publicIp });
+  };
+  /** Which address each lease says, by its number; no side key may say anything else. */
+  const order = (): readonly number[] =>
+    members.map(({ host, held }) => {
+      const lease = world.lease(held.key);
+      const beside = lease && world.value(KEYS.address(lease.publicIp));
+      if (!beside?.includes(`"node":"${host.owner.node}"`) || !beside.includes(`"lease":"${held.key}"`)) return -1;
+      return addresses.indexOf(lease?.publicIp);
+    });
+  const never: string[] = [];
+  world.etcd.subscribe(() => {
+    const all = world.leases.map(({ publicIp }) => publicIp);
+    if (new Set(all).size !== count) never.push(all.join(' '));
+  });
+  return { world, members, renumber, order, never };
+}
+
+for (const [what, ring] of [
+  ['two', [1, 0]],
+  ['three', [1, 2, 0]],
+  ['five', [1, 2, 3, 4, 0]],
+] as const) {
+  for (const apartMs of [0, 300, 45_000]) {
+    test(`${what} hosts swap their public IPs, ${apartMs} ms apart: each lease says its own, never two the same`, async (t) => {
+      const { world, members, renumber, order, never } = await fleet(t, ring.length);
+      for (const [who, to] of ring.entries()) {
+        renumber(who, to);
+        await world.clock.advance(apartMs);
+      }
+      await world.clock.advance(90_000);
+      t.deepEqual(order(), ring);
+      t.deepEqual(never, []);
+      t.true(members.every(({ holding }) => holding.ended() === undefined && holding.holder.refusedBy === undefined));
+      t.is(world.own.length, 2 * ring.length, world.own.join(' '));
+      // Kept like any other, on the etcd leases that they had; nothing is put again.
+      const { revision } = world.etcd.version;
+      await world.clock.advance(2 * HOUR);
+      t.is(world.etcd.version.revision, revision);
+      for (const { held } of members) t.is(world.lease(held.key)?.etcdLease, held.etcdLease);
+    });
+  }
+}
+
+test('refused the address that it wants, a host keeps its lease all the same: renewed in time, claimed again with the old one', async (t) => {
+  for (const [what, wait] of [
+    ['refused before', 60_000],
+    ['not asked yet', 0],
+  ] as const) {
+    const world = new World(t);
+    const [host, other] = [world.host({ ttlSeconds: 15 }), world.host()];
+    const held = await host.mustAcquire();
+    other.hold(t, await other.mustAcquire());
+    const holding = host.hold(t, held);
+    if (wait > 0) {
+      holding.holder.advertise({ ...held.attributes, publicIp: ip('192.0.2.2') });
+      await world.clock.advance(wait);
+      t.is(holding.holder.refusedBy?.name, other.owner.name);
+      t.is(world.lease(held.key)?.createRevision, held.modRevision, 'it never ran out');
+    } else {
+      host.store.reachable = false;
+      holding.holder.advertise({ ...held.attributes, publicIp: ip('192.0.2.2') });
+    }
+    world.etcd.delete(held.key);
+    host.store.reachable = true;
+    await world.clock.advance(10_000);
+    t.is(holding.ended(), undefined, what);
+    t.is(world.value(held.key), held.value, what);
+    holding.stop();
+  }
+});
+
+test('a key that is deleted while another address is to be put: nothing of ours is left at the old one', async (t) => {
+  const { world, members, renumber, order } = await fleet(t, 2);
+  const [first] = members;
+  if (first) world.etcd.delete(first.held.key);
+  first?.holding.holder.advertise({ ...first.held.attributes, publicIp: ip('192.0.2.99') });
+  await world.clock.advance(10_000);
+  renumber(1, 0);
+  await world.clock.advance(60_000);
+  t.deepEqual(order(), [-1, 0]);
+  t.deepEqual(world.own, ['addresses/192.0.2.1', 'addresses/192.0.2.99', 'nodes/node1', 'nodes/node2']);
+});
+
+test('the one who leaves an address need not get another: who has it now gets it, the other waits with one of nobody', async (t) => {
+  const { world, members, renumber, order } = await fleet(t, 3);
+  // The last has its address still.
+  renumber(1, 2);
+  await world.clock.advance(60_000);
+  t.is(members[1]?.holding.holder.refusedBy?.name, 'host3');
+  renumber(0, 1);
+  await world.clock.advance(60_000);
+  t.deepEqual(order(), [1, 0, 2]);
+  t.is(members[1]?.holding.holder.refusedBy?.name, 'host3');
+  t.is(members[0]?.holding.holder.refusedBy, undefined);
+});
+
+test('whose address is another one again by the time of the exchange gets it back', async (t) => {
+  const { world, members, renumber, order, never } = await fleet(t, 2);
+  renumber(1, 0);
+  renumber(0, 1);
+  await world.clock.advanceUntil(() => world.own.some((key) => key.startsWith('challenges/')), 1_000, 1);
+  renumber(0, 0);
+  renumber(1, 1);
+  await world.clock.advance(90_000);
+  t.deepEqual(order(), [0, 1]);
+  t.deepEqual(never, []);
+  t.true(members.every(({ holding }) => holding.ended() === undefined));
+});
+
+test('what a holder is said to agree to is looked at: anything else is a refusal', async (t) => {
+  const bad: Record<string, (value: string, other: string) => string> = {
+    'the address is kept': (value) => value,
+    'a third address': (value) => value.replace('192.0.2.2', '192.0.2.77'),
+    'another owner': (value) => value.replace('192.0.2.2', '192.0.2.1').replace('claim2', 'claim9'),
+    rubbish: () => '{',
+  };
+  for (const [what, change] of Object.entries(bad)) {
+    const world = new World(t);
+    const [host, other] = [world.host(), world.host()];
+    const [held, theirs] = [await host.mustAcquire(), await other.mustAcquire()];
+    const stop = other.answer(t, theirs, { sure: async () => undefined, cede: () => change(theirs.value, held.value) });
+    const holding = host.hold(t, held);
+    holding.holder.advertise({ ...held.attributes, publicIp: ip('192.0.2.2') });
+    await world.clock.advance(10_000);
+    t.is(holding.holder.refusedBy?.name, other.owner.name, what);
+    t.is(world.value(theirs.key), theirs.value, what);
+    t.is(world.value(held.key), held.value, what);
+    stop();
+    holding.stop();
+  }
 });
 
 test('the lease that a dead flanneld left at our new public IP goes: peers would believe it, the older one', async (t) => {

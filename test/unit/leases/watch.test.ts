@@ -235,16 +235,35 @@ test('a store known from an earlier process makes the first snapshot believable'
   await Promise.all([first.stop(), second.stop()]);
 });
 
-test('refused or unreachable: said once, tried again ever more rarely', async (t) => {
+test('refused: said once, tried again ever more rarely, every two seconds in the end', async (t) => {
   const { store, clock } = scene(t);
   store.deny('/s/');
   const follower = new Follower(store, RANGE, clock);
   await clock.advance(60_000);
   t.is(follower.states.length, 1);
   t.like(follower.states[0], { connected: false, since: clock.now() - 60_000, error: { code: 'ETCD_REFUSED' } });
-  t.true(store.calls.list > 25 && store.calls.list < 60);
+  t.true(store.calls.list > 25 && store.calls.list < 45, String(store.calls.list));
   store.allow();
   await clock.advance(3000);
+  t.true(follower.isConnected);
+  await follower.stop();
+});
+
+test('away: said once, tried again every second, also where it refused us before', async (t) => {
+  const { store, clock } = scene(t);
+  store.deny('/s/');
+  const follower = new Follower(store, RANGE, clock);
+  await clock.advance(60_000);
+  store.allow();
+  store.reachable = false;
+  await clock.advance(60_000);
+  t.is(follower.states.length, 2);
+  const { list } = store.calls;
+  await clock.advance(60_000);
+  const tries = store.calls.list - list;
+  t.true(tries > 45 && tries < 90, String(tries));
+  store.reachable = true;
+  await clock.advance(1400);
   t.true(follower.isConnected);
   await follower.stop();
 });

@@ -157,14 +157,14 @@ export class Host {
     return result.held;
   }
 
-  answer(
-    t: Pick<ExecutionContext, 'teardown'>,
-    held: HeldLease,
-    sure: () => Promise<void> = () => Promise.resolve(),
-  ): () => void {
+  answer(t: Pick<ExecutionContext, 'teardown'>, held: HeldLease, holder?: Pick<Holder, 'sure' | 'cede'>): () => void {
     const stop = new AbortController();
     t.teardown(() => stop.abort());
-    void answerChallenges(this.store, PREFIX, held, this.owner, { ...this.context(stop.signal), sure });
+    void answerChallenges(this.store, PREFIX, held, this.owner, {
+      ...this.context(stop.signal),
+      sure: async () => holder?.sure(),
+      cede: (offer) => holder?.cede(offer),
+    });
     return () => stop.abort();
   }
 
@@ -181,7 +181,7 @@ export class Host {
         if (last) holding.holder.observe(last.type === 'put' ? last.kv : undefined);
       },
     });
-    const stopAnswering = this.answer(t, held, () => holding.holder.sure());
+    const stopAnswering = this.answer(t, held, holding.holder);
     const stopAll = (): void => {
       stopAnswering();
       stop.abort();

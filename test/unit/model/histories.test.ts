@@ -54,22 +54,68 @@ for (const family of ['ipv4', 'dual'] as const) {
   });
 }
 
-test('hosts get other addresses, also those of others; in the end each has its own', async (t) => {
-  t.timeout(60_000 + RUNS * 5_000);
+/** Hosts 0 to 3 with the addresses of that number, each with a lease. */
+async function fleet(seed: number): Promise<Model> {
   const hosts = [0, 1, 2, 3].map((n) => ({ publicIp: `192.0.2.${n}`, node: `n${n}` }));
+  const model = new Model(hosts, [CONFIGS.ipv4[0]], seed);
+  for (const host of model.hosts) host.start();
+  await model.time.advance(10_000);
+  return model;
+}
+
+function mustHave(model: Model, addresses: readonly number[]): void {
+  const has = model.hosts.map(({ isHolding, held }) => (isHolding ? held?.attributes.publicIp : 'nothing'));
+  const { violations } = model.truth;
+  if (violations.length > 0 || has.some((publicIp, i) => publicIp !== `192.0.2.${addresses[i]}`))
+    throw new Error([...violations.slice(0, 3), has.join(', ')].join('\n'));
+}
+
+const permutation = fc.shuffledSubarray([0, 1, 2, 3], { minLength: 4 });
+/** What passes before each of them gets its address, ms. */
+const pauses = fc.array(fc.oneof(fc.constant(0), fc.nat(200), fc.nat(40_000)), { minLength: 4, maxLength: 4 });
+
+test("hosts get other addresses, also those of others; in the end each has its own, or another one's", async (t) => {
+  t.timeout(60_000 + RUNS * 5_000);
+  const ends = fc.record({ addresses: fc.oneof(fc.constant([10, 11, 12, 13]), permutation), waits: pauses });
   await holds(
-    fc.asyncProperty(deeds(hosts.length, 'reinstall'), fc.nat(1_000_000), async (history, seed) => {
-      const model = new Model(hosts, [CONFIGS.ipv4[0]], seed);
+    fc.asyncProperty(deeds(4, 'reinstall'), ends, fc.nat(1_000_000), async (history, { addresses, waits }, seed) => {
+      const model = await fleet(seed);
       try {
-        for (const host of model.hosts) host.start();
-        await model.time.advance(10_000);
         for (const deed of history) await model.act(deed);
-        for (const [i, host] of model.hosts.entries()) host.renumber(`192.0.2.${i + 10}`);
+        for (const [i, host] of model.hosts.entries()) {
+          await model.time.advance(waits[i] ?? 0);
+          host.renumber(`192.0.2.${addresses[i]}`);
+        }
         await model.recover();
-        const has = model.hosts.map(({ isHolding, held }) => (isHolding ? held?.attributes.publicIp : 'nothing'));
-        const { violations } = model.truth;
-        if (violations.length > 0 || has.some((publicIp, i) => publicIp !== `192.0.2.${i + 10}`))
-          throw new Error([...violations.slice(0, 3), has.join(', ')].join('\n'));
+        mustHave(model, addresses);
+      } finally {
+        model.end();
+      }
+    }),
+    'model/histories',
+  );
+  t.pass();
+});
+
+test('hosts that live swap their addresses: each keeps its subnet', async (t) => {
+  t.timeout(60_000 + RUNS * 5_000);
+  const shift = fc.record({ addresses: permutation, waits: pauses, latencyMs: fc.constantFrom(0, 50, 500) });
+  await holds(
+    fc.asyncProperty(fc.array(shift, { minLength: 1, maxLength: 4 }), fc.nat(1_000_000), async (shifts, seed) => {
+      const model = await fleet(seed);
+      const before = model.hosts.map(({ held }) => held?.key);
+      try {
+        for (const { addresses, waits, latencyMs } of shifts) {
+          for (const [i, host] of model.hosts.entries()) {
+            host.line.turn({ latencyMs });
+            await model.time.advance(waits[i] ?? 0);
+            host.renumber(`192.0.2.${addresses[i]}`);
+          }
+        }
+        await model.recover();
+        mustHave(model, shifts.at(-1)?.addresses ?? []);
+        const after = model.hosts.map(({ held }) => held?.key);
+        if (String(after) !== String(before)) throw new Error(`${before} became ${after}`);
       } finally {
         model.end();
       }

@@ -9,6 +9,7 @@ import { answerChallenges } from '../../../leases/challenge.ts';
 import { coverage } from '../../../leases/coverage.ts';
 import type { PeerChange } from '../../../leases/directory.ts';
 import type { DirectoryPolicy } from '../../../leases/directory-entry.ts';
+import type { Offer } from '../../../leases/exchange.ts';
 import type { HeldLease } from '../../../leases/held-lease.ts';
 import { Holder } from '../../../leases/holder.ts';
 import type { LeaseOwner } from '../../../leases/lease.ts';
@@ -147,8 +148,10 @@ export class ModelHost {
     for (const lease of leases) {
       const ageMs = this.#truth.ageOf(lease);
       if (lease.key === own.key || ageMs < IN_STEP_MS) continue;
-      // What a host finds in a restored store gives way to what it knew, for the grace.
-      if (this.#calmSince >= this.#truth.restoredAt && ageMs >= calmMs && calmMs < GRACE_MS + IN_STEP_MS) continue;
+      // What a host finds in a restored store gives way to what it knew, for the grace. It looks when it is calm, or a
+      // little later, where a call hung until then.
+      const wasThere = ageMs >= calmMs - IN_STEP_MS;
+      if (this.#calmSince >= this.#truth.restoredAt && wasThere && calmMs < GRACE_MS + IN_STEP_MS) continue;
       // Of two with one address one is about to lose its lease.
       if ([own.attributes.publicIp, this.#identity.publicIp].includes(lease.publicIp)) continue;
       if (this.kernel.get(lease.key) !== lease.value) this.#truth.note(`${this.#name} lacks its peer ${lease.key}`);
@@ -267,15 +270,22 @@ export class ModelHost {
       },
     });
     this.#holder = holder;
-    const sure = (): Promise<void> => holder.sure();
-    void answerChallenges(store, PREFIX, held, owner, { clock, log: silentLog, signal, sure }).catch(() => undefined);
+    const answering = {
+      clock,
+      log: silentLog,
+      signal,
+      sure: () => holder.sure(),
+      cede: (offer: Offer) => holder.cede(offer),
+    };
+    void answerChallenges(store, PREFIX, held, owner, answering).catch(() => undefined);
     const holding = holder.run();
     holding.catch(() => undefined);
     await Promise.race([holder.sure(), holding]);
     // The address may be another one since the claim began.
     this.#followAddress();
     cluster.serve(this.#policyOf(held), {
-      onPeers: (changes, complete) => this.#program(changes, complete),
+      // Nothing comes of what a process that was killed had under way.
+      onPeers: (changes, complete) => signal.aborted || this.#program(changes, complete),
       onOwnKey: (kv) => holder.observe(kv),
       onConfig: () => undefined,
     });

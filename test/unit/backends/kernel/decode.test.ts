@@ -19,7 +19,13 @@ const file = new URL('../../../../../test/golden/kernel-dumps.json', import.meta
 const golden: Record<string, Dump> = JSON.parse(readFileSync(file, 'utf8'));
 
 function dump(name: string): Message[] {
-  return (golden[name] ?? []).map(({ type, body }) => ({ type, flags: 2, seq: 1, body: Buffer.from(body, 'hex') }));
+  return (golden[name] ?? []).map(({ type, body }) => ({
+    type,
+    flags: 2,
+    port: 0,
+    seq: 1,
+    body: Buffer.from(body, 'hex'),
+  }));
 }
 
 const devices = new DeviceTable();
@@ -201,15 +207,15 @@ const TYPES = [2, 3, 16, 17, 20, 21, 24, 25, 28, 29, 104, 105];
 
 /** Every decoder on the bytes. Reads beyond them would throw, or show what stands behind. */
 function decodeAll(body: Buffer): string {
-  const results: unknown[] = DECODERS.map((decode) => decode({ type: 0, flags: 0x200, seq: 1, body }, nameOf));
+  const results: unknown[] = DECODERS.map((decode) => decode({ type: 0, flags: 0x200, port: 0, seq: 1, body }, nameOf));
   for (const type of TYPES) {
     const table = new DeviceTable();
     table.learn(4, 'flannel.1', 'vxlan');
-    results.push(decodeEvents({ type, flags: 0, seq: 1, body }, table));
+    results.push(decodeEvents({ type, flags: 0, port: 0, seq: 1, body }, table));
   }
   results.push(
-    failureIn({ type: NLMSG_ERROR, flags: 0x200, seq: 1, body }),
-    nexthopIdIn({ type: 0, flags: 0, seq: 1, body }),
+    failureIn({ type: NLMSG_ERROR, flags: 0x200, port: 0, seq: 1, body }),
+    nexthopIdIn({ type: 0, flags: 0, port: 0, seq: 1, body }),
   );
   return JSON.stringify(results);
 }
@@ -279,7 +285,7 @@ test('a refusal carries the number and the words of the kernel', (t) => {
   body.writeUInt16LE(15, 20);
   body.writeUInt16LE(1, 22);
   body.write('bad thing\0', 24);
-  const message = { type: NLMSG_ERROR, flags: 0x300, seq: 1, body };
+  const message = { type: NLMSG_ERROR, flags: 0x300, port: 0, seq: 1, body };
   t.deepEqual(failureIn(message), { errno: 22, detail: 'bad thing' });
   t.deepEqual(failureIn({ ...message, flags: 0x200 }), { errno: 22, detail: '' }, 'the echo leads outside');
   t.is(failureIn({ ...message, body: Buffer.alloc(20) }), undefined);

@@ -9,7 +9,13 @@ const file = new URL('../../../../../test/golden/kernel-dumps.json', import.meta
 const golden: Record<string, readonly { type: number; body: string }[]> = JSON.parse(readFileSync(file, 'utf8'));
 
 function dump(name: string): Message[] {
-  return (golden[name] ?? []).map(({ type, body }) => ({ type, flags: 0, seq: 0, body: Buffer.from(body, 'hex') }));
+  return (golden[name] ?? []).map(({ type, body }) => ({
+    type,
+    flags: 0,
+    port: 0,
+    seq: 0,
+    body: Buffer.from(body, 'hex'),
+  }));
 }
 
 function table(): DeviceTable {
@@ -96,7 +102,7 @@ test('addresses are told for every device, for one without a name by its index',
 function netconf(index: number): Message {
   const body = Buffer.from('0200000008000100000000000800020001000000', 'hex');
   body.writeInt32LE(index, 8);
-  return { type: 80, flags: 0, seq: 0, body };
+  return { type: 80, flags: 0, port: 0, seq: 0, body };
 }
 
 test('a switch that was moved is told by its device; one of a device not heard of is nobody we know', (t) => {

@@ -1,5 +1,5 @@
 /** Hosts that do not exist: their leases are written into etcd, and an agent programs them as it would real ones. */
-import { PREFIX } from '../support/agent.ts';
+import { PREFIX } from './agent.ts';
 
 /** 16,384 subnets of 256 addresses: room for 10,000 peers as a cluster of that size would have it. */
 export const LARGE_NETWORK = '10.64.0.0/10';
