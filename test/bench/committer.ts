@@ -9,7 +9,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Etcd3 } from 'etcd3';
 import { peerLease, peerSubnet } from '../support/peers.ts';
-import { instant, tell } from './instant.ts';
+import { comeFirst, instant, tell } from './instant.ts';
 
 const LEASE_SECONDS = 86_400;
 const WRITERS = 64;
@@ -49,6 +49,7 @@ async function warmUp(): Promise<void> {
 }
 
 async function change(): Promise<void> {
+  comeFirst();
   await warmUp();
   const puts: object[] = [];
   for (const index of indices) {

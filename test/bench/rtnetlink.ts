@@ -6,7 +6,7 @@
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import koffi from 'koffi';
-import { instant, tell } from './instant.ts';
+import { comeFirst, instant, tell } from './instant.ts';
 
 const AF_NETLINK = 16;
 const SOCK_RAW_CLOEXEC = 3 | 0o2000000;
@@ -65,6 +65,7 @@ function split(bytes: Buffer, length: number, at: number, { heard }: Listener): 
 
 /** Listens to these groups (a mask, RTMGRP_*) for ever; says `listening` when it does, and `lost` where events were. */
 export async function listen(groups: number, listener: Listener): Promise<never> {
+  comeFirst();
   const fd = open(groups);
   const bytes = Buffer.alloc(64 << 10);
   tell('listening', { fd });

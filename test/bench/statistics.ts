@@ -32,7 +32,7 @@ export function summarize(samples: readonly number[]): Summary {
 export function ratios(ours: Series, reference: Series): readonly number[] {
   return ours.samples.flatMap((sample, run) => {
     const other = reference.samples[run];
-    return other === undefined || other <= 0 ? [] : [sample / other];
+    return other === undefined || other <= 0 || sample < 0 ? [] : [sample / other];
   });
 }
 
