@@ -12,7 +12,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const POLICY = '/usr/sbin/policy-rc.d';
 const OLDEST_NODE = [20, 19];
 
-/** Command → Debian package. */
+/** Command → Debian packages. */
 const LAB = {
   etcd: 'etcd-server',
   etcdctl: 'etcd-client',
@@ -29,16 +29,24 @@ const LAB = {
 const TRACING = { strace: 'strace' };
 const FIREWALL = { nft: 'nftables', iptables: 'iptables' };
 const TLS = { openssl: 'openssl' };
+/** For the benchmark's sender. */
+const COMPILER = { cc: 'gcc libc6-dev' };
 const HEAVY = { 'systemd-analyze': 'systemd', 'systemd-nspawn': 'systemd-container', go: 'golang-go' };
 
 const MODES = {
   demo: { script: 'dist/deploy/demo.js', needs: () => LAB, root: true },
   faults: { script: 'dist/test/faults/faults.js', needs: () => ({ ...LAB, ...TLS }), root: true },
-  bench: { script: 'dist/test/bench/bench.js', needs: () => LAB, root: true },
+  bench: { script: 'dist/test/bench/bench.js', needs: () => ({ ...LAB, ...COMPILER }), root: true },
   chaos: { script: 'dist/test/chaos/chaos.js', needs: () => LAB, root: true },
   test: {
     script: 'dist/test/run.js',
-    needs: (everything) => ({ ...LAB, ...TLS, ...TRACING, ...FIREWALL, ...(everything ? HEAVY : {}) }),
+    needs: (everything) => ({
+      ...LAB,
+      ...TLS,
+      ...TRACING,
+      ...FIREWALL,
+      ...(everything ? { ...HEAVY, ...COMPILER } : {}),
+    }),
     root: false,
   },
 };
@@ -160,7 +168,7 @@ function installDebianPackages(mode, args) {
   const needs = MODES[mode].needs(strict);
   const missing = Object.keys(needs).filter((command) => !has(command));
   if (missing.length === 0) return;
-  const packages = [...new Set(missing.map((command) => needs[command]))];
+  const packages = [...new Set(missing.flatMap((command) => needs[command].split(' ')))];
   say(`Missing on this machine: ${missing.join(', ')}`);
   const problem = cannotInstall();
   if (problem !== undefined) {

@@ -3,11 +3,13 @@
  *
  *     node committer.js ENDPOINT load FIRST COUNT          as fast as it goes
  *     node committer.js ENDPOINT change FIRST COUNT        one at a time, and says when
+ *     node committer.js ENDPOINT burst FIRST COUNT         as fast as it goes, all on one lease, and says when
+ *     node committer.js ENDPOINT revoke LEASE              ends that lease, and says when
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Etcd3 } from 'etcd3';
 import { peerLease, peerSubnet } from '../support/peers.ts';
-import { instant, tell } from './instant.ts';
+import { comeFirst, instant, tell } from './instant.ts';
 
 const LEASE_SECONDS = 86_400;
 const WRITERS = 64;
@@ -16,9 +18,9 @@ const PAUSE_MS = 20;
 /** Until the writer's own code is compiled: else it reads etcd's answer later than an agent acts on the event. */
 const WARM_UP_PUTS = 1000;
 
-const [endpoint = '', mode = '', first = '', count = ''] = process.argv.slice(2);
+const [endpoint = '', mode = '', subject = '', count = ''] = process.argv.slice(2);
 const etcd = new Etcd3({ hosts: endpoint });
-const indices = Array.from({ length: Number(count) }, (_, i) => Number(first) + i);
+const indices = Array.from({ length: Number(count) }, (_, i) => Number(subject) + i);
 
 async function grant(): Promise<string> {
   return (await etcd.leaseClient.leaseGrant({ TTL: LEASE_SECONDS })).ID;
@@ -29,16 +31,26 @@ async function put(index: number, lease: string): Promise<void> {
   await etcd.put(key).value(value).lease(lease);
 }
 
-async function load(): Promise<void> {
+/** As many at a time as there are writers. */
+async function each(work: (index: number) => Promise<void>): Promise<void> {
   const rest = indices.values();
   const writer = async () => {
-    for (const index of rest) await put(index, await grant());
+    for (const index of rest) await work(index);
   };
   await Promise.all(Array.from({ length: WRITERS }, writer));
 }
 
-async function change(): Promise<void> {
+async function load(): Promise<void> {
+  await each(async (index) => put(index, await grant()));
+}
+
+async function warmUp(): Promise<void> {
   for (let i = 0; i < WARM_UP_PUTS; i++) await etcd.put('/tartan-bench/warm-up').value(String(i));
+}
+
+async function change(): Promise<void> {
+  comeFirst();
+  await warmUp();
   const puts: object[] = [];
   for (const index of indices) {
     const lease = await grant();
@@ -50,5 +62,24 @@ async function change(): Promise<void> {
   tell('put', { puts });
 }
 
-await (mode === 'load' ? load() : change());
+async function burst(): Promise<void> {
+  await warmUp();
+  const lease = await grant();
+  await sleep(PAUSE_MS);
+  const sentAt = instant();
+  await each((index) => put(index, lease));
+  tell('burst', { lease, sentAt, answeredAt: instant() });
+}
+
+async function revoke(): Promise<void> {
+  await etcd.put('/tartan-bench/warm-up').value('');
+  await sleep(PAUSE_MS);
+  const sentAt = instant();
+  await etcd.leaseClient.leaseRevoke({ ID: subject });
+  tell('revoked', { sentAt, answeredAt: instant() });
+}
+
+const MODES: Readonly<Record<string, () => Promise<void>>> = { load, change, burst, revoke };
+
+await MODES[mode]?.();
 etcd.close();

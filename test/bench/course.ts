@@ -2,46 +2,31 @@
  * Where agents are measured: a lab of one host with etcd at hand. The host is the same for every run, and cleaned after
  * each: to make another one, and to have the kernel take the last one apart, would disturb the next measurement.
  */
-import { fileURLToPath } from 'node:url';
+import type { Status } from '../../agent/status.ts';
 import { PREFIX } from '../support/agent.ts';
 import { eventually } from '../support/eventually.ts';
 import type { Host } from '../support/host.ts';
 import { createLab, type Lab, type LabOptions } from '../support/hosts.ts';
 import type { LabEtcd } from '../support/lab-etcd.ts';
-import type { Place } from '../support/namespace.ts';
 import { peerLease } from '../support/peers.ts';
 import type { LabProcess } from '../support/process.ts';
+import { inRepository } from '../support/repository.ts';
 import type { Contestant } from './contestant.ts';
-import type { Arrived, Committed, Published, Started } from './instant.ts';
+import type { Answered, Arrived, Burst, Committed, Published, Started, Written } from './instant.ts';
+import { hear, isEvent, LIMIT_MS, launch } from './programs.ts';
 
 const SUBNET_FILE = '/run/flannel/subnet.env';
 const LOG = '/run/agent.log';
+const STATUS = '/run/status.json';
+/** Into a file: what it can't write at once to a pipe or a socket is lost when it ends. */
+const TARTAN_STATUS = ['-c', `"$0" "$@" >${STATUS}`, process.execPath, inRepository('dist/agent/main.js')];
 const DEVICE = 'flannel.1';
-/** Only a fault takes so long. */
-const LIMIT_MS = 60_000;
-
 /** What flannel's own documentation has. */
 export const SMALL_NETWORK = '10.5.0.0/16';
 
 /** Without firewall rules nftables are not used either, but flanneld asks for br_netfilter unless they are chosen. */
 function networkConfig(network: string): string {
   return JSON.stringify({ Network: network, SubnetLen: 24, EnableNFTables: true, Backend: { Type: 'vxlan' } });
-}
-
-function launch(place: Place, program: string, args: readonly string[]): LabProcess {
-  return place.spawn(process.execPath, [fileURLToPath(new URL(program, import.meta.url)), ...args]);
-}
-
-/** The first line of the kind that `find` knows. */
-async function hear<T>(from: LabProcess, find: (line: string) => T | undefined): Promise<T> {
-  const found = find(await from.until((line) => find(line) !== undefined, LIMIT_MS));
-  if (found === undefined) throw new Error(`${from.name}: a line was lost`);
-  return found;
-}
-
-/** Anything else that a program prints is for people. */
-function isEvent(line: string, event: string): boolean {
-  return line.startsWith(`{"event":"${event}",`);
 }
 
 function parseExec(line: string) {
@@ -84,6 +69,16 @@ export class RouteClock {
     return destinations.map((dst) => this.#at.get(dst) ?? Number.NaN);
   }
 
+  /** Instants at which the routes went, in the order given; waits until none is there. */
+  async departures(destinations: readonly string[]): Promise<readonly number[]> {
+    const areGone = () => {
+      this.#readOn();
+      return destinations.every((dst) => this.#goneAt.has(dst));
+    };
+    await eventually(`${destinations.length} routes gone`, areGone, { timeoutMs: LIMIT_MS, everyMs: 20 });
+    return destinations.map((dst) => this.#goneAt.get(dst) ?? Number.NaN);
+  }
+
   /** How long the route was away each time so far, ms; that it is away now does not count yet. */
   absences(dst: string): readonly number[] {
     this.#readOn();
@@ -112,6 +107,33 @@ export class RouteClock {
       if (!gone && goneAt !== undefined) this.#absences.set(dst, [...(this.#absences.get(dst) ?? []), at - goneAt]);
       if (!gone && !this.#at.has(dst)) this.#at.set(dst, at);
     }
+  }
+
+  stop(): Promise<unknown> {
+    return this.#process.kill();
+  }
+}
+
+/** What was changed in a host's tables since the clock was started. */
+export class WriteClock {
+  readonly #process: LabProcess;
+
+  private constructor(process: LabProcess) {
+    this.#process = process;
+  }
+
+  static async start(host: Host): Promise<WriteClock> {
+    const process = launch(host, 'write-clock.js', []);
+    await process.until((line) => isEvent(line, 'listening'));
+    return new WriteClock(process);
+  }
+
+  /** So far; `lastAt` 0 where there was none. */
+  get written(): Written {
+    const lost = this.#process.lines.find((line) => isEvent(line, 'lost'));
+    if (lost !== undefined) throw new Error(`the write clock lost events: ${lost}`);
+    const line = this.#process.lines.findLast((line) => isEvent(line, 'writes'));
+    return line === undefined ? { writes: 0, lastAt: 0 } : JSON.parse(line);
   }
 
   stop(): Promise<unknown> {
@@ -197,14 +219,32 @@ export class Course {
 
   /** Puts peers one at a time. @returns when each was put */
   async change(first: number, count: number): Promise<Committed['puts']> {
-    const committer = this.#commit('change', first, count);
-    const line: Committed = JSON.parse(await committer.until((line) => isEvent(line, 'put'), LIMIT_MS));
-    await committer.exited;
-    return line.puts;
+    const { puts }: Committed = JSON.parse(await this.#told('put', 'change', first, count));
+    return puts;
   }
 
-  #commit(mode: string, first: number, count: number): LabProcess {
-    return launch(this.#lab.switch, 'committer.js', [this.#lab.etcd.endpoint, mode, String(first), String(count)]);
+  /** Puts peers as fast as etcd takes them, all on one etcd lease. */
+  async burst(first: number, count: number): Promise<Burst> {
+    const burst: Burst = JSON.parse(await this.#told('burst', 'burst', first, count));
+    return burst;
+  }
+
+  /** Ends an etcd lease, and with it, in one revision, all that hangs on it. */
+  async revoke(lease: string): Promise<Answered> {
+    const revoked: Answered = JSON.parse(await this.#told('revoked', 'revoke', lease));
+    return revoked;
+  }
+
+  /** What a committer tells before it ends. */
+  async #told(event: string, mode: string, ...args: readonly (string | number)[]): Promise<string> {
+    const committer = this.#commit(mode, ...args);
+    const line = await committer.until((line) => isEvent(line, event), LIMIT_MS);
+    await committer.exited;
+    return line;
+  }
+
+  #commit(mode: string, ...args: readonly (string | number)[]): LabProcess {
+    return launch(this.#lab.switch, 'committer.js', [this.#lab.etcd.endpoint, mode, ...args.map(String)]);
   }
 
   start(contestant: Contestant): Promise<Run> {
@@ -213,6 +253,24 @@ export class Course {
 
   clockRoutes(): Promise<RouteClock> {
     return RouteClock.start(this.#host);
+  }
+
+  countWrites(): Promise<WriteClock> {
+    return WriteClock.start(this.#host);
+  }
+
+  /** What the running tartan says of itself; rejects where none answers. */
+  async status(): Promise<Status> {
+    await this.#host.run('sh', [...TARTAN_STATUS, 'status', '--json']);
+    const status: Status = JSON.parse((await this.#host.read(STATUS)) ?? '');
+    return status;
+  }
+
+  /** A metric of the tartan that serves them on this port. */
+  async metric(port: number, name: string): Promise<number> {
+    const script = `console.log(await (await fetch('http://127.0.0.1:${port}/metrics')).text())`;
+    const text = await this.#host.run(process.execPath, ['--input-type=module', '-e', script]);
+    return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1]);
   }
 
   /** The subnet that the agent published, as a route has it. */

@@ -4,8 +4,10 @@
  *     start: exec → subnet.env, etcd at hand, no peers
  *                               min   median      max   tartan ÷ it (min … max)
  *       first start    tartan   199.8    201.2    210.0 ms
- *                      flanneld  98.9     99.1    104.3 ms   2.03 × (1.98 … 2.11)
+ *                      flanneld  98.9     99.1    104.3 ms   2.03 × (1.98 … 2.11)   goal ≤ 1.75 × not met
  */
+import { formatVerdict, judge } from './goal.ts';
+import { formatNumber } from './number.ts';
 import { type SeriesSummary, type Summary, summarizeFigure } from './statistics.ts';
 import type { Figure, Suite } from './suite.ts';
 
@@ -16,12 +18,6 @@ export interface SuiteResult {
 }
 
 const NUMBER_WIDTH = 9;
-
-/** Three significant digits at least, one behind the point at most where there are many before it. */
-export function formatNumber(value: number): string {
-  if (!Number.isFinite(value)) return '-';
-  return value.toFixed(Math.abs(value) >= 100 ? 1 : 2);
-}
 
 function formatRatio(ratio: Summary | undefined): string {
   if (ratio === undefined) return '';
@@ -37,14 +33,19 @@ interface Row {
   readonly figure: string;
   readonly unit: string;
   readonly summary: SeriesSummary;
+  readonly verdict: string;
 }
 
+/** The verdict stands in the row of whom it is about. */
 function rowsOf(figure: Figure): readonly Row[] {
-  return summarizeFigure(figure).map((summary, i) => ({
-    figure: i === 0 ? figure.name : '',
-    unit: figure.unit,
-    summary,
-  }));
+  return summarizeFigure(figure).map((summary, i) => {
+    const { goal } = figure;
+    const isAboutIt = goal?.of === undefined ? i === 0 : goal.of === summary.who;
+    return {
+      ...{ figure: i === 0 ? figure.name : '', unit: figure.unit, summary },
+      verdict: isAboutIt ? formatVerdict(figure) : '',
+    };
+  });
 }
 
 function widest(texts: readonly string[]): number {
@@ -59,9 +60,10 @@ export function formatTable({ suite, runs, figures }: SuiteResult): string {
   const compared = rows.some((row) => row.summary.ratio !== undefined) ? `      ${ours} ÷ it (min … max)` : '';
   const titles = ['min', 'median', 'max'].map((title) => title.padStart(NUMBER_WIDTH)).join('');
   const head = `  ${' '.repeat(nameWidth)}  ${' '.repeat(whoWidth)}${titles}${compared}`;
-  const lines = rows.map(({ figure, unit, summary }) => {
+  const lines = rows.map(({ figure, unit, summary, verdict }) => {
     const names = `  ${figure.padEnd(nameWidth)}  ${summary.who.padEnd(whoWidth)}`;
-    return `${names}${cells(summary)} ${unit}${formatRatio(summary.ratio)}`;
+    const told = verdict === '' ? '' : `   ${verdict}`;
+    return `${names}${cells(summary)} ${unit}${formatRatio(summary.ratio)}${told}`;
   });
   return [`${suite.name}: ${suite.title} (${runs} runs)`, head, ...lines, ''].join('\n');
 }
@@ -70,6 +72,9 @@ export function formatTable({ suite, runs, figures }: SuiteResult): string {
 export function toJson({ suite, runs, figures }: SuiteResult): object {
   return {
     ...{ name: suite.name, title: suite.title, runs },
-    figures: figures.map((figure) => ({ ...figure, summary: summarizeFigure(figure) })),
+    figures: figures.map((figure) => {
+      const verdict = judge(figure);
+      return { ...figure, summary: summarizeFigure(figure), ...(verdict && { isMet: verdict.isMet }) };
+    }),
   };
 }

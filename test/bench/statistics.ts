@@ -1,4 +1,4 @@
-import type { Figure, Series } from './suite.ts';
+import type { Figure, Goal, Series, Unit } from './suite.ts';
 
 export interface Summary {
   readonly min: number;
@@ -8,7 +8,7 @@ export interface Summary {
 
 export interface SeriesSummary extends Summary {
   readonly who: string;
-  /** Ours ÷ this one, run by run; undefined on ours. */
+  /** Ours ÷ this one, run by run; undefined on ours, and where nothing can be divided. */
   readonly ratio: Summary | undefined;
 }
 
@@ -29,37 +29,43 @@ export function summarize(samples: readonly number[]): Summary {
  * Ratio by ratio: a machine that is busy for a while slows both of a pair, and the median of the ratios does not notice,
  * while the ratio of the medians does.
  */
-function ratios(ours: Series, reference: Series): readonly number[] {
+export function ratios(ours: Series, reference: Series): readonly number[] {
   return ours.samples.flatMap((sample, run) => {
     const other = reference.samples[run];
-    return other === undefined || other <= 0 ? [] : [sample / other];
+    return other === undefined || other <= 0 || sample < 0 ? [] : [sample / other];
   });
 }
 
 export function summarizeFigure({ series }: Figure): readonly SeriesSummary[] {
   const [ours] = series;
-  return series.map((one) => ({
-    who: one.who,
-    ...summarize(one.samples),
-    ratio: ours === undefined || one === ours ? undefined : summarize(ratios(ours, one)),
-  }));
+  return series.map((one) => {
+    const found = ours === undefined || one === ours ? [] : ratios(ours, one);
+    return { who: one.who, ...summarize(one.samples), ratio: found.length === 0 ? undefined : summarize(found) };
+  });
 }
 
 /** Samples as they come in, by figure and by whom. */
 export class Notebook {
-  readonly #figures = new Map<string, { unit: Figure['unit']; series: Map<string, number[]> }>();
+  readonly #figures = new Map<string, { unit: Unit; series: Map<string, number[]> }>();
+  readonly #goals = new Map<string, Goal>();
 
-  add(figure: string, unit: Figure['unit'], who: string, sample: number): void {
+  add(figure: string, unit: Unit, who: string, sample: number): void {
     const known = this.#figures.get(figure) ?? { unit, series: new Map<string, number[]>() };
     this.#figures.set(figure, known);
     known.series.set(who, [...(known.series.get(who) ?? []), sample]);
   }
 
+  /** The figure is to be at most so much, in its unit; with `of`: so many times what that one's is. */
+  aim(figure: string, atMost: number, of?: string): void {
+    this.#goals.set(figure, of === undefined ? { atMost } : { atMost, of });
+  }
+
   /** In the order in which they were first seen. */
   get figures(): readonly Figure[] {
-    return [...this.#figures].map(([name, { unit, series }]) => ({
-      ...{ name, unit },
-      series: [...series].map(([who, samples]) => ({ who, samples })),
-    }));
+    return [...this.#figures].map(([name, { unit, series }]) => {
+      const goal = this.#goals.get(name);
+      const all = [...series].map(([who, samples]) => ({ who, samples }));
+      return { name, unit, series: all, ...(goal && { goal }) };
+    });
   }
 }

@@ -2,7 +2,7 @@
  * What a suite is and what it hands over:
  *
  *   suite  start
- *     figure  first start, ms
+ *     figure  first start, ms, goal: at most 1.75 × flanneld's
  *       series  tartan    201.2  199.8  …     one sample a run, in the order of the runs
  *       series  flanneld   99.1  101.0  …     a reference: measured in the same runs, right beside
  */
@@ -13,18 +13,31 @@ export interface Series {
   readonly samples: readonly number[];
 }
 
+/** What is counted has no unit: kernel writes, transactions. */
+export type Unit = 'ms' | 's' | 'MB' | 'KB/s' | '%' | '';
+
+/** The median is held against it. */
+export interface Goal {
+  readonly atMost: number;
+  /** Whose samples ours are divided by; left out: it is about our own figure. */
+  readonly of?: string;
+}
+
 /** Something measured: ours first, then what it is compared with. Sample i of every series belongs to run i. */
 export interface Figure {
   readonly name: string;
-  readonly unit: 'ms' | 'MB' | '%';
+  readonly unit: Unit;
   readonly series: readonly Series[];
+  readonly goal?: Goal;
 }
+
+/** `reduced`: done in a minute, on any machine; `full`: up to 10,000 peers. */
+export type Size = 'reduced' | 'usual' | 'full';
 
 export interface Plan {
   /** How often everything is measured. */
   readonly runs: number;
-  /** The largest sizes too. */
-  readonly full: boolean;
+  readonly size: Size;
   /** Ours first. */
   readonly contestants: readonly Contestant[];
   /** Says what is being done, for whoever waits. */
@@ -34,5 +47,7 @@ export interface Plan {
 export interface Suite {
   readonly name: string;
   readonly title: string;
+  /** Takes long, or is of interest to few: measured only where it is asked for by name. */
+  readonly onlyByName?: boolean;
   run(plan: Plan): Promise<readonly Figure[]>;
 }

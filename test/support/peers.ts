@@ -30,3 +30,13 @@ export function peerLease(index: number): PeerLease {
   };
   return { key: `${PREFIX}/subnets/${peerSubnet(index).replace('/', '-')}`, value: JSON.stringify(value) };
 }
+
+/** Peers of these numbers join during a measurement; of the second block where the agent's own lease is in the first. */
+const JOINING = [12_000, 14_000] as const;
+
+/** The first of `count` peers, at most 2000, none of which has the subnet `own`. */
+export function joiningFrom(own: string, count: number): number {
+  const [first, instead] = JOINING;
+  const isTaken = Array.from({ length: count }, (_, i) => peerSubnet(first + i)).includes(own);
+  return isTaken ? instead : first;
+}

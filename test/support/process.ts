@@ -23,9 +23,13 @@ export type Argv = readonly [string, ...string[]];
 
 const SBIN = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
 
-/** A login shell without root's PATH lacks sbin, where `ip` and `bridge` are. */
+/**
+ * A login shell without root's PATH lacks sbin, where `ip` and `bridge` are. And what npm puts before all else is left out:
+ * one of the packages there has a program `nft` that is no nft, and a flanneld would run it.
+ */
 export function searchPath(): string {
-  const own = (process.env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin').split(':');
+  const path = (process.env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin').split(':');
+  const own = path.filter((dir) => !dir.endsWith('/node_modules/.bin'));
   return [...own, ...SBIN.filter((dir) => !own.includes(dir))].join(':');
 }
 

@@ -35,6 +35,7 @@ const CHECKS = {
   root: () => (process.getuid?.() === 0 ? undefined : 'root'),
   namespaces,
   etcd: command('etcd', 'etcd-server'),
+  cc: command('cc', 'gcc, libc6-dev'),
   etcdctl: command('etcdctl', 'etcd-client'),
   ip: command('ip', 'iproute2'),
   ping: command('ping', 'iputils-ping'),

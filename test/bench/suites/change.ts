@@ -1,18 +1,11 @@
-import { LARGE_NETWORK, peerSubnet } from '../../support/peers.ts';
+import { joiningFrom, LARGE_NETWORK, peerSubnet } from '../../support/peers.ts';
 import type { Contestant } from '../contestant.ts';
 import { type Course, onCourse, withAgent } from '../course.ts';
 import { Notebook, quantile } from '../statistics.ts';
-import type { Suite } from '../suite.ts';
+import type { Figure, Suite } from '../suite.ts';
 
 const PUTS = 100;
-/** Peers of these numbers join during the measurement; the second where the agent's own lease is among the first. */
-const JOINING = [12_000, 14_000] as const;
-
-function joiningFrom(own: string): number {
-  const [first, instead] = JOINING;
-  const isTaken = Array.from({ length: PUTS }, (_, i) => peerSubnet(first + i)).includes(own);
-  return isTaken ? instead : first;
-}
+const PEERS = { reduced: [0], usual: [0, 1000], full: [0, 1000, 10_000] } as const;
 
 interface Latencies {
   /** From etcd's answer to the put until the route is there, ms. */
@@ -27,15 +20,26 @@ async function measure(course: Course, contestant: Contestant, peers: number): P
     return await withAgent(course, contestant, async (run) => {
       await run.startMs();
       await clock.arrivals(Array.from({ length: peers }, (_, index) => peerSubnet(index)));
-      const puts = await course.change(joiningFrom(await course.ownSubnet()), PUTS);
+      const first = joiningFrom(await course.ownSubnet(), PUTS);
+      const puts = await course.change(first, PUTS);
       const arrivals = await clock.arrivals(puts.map(({ dst }) => dst));
+      await course.unload(first, PUTS);
       const since = (instants: readonly number[]) => arrivals.map((at, i) => at - (instants[i] ?? Number.NaN));
       return { answered: since(puts.map((put) => put.answeredAt)), sent: since(puts.map((put) => put.sentAt)) };
     });
   } finally {
     await clock.stop();
-    for (const first of JOINING) await course.unload(first, PUTS);
   }
+}
+
+/** Ours with the most peers beside ours with none: what one change costs must not depend on them. */
+function beside(figures: readonly Figure[]): readonly Figure[] {
+  const all = figures.filter(({ name }) => name.startsWith('p50, '));
+  const [none, most] = [all[0]?.series[0], all.at(-1)?.series[0]];
+  if (none === undefined || most === undefined || none === most) return [];
+  const who = 'tartan, no peers';
+  const series = [most, { who, samples: none.samples }];
+  return [{ name: `${all.at(-1)?.name} beside none`, unit: 'ms', series, goal: { atMost: 1.1, of: who } }];
 }
 
 export const change: Suite = {
@@ -45,7 +49,7 @@ export const change: Suite = {
     onCourse(LARGE_NETWORK, async (course) => {
       const notes = new Notebook();
       let loaded = 0;
-      for (const peers of plan.full ? [0, 1000, 10_000] : [0, 1000]) {
+      for (const peers of PEERS[plan.size]) {
         if (peers > loaded) await course.load(loaded, peers - loaded);
         loaded = peers;
         for (let run = 0; run < plan.runs; run++) {
@@ -53,12 +57,14 @@ export const change: Suite = {
             plan.say(`change: ${peers} peers, run ${run + 1} of ${plan.runs}, ${contestant.name}`);
             const { answered, sent } = await measure(course, contestant, peers);
             const label = `${peers.toLocaleString('en')} peers`;
+            notes.aim(`p50, ${label}`, 0.5, 'flanneld');
+            notes.aim(`p99, ${label}`, 2);
             notes.add(`p50, ${label}`, 'ms', contestant.name, quantile(answered, 0.5));
             notes.add(`p99, ${label}`, 'ms', contestant.name, quantile(answered, 0.99));
             notes.add(`p50 from the put's start, ${label}`, 'ms', contestant.name, quantile(sent, 0.5));
           }
         }
       }
-      return notes.figures;
+      return [...notes.figures, ...beside(notes.figures)];
     }),
 };

@@ -7,6 +7,9 @@ import type { Plan, Suite } from '../suite.ts';
 
 /** After the last peer's route: what start-up left over is given back, or is not. */
 const SETTLE_MS = 3000;
+const PEERS = { reduced: [0], usual: [0, 1000], full: [0, 1000, 10_000] } as const;
+/** Resident set, MB, by the number of peers. */
+const GOALS: Readonly<Record<number, number>> = { 0: 80, 1000: 85, 10000: 95 };
 
 /** Of /proc/PID/status, MB. */
 async function memoryOf(pid: number): Promise<{ peak: number; resident: number }> {
@@ -28,6 +31,7 @@ async function measure(course: Course, plan: Plan, notes: Notebook, peers: numbe
     const label = peers === 0 ? 'no peers' : `${peers.toLocaleString('en')} peers`;
     notes.add(`peak, ${label}`, 'MB', contestant.name, memory.peak);
     notes.add(`resident in the end, ${label}`, 'MB', contestant.name, memory.resident);
+    notes.aim(`resident in the end, ${label}`, GOALS[peers] ?? 0);
   }
 }
 
@@ -38,7 +42,7 @@ export const memory: Suite = {
     onCourse(LARGE_NETWORK, async (course) => {
       const notes = new Notebook();
       let loaded = 0;
-      for (const peers of plan.full ? [0, 1000, 10_000] : [0, 1000]) {
+      for (const peers of PEERS[plan.size]) {
         if (peers > loaded) await course.load(loaded, peers - loaded);
         loaded = peers;
         for (let run = 0; run < plan.runs; run++) {

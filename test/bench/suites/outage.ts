@@ -1,17 +1,15 @@
-import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LabEtcd } from '../../support/lab-etcd.ts';
 import { LARGE_NETWORK, peerSubnet } from '../../support/peers.ts';
 import { type Course, onCourse, type RouteClock, type Run, withAgent } from '../course.ts';
+import { cpuIn } from '../processor-time.ts';
 import { Notebook } from '../statistics.ts';
 import type { Figure, Plan, Suite } from '../suite.ts';
 
 /** What an outage sets off at once is not in the figure; what goes on for as long as it lasts is. */
 const SETTLE_MS = 3_000;
 const WINDOW_MS = 20_000;
-/** USER_HZ, which Linux shows to programs as 100 on every machine. */
-const TICKS_PER_SECOND = 100;
-
+const PEERS = { reduced: [0], usual: [0, 1_000], full: [0, 10_000] } as const;
 /** Breaks etcd until the signal is aborted, then mends it. */
 type Outage = (etcd: LabEtcd, over: AbortSignal) => Promise<void>;
 
@@ -46,22 +44,6 @@ const OUTAGES: Readonly<Record<string, Outage>> = {
     }
   },
 };
-
-/** Time on a processor since its start, of all its threads, seconds. */
-async function cpuSeconds(pid: number): Promise<number> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-  // The fields after the name, which may hold anything: utime and stime are 14 and 15 of all.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
-}
-
-/** @returns percent of one core. */
-async function cpuIn(pid: number, ms: number): Promise<number> {
-  const [from, before] = [performance.now(), await cpuSeconds(pid)];
-  await sleep(ms);
-  const used = (await cpuSeconds(pid)) - before;
-  return (used * 1000 * 100) / (performance.now() - from);
-}
 
 class Outages {
   readonly #course: Course;
@@ -117,7 +99,7 @@ export const outage: Suite = {
     const notes = new Notebook();
     const work = async (course: Course): Promise<readonly Figure[]> => {
       const outages = new Outages(course, plan, notes);
-      for (const peers of plan.full ? [0, 10_000] : [0, 1_000]) await outages.at(peers);
+      for (const peers of PEERS[plan.size]) await outages.at(peers);
       return notes.figures;
     };
     return onCourse(LARGE_NETWORK, work, { etcd: {} });

@@ -40,6 +40,7 @@ export const start: Suite = {
           notes.add('restart', 'ms', contestant.name, restart);
         }
       }
+      for (const figure of ['first start', 'restart']) notes.aim(figure, 1.75, 'flanneld');
       return notes.figures;
     }),
 };

@@ -1,6 +1,9 @@
 import test from 'ava';
-import { formatNumber, formatTable, toJson } from '../../bench/report.ts';
-import type { Suite } from '../../bench/suite.ts';
+import { formatVerdict, judge } from '../../bench/goal.ts';
+import { formatMarkdown } from '../../bench/markdown.ts';
+import { formatNumber } from '../../bench/number.ts';
+import { formatTable, toJson } from '../../bench/report.ts';
+import type { Goal, Suite } from '../../bench/suite.ts';
 
 const suite: Suite = { name: 'start', title: 'exec → subnet.env', run: async () => [] };
 const figures = [
@@ -21,6 +24,33 @@ test('the table: a row for each of the figure, the ratio beside the reference', 
     '  first start  tartan      200.0    250.0    300.0 ms',
     '               flanneld    50.50    100.0    100.0 ms   3.00 × (2.00 … 4.95)',
     '',
+  ]);
+});
+
+test('the goal stands in the row of whom ours is held against, or in ours', (t) => {
+  const [figure] = figures;
+  const table = (goal: Goal) => formatTable({ suite, runs: 3, figures: [{ ...figure, goal }] }).split('\n');
+  t.true(table({ atMost: 3, of: 'flanneld' })[3]?.endsWith('3.00 × (2.00 … 4.95)   goal ≤ 3.00 × met'));
+  t.true(table({ atMost: 1.75, of: 'flanneld' })[3]?.endsWith('goal ≤ 1.75 × not met'));
+  t.true(table({ atMost: 250 })[2]?.endsWith('300.0 ms   goal ≤ 250 ms met'));
+  t.true(table({ atMost: 0 })[2]?.endsWith('goal none not met'));
+});
+
+test('what was not measured beside its reference is not judged', (t) => {
+  const goal = { atMost: 1.2, of: 'etcd alone' };
+  t.is(judge({ ...figures[0], goal }), undefined);
+  t.is(formatVerdict({ ...figures[0], goal }), '');
+  t.is(judge(figures[0]), undefined);
+});
+
+test('Markdown: a row for each figure that has a goal', (t) => {
+  const [figure] = figures;
+  const goals: Goal[] = [{ atMost: 1.75, of: 'flanneld' }, { atMost: 250 }, { atMost: 2, of: 'C sender' }];
+  const result = { suite, runs: 3, figures: [figure, ...goals.map((goal) => ({ ...figure, goal }))] };
+  t.deepEqual(formatMarkdown([result]).split('\n').slice(2), [
+    '| start: first start | ≤ 1.75 × flanneld | 250.0 ms | 100.0 ms (flanneld) | 3.00 | **no** |',
+    '| start: first start | ≤ 250 ms | 250.0 ms | 100.0 ms (flanneld) | 3.00 | yes |',
+    '| start: first start | ≤ 2.00 × C sender | 250.0 ms | 100.0 ms (flanneld) | 3.00 | not measured |',
   ]);
 });
 

@@ -1,0 +1,28 @@
+/** A network of 1,024 subnets, for hosts that claim them all at once. */
+import { leaseKey } from '../../leases/codec.ts';
+import { PREFIX } from '../support/agent.ts';
+import { prefix } from '../support/network.ts';
+
+export const CLAIM_NETWORK = {
+  Network: '10.0.0.0/8',
+  SubnetMin: '10.4.0.0',
+  SubnetMax: '10.7.255.0',
+  SubnetLen: 24,
+  Backend: { Type: 'vxlan' },
+};
+
+/** Their leases' keys. */
+const KEYS: readonly string[] = Array.from({ length: 1024 }, (_, i) => {
+  const subnet = prefix(`10.${4 + (i >> 8)}.${i & 255}.0/24`);
+  return leaseKey(PREFIX, { subnet, subnet6: undefined });
+});
+
+/** At most `most` of the keys that are not among those, in order. */
+export function firstFree(taken: ReadonlySet<string>, most: number): readonly string[] {
+  const free: string[] = [];
+  for (const key of KEYS) {
+    if (free.length === most) break;
+    if (!taken.has(key)) free.push(key);
+  }
+  return free;
+}
