@@ -64,5 +64,11 @@ async function main(): Promise<number> {
   }
 }
 
-// Whatever still waits for an answer must not keep the process.
-void main().then((status) => process.exit(status));
+/** A reader that is slower than we are gets all of it. */
+async function finish(status: number): Promise<void> {
+  await new Promise<void>((resolve) => process.stdout.write('', () => resolve()));
+  // Whatever still waits for an answer must not keep the process.
+  process.exit(status);
+}
+
+void main().then(finish);

@@ -30,6 +30,23 @@ test('config set stores what is valid, from a file, standard input or the comman
   t.is(await stored(scene), narrow(1, 19));
 });
 
+test('a reader that is slow gets all of it', async (t) => {
+  const scene = await scenes(t);
+  if (!scene) return;
+  const count = 500;
+  for (let first = 0; first < count; first += 100) {
+    const puts = Array.from({ length: 100 }, (_, i) => {
+      const [high, low] = [(first + i) >> 7, (first + i) & 127];
+      return `put ${scene.prefix}/subnets/10.5.${low}.${high * 16}-28 ${vxlanLease(`192.168.${100 + high}.${low + 1}`, '4e:00:00:00:00:01')}\n`;
+    });
+    await scene.lab.etcd.ctl(['txn'], { input: `\n${puts.join('')}\n\n` });
+  }
+  const slow = ['sh', '-c', '"$@" | (sleep 2; cat)', 'sh'];
+  const { stdout } = await scene.run(scene.host(1), ['leases', '--json'], {}, slow);
+  t.true(stdout.length > 65_536);
+  t.is(JSON.parse(stdout).length, count);
+});
+
 test('config set and check refuse what is invalid with every problem, and what is no file', async (t) => {
   const scene = await scenes(t);
   if (!scene) return;
