@@ -12,6 +12,7 @@ import { eventually } from '../support/eventually.ts';
 import type { Container } from '../support/host.ts';
 import { createLab, type Lab } from '../support/hosts.ts';
 import { PacketStream } from '../support/packet-stream.ts';
+import { REAL_HOSTS_FROM } from '../support/peers.ts';
 import { setPeers } from '../support/phantom-peers.ts';
 import { needs } from '../support/require.ts';
 import { about, CLUSTER_FILE, DOCKER_FILE, newFile, STATE_FILE, SUBNET_FILE, Victim } from './victim.ts';
@@ -57,7 +58,8 @@ const NARROW = '10.64.0.0/11';
 const WIDE = '10.64.0.0/10';
 
 function configure({ etcd }: Lab, network: string): Promise<void> {
-  return etcd.put(`${PREFIX}/config`, JSON.stringify({ Network: network, SubnetLen: 24, Backend: { Type: 'vxlan' } }));
+  const config = { Network: network, SubnetMin: REAL_HOSTS_FROM, SubnetLen: 24, Backend: { Type: 'vxlan' } };
+  return etcd.put(`${PREFIX}/config`, JSON.stringify(config));
 }
 
 let opened: Promise<Lab> | undefined;

@@ -13,7 +13,7 @@ import { type Agent, PREFIX, startAgent, subnetOf, TARTAN } from '../support/age
 import { eventually } from '../support/eventually.ts';
 import type { Host } from '../support/host.ts';
 import { createLab, type Lab } from '../support/hosts.ts';
-import { LARGE_NETWORK } from '../support/peers.ts';
+import { LARGE_NETWORK, REAL_HOSTS_FROM } from '../support/peers.ts';
 import { CHANGES, setPeers } from '../support/phantom-peers.ts';
 import type { LabProcess } from '../support/process.ts';
 import { needs } from '../support/require.ts';
@@ -87,7 +87,7 @@ test('10,000 changes of leases leave heap, descriptors and watches as they were'
   t.teardown(() => lab.destroy());
   await lab.etcd.put(
     `${PREFIX}/config`,
-    JSON.stringify({ Network: LARGE_NETWORK, SubnetLen: 24, Backend: { Type: 'vxlan' } }),
+    JSON.stringify({ Network: LARGE_NETWORK, SubnetMin: REAL_HOSTS_FROM, SubnetLen: 24, Backend: { Type: 'vxlan' } }),
   );
   const agent = startAgent(lab, lab.host(1), gauged, ['--log-format=human']);
   await subnetOf(lab.host(1), agent);

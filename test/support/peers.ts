@@ -3,6 +3,8 @@ import { PREFIX } from './agent.ts';
 
 /** 16,384 subnets of 256 addresses: room for 10,000 peers as a cluster of that size would have it. */
 export const LARGE_NETWORK = '10.64.0.0/10';
+/** `SubnetMin` for hosts that exist: from there on none of the first 4,000 peers has its subnet. */
+export const REAL_HOSTS_FROM = '10.80.0.0';
 
 export interface PeerLease {
   readonly key: string;
