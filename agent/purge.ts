@@ -5,6 +5,9 @@ import { TartanError, toError } from '../config/errors.ts';
 
 /** Where state directories are unless another place is named; whatever is empty in there was made for one. */
 const STATE_ROOT = '/var/lib/tartan';
+/** The unit's CacheDirectory=, where the launcher keeps V8's code. */
+export const CACHE_DIR = '/var/cache/tartan';
+const CODE = /^main\.[0-9a-f]+\.code(\.\d+)?$/;
 /** All that tartan writes into a state directory. */
 const OURS = /^(state\.json|cluster\.jsonl|\..*\.tartan-new|.*\.damaged)$/;
 /** These go last, in this order: what was made is known, and no other agent starts, as long as they are there. */
@@ -34,6 +37,13 @@ export async function purge(stateDir: string, made: readonly string[]): Promise<
 /** As purge, where the state directory is gone already: an earlier one was cut short. */
 export async function purgeParents(stateDir: string): Promise<void> {
   await removeIfEmpty(parentsOf(stateDir));
+}
+
+/** Removes V8's code, and what was left half-written of it. What can't be removed is no reason to fail. */
+export async function purgeCode(cacheDir: string): Promise<void> {
+  const names = await readdir(cacheDir).catch(() => []);
+  for (const name of names) if (CODE.test(name)) await rm(join(cacheDir, name), { force: true }).catch(() => undefined);
+  await removeIfEmpty([cacheDir]);
 }
 
 /** Whether `path` is in the directory, or is it. */

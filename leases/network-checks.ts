@@ -5,7 +5,9 @@
 import {
   containsIp,
   containsPrefix,
+  familyOf,
   type Ip,
+  lastAddress,
   notUnicast,
   overlaps,
   type Prefix,
@@ -48,9 +50,16 @@ function publicIps(lease: Lease): readonly Ip[] {
 function refusePublicIp(ip: Ip, lease: Lease, context: NetworkContext): string | undefined {
   const bad = notUnicast(ip);
   if (bad !== undefined) return `public IP ${ip} is no host's address: ${bad}`;
+  const link = context.underlay.find((network) => isBroadcast(ip, network));
+  if (link !== undefined) return `public IP ${ip} is no host's address: the broadcast address of ${link}`;
   if (context.ownPublicIps.includes(ip)) return `public IP ${ip} is our own`;
   const around = coverage(lease).find((subnet) => containsIp(subnet, ip));
   return around === undefined ? undefined : `public IP ${ip} lies in ${around}, which it would be reached through`;
+}
+
+/** RFC 919; RFC 3021: a network of two addresses has none. */
+function isBroadcast(ip: Ip, network: Prefix): boolean {
+  return familyOf(network) === 4 && prefixLength(network) < 31 && lastAddress(network) === ip;
 }
 
 /** Why `lease` can't be a peer's on this network, or undefined where it can. */

@@ -24,7 +24,7 @@ import { identifyHost } from '../host-facts.ts';
 import { bootId, changedSysctls } from '../journal.ts';
 import { damagedFile } from '../own-file.ts';
 import { publishedFiles } from '../publisher.ts';
-import { purge, purgeParents } from '../purge.ts';
+import { CACHE_DIR, purge, purgeCode, purgeParents } from '../purge.ts';
 import { recoverMade } from '../recovery.ts';
 import { stopAgent } from '../running-agent.ts';
 import type { AgentMemory } from '../state-file.ts';
@@ -235,6 +235,7 @@ class TakingDown {
   /** What is needed to do the rest another time stays. */
   async #finish(isDone: boolean): Promise<void> {
     const { stateDir, purge: isPurge } = this.#options;
+    if (isPurge && isDone) await purgeCode(process.env['CACHE_DIRECTORY'] ?? CACHE_DIR);
     if (isPurge && isDone && existsSync(stateDir)) {
       say(await purge(stateDir, this.#memory.journal.directories));
       return;

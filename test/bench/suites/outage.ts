@@ -83,6 +83,7 @@ class Outages {
     const broken = outage(this.#course.etcd, over.signal);
     await sleep(SETTLE_MS);
     this.#notes.add(`CPU, ${label}`, '%', who, await cpuIn(agent.pid, WINDOW_MS));
+    this.#notes.aim(`CPU, ${label}`, 10);
     over.abort();
     await broken;
     const index = this.#next++;

@@ -46,7 +46,7 @@ const HOSTILE: readonly (readonly [string, (target: Target) => Readonly<Record<s
   ['a subnet outside the network', () => ({ '172.20.0.0-24': lease('192.168.77.200', '02:00:00:00:77:ac') })],
   ['a multicast address', () => ({ '10.5.150.0-24': lease('224.0.0.1', '02:00:00:00:77:ad') })],
   ['a multicast MAC', () => ({ '10.5.151.0-24': lease('192.168.77.200', '01:00:5e:00:00:01') })],
-  ["the gateway's address", () => ({ '10.5.152.0-24': lease('192.168.77.1', '02:00:00:00:77:ae') })],
+  ["the underlay's broadcast address", () => ({ '10.5.152.0-24': lease('192.168.77.255', '02:00:00:00:77:ae') })],
   [
     "a living host's MAC",
     ({ fleet, station }) => ({

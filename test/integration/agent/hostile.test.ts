@@ -19,6 +19,7 @@ const HOSTILE: readonly [string, string, RegExp][] = [
   ['10.5.202.0-24', vxlanLease('127.0.0.1', `${MAC}8`), /127\.0\.0\.1.*loopback/],
   ['10.5.203.0-24', vxlanLease('255.255.255.255', `${MAC}9`), /255\.255\.255\.255.*broadcast/],
   ['10.5.204.0-24', vxlanLease('0.0.0.0', `${MAC}a`), /0\.0\.0\.0|public IP/],
+  ['10.5.218.0-24', vxlanLease('192.168.77.255', '4e:00:00:00:02:01'), /broadcast address of 192\.168\.77\.0\/24/],
   ['10.5.205.0-24', vxlanLease('OWN_IP', `${MAC}b`), /our own/],
   ['10.5.206.0-24', vxlanLease('192.168.77.207', 'OWN_MAC'), /our own MAC/],
   ['10.5.207.0-24', vxlanLease('192.168.77.208', '01:00:5e:00:00:01'), /MAC/],
@@ -136,8 +137,13 @@ test("where the cluster's network is around the hosts' own: what would lead host
   const scene = await scenes(t, { hosts: 2, config });
   if (!scene) return;
   const [host, second] = [scene.host(1), scene.host(2)];
-  const agent = await scene.ready(host);
+  // A member of etcd that is down, elsewhere.
+  const agent = await scene.ready(host, [`--etcd-endpoints=${scene.lab.etcd.endpoint},http://192.168.99.9:2379`]);
   const kernel = await kernelDump(host);
+  await scene.putLease('192.168.99.0-24', vxlanLease('203.0.113.99', `${MAC}9`));
+  const guarded = await scene.status(host, agent, ({ refusedCount }) => refusedCount === 1);
+  t.regex(reasonOf(guarded, '192.168.99.0-24') ?? '', /holds 192\.168\.99\.9, which this host must reach/);
+  await scene.lab.etcd.ctl(['del', `${scene.prefix}/subnets/192.168.99.0-24`]);
   // The hosts' own network, one around it, one inside it; etcd and the gateway have 192.168.77.1.
   const names = ['192.168.77.0-24', '192.168.76.0-23', '192.168.77.0-30', '192.168.77.0-31'];
   for (const [i, name] of names.entries()) await scene.putLease(name, vxlanLease(`203.0.113.${i + 1}`, `${MAC}${i}`));

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { purge } from '../../../agent/purge.ts';
+import { purge, purgeCode } from '../../../agent/purge.ts';
 
 function place(t: ExecutionContext): string {
   const dir = mkdtempSync(join(tmpdir(), 'tartan-purge-'));
@@ -37,4 +37,17 @@ test('directories that were there before tartan stay', async (t) => {
   await purge(join(dir, 'made/state'), []);
   t.deepEqual(readdirSync(dir), ['made']);
   t.deepEqual(readdirSync(join(dir, 'made')), []);
+});
+
+test("V8's code goes, half-written too, and its directory if nothing else is there", async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'tartan-purge-'));
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }));
+  for (const name of ['main.0a1b2c3d.code', 'main.0a1b2c3d.code.4711', 'notes.code'])
+    writeFileSync(join(dir, name), '');
+  await purgeCode(dir);
+  t.deepEqual(readdirSync(dir), ['notes.code']);
+  rmSync(join(dir, 'notes.code'));
+  await purgeCode(dir);
+  t.false(existsSync(dir));
+  await t.notThrowsAsync(purgeCode(dir));
 });

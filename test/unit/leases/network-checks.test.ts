@@ -45,6 +45,7 @@ const BAD: [string, Shape][] = [
   ['loopback', { ...GOOD, publicIp: '127.0.0.1' }],
   ['multicast', { ...GOOD, publicIp: '224.0.0.1' }],
   ['broadcast', { ...GOOD, publicIp: '255.255.255.255' }],
+  ["the hosts' network's broadcast address", { ...GOOD, publicIp: '10.7.0.255' }],
   ['reserved', { ...GOOD, publicIp: '240.0.0.1' }],
   ['IPv6 loopback', { ...GOOD6, publicIp6: '::1' }],
   ['IPv6 unspecified', { ...GOOD6, publicIp6: '::' }],
