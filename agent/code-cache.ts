@@ -8,18 +8,8 @@
  * the length of the script, and trusts the bytes.
  */
 import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  type Stats,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats, statSync } from 'node:fs';
+import { rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 const DIGEST_BYTES = 32;
@@ -52,6 +42,7 @@ function isTrusted({ uid, mode }: Stats): boolean {
 export function keptCode(path: string, whose: Whose): Buffer | undefined {
   let fd: number | undefined;
   try {
+    if (!isTrusted(statSync(dirname(path)))) return undefined;
     fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     const stats = fstatSync(fd);
     if (!stats.isFile() || !isTrusted(stats)) return undefined;
@@ -68,17 +59,20 @@ export function keptCode(path: string, whose: Whose): Buffer | undefined {
   }
 }
 
-/** @returns whether that could be done: not where others may write, nor on a read-only file system. */
-export function keepCode(path: string, whose: Whose, code: Buffer): boolean {
+/**
+ * Never in the way of what else is to be done: the disk may hang.
+ * @returns whether it could be kept: not where others may write, nor on a read-only file system. Never rejects.
+ */
+export async function keepCode(path: string, whose: Whose, code: Buffer): Promise<boolean> {
   const name = nameOf(whose);
   const beside = `${path}.${process.pid}`;
   try {
-    if (!isTrusted(statSync(dirname(path)))) return false;
-    writeFileSync(beside, Buffer.concat([digest(name, code), name, code]), { flag: 'wx', mode: 0o644 });
-    renameSync(beside, path);
+    if (!isTrusted(await stat(dirname(path)))) return false;
+    await writeFile(beside, Buffer.concat([digest(name, code), name, code]), { flag: 'wx', mode: 0o644 });
+    await rename(beside, path);
     return true;
   } catch {
-    rmSync(beside, { force: true });
+    await rm(beside, { force: true }).catch(() => undefined);
     return false;
   }
 }

@@ -34,16 +34,17 @@ const script = new Script(`(function (exports, require, module, __filename, __di
   ...(cachedData && { cachedData }),
 });
 
-function keep(): void {
+async function keep(): Promise<void> {
   // V8 notes down its flags with the code, and takes it where they are the same: as they are at a start.
   mayGrow();
   const code = script.createCachedData();
   mayNotGrow();
-  paths.some((path) => keepCode(path, whose, code));
+  for (const path of paths) if (await keepCode(path, whose, code)) return;
 }
 
 // Only an agent does what a start has to be quick for.
-if (process.argv[2] === 'run' && script.cachedDataRejected !== false) setTimeout(keep, KEEP_AFTER_MS).unref();
+if (process.argv[2] === 'run' && script.cachedDataRejected !== false)
+  setTimeout(() => void keep(), KEEP_AFTER_MS).unref();
 
 const module = { exports: {} };
 script.runInThisContext()(module.exports, createRequire(program), module, program, import.meta.dirname);

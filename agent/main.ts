@@ -71,4 +71,6 @@ async function finish(status: number): Promise<void> {
   process.exit(status);
 }
 
+// Should nothing be left to wait for before it has ended.
+process.exitCode = new TartanError('INTERNAL', '').exitStatus;
 void main().then(finish);

@@ -250,10 +250,12 @@ export class Reconciler {
 
   async #onePass(): Promise<void> {
     this.#doubts.hold();
+    const changedAt = this.#changedAt;
+    this.#changedAt = undefined;
     try {
       this.#signal?.throwIfAborted();
       await this.#takeMove();
-      const changedAt = await this.#takeChanges();
+      await this.#takeChanges();
       this.#signal?.throwIfAborted();
       const { read, failure } = await this.#reading.lookAgain();
       this.#signal?.throwIfAborted();
@@ -263,6 +265,7 @@ export class Reconciler {
       if (read.size > 0 || !this.#doubts.exist) this.#failure = undefined;
     } catch (error) {
       this.#inStepSince = undefined;
+      this.#changedAt = changedAt ?? this.#changedAt;
       throw error;
     } finally {
       this.#doubts.release();
@@ -322,14 +325,9 @@ export class Reconciler {
     this.#reading.hurry();
   }
 
-  /**
-   * Folds the peers' changes in, once it is known which of them are neighbours on the underlay.
-   * @returns since when the eldest waited
-   */
-  async #takeChanges(): Promise<number | undefined> {
+  /** Folds the peers' changes in, once it is known which of them are neighbours on the underlay. */
+  async #takeChanges(): Promise<void> {
     const changes = [...this.#changes];
-    const changedAt = this.#changedAt;
-    this.#changedAt = undefined;
     if (this.#backend.directRouting) {
       await this.#onLink.lookUp(new Set(changes.flatMap(({ after }) => (after ? publicIpsOf(after) : []))));
     }
@@ -338,7 +336,6 @@ export class Reconciler {
     this.#desired.update(changes);
     // What is replaced has to be named; that is rare enough not to wait.
     if (this.#doubts.meetStrangers() && !this.#programming.isBlind) this.#reading.hurry();
-    return changedAt;
   }
 
   #isForeign(id: number): boolean {

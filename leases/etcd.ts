@@ -80,6 +80,7 @@ const HANGS_MS = 2_500;
 const IDLE = 0;
 const CONNECTING = 1;
 const READY = 2;
+const SHUTDOWN = 4;
 
 type Method = keyof typeof SERVICE;
 type Reached = Parameters<Parameters<ICallable<unknown>['withConnection']>[1]>[0];
@@ -175,6 +176,8 @@ class GrpcEndpoint implements Endpoint {
     for (;;) {
       const state = channel.getConnectivityState(true);
       if (state === READY) return 'ready';
+      // Another call has thrown this attempt away; what comes next waits for a connection of its own.
+      if (state === SHUTDOWN) return 'connecting';
       if (state !== IDLE && state !== CONNECTING) return 'failed';
       this.#note(channel, state);
       const leftMs = until - performance.now();

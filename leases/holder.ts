@@ -33,6 +33,7 @@ import { judge } from './verdict.ts';
 const SPREAD_MS = 10_000;
 const SURE_MS = 50;
 const MOST_OFFERS = 50;
+const READVERTISE_MS = 10_000;
 
 export interface HolderOptions {
   /** --subnet-lease-renew-margin. */
@@ -196,8 +197,9 @@ export class Holder {
     this.#doubted = false;
     try {
       await this.#settle();
-      await this.#readvertise();
+      // First: whatever keeps another address from us must not cost us the lease.
       await this.#renew();
+      await this.#readvertise();
       if (this.#failing) log.info('the lease is renewed again', { subnet: this.#held.subnet });
       this.#failing = undefined;
       this.#isConfirmed = true;
@@ -250,6 +252,7 @@ export class Holder {
 
   async #readvertise(): Promise<void> {
     const { clock, log, signal } = this.#context;
+    const giveUpAt = clock.monotonic() + READVERTISE_MS;
     while (formatLeaseValue(this.#wanted) !== this.#held.value) {
       const wanted = this.#wanted;
       this.#offer(this.#held.value, this.#held.attributes);
@@ -261,6 +264,9 @@ export class Holder {
         this.#become(result.held);
       } else if (result.outcome === 'foiled') {
         await clock.sleep(this.#pace.afterLoss(), signal);
+        // Another try, but a renewal first.
+        this.#doubted ||= clock.monotonic() >= giveUpAt;
+        if (clock.monotonic() >= giveUpAt) return;
         await this.#settle();
       } else if (wanted === this.#wanted) {
         return this.#refuse(result.by, wanted);

@@ -235,7 +235,7 @@ class TakingDown {
   /** What is needed to do the rest another time stays. */
   async #finish(isDone: boolean): Promise<void> {
     const { stateDir, purge: isPurge } = this.#options;
-    if (isPurge && isDone) await purgeCode(process.env['CACHE_DIRECTORY'] ?? CACHE_DIR);
+    if (isPurge && isDone) await purgeCode(process.env['CACHE_DIRECTORY']?.split(':')[0] ?? CACHE_DIR);
     if (isPurge && isDone && existsSync(stateDir)) {
       say(await purge(stateDir, this.#memory.journal.directories));
       return;

@@ -1,4 +1,4 @@
-import { setImmediate as turn } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { exitAtOnce } from '../../backends/kernel/syscalls.ts';
 import { TartanError, toError } from '../../config/errors.ts';
 import type { Invocation } from '../../config/invocation.ts';
@@ -19,6 +19,7 @@ function stopOn(signals: readonly NodeJS.Signals[], stop: AbortController): void
 
 /** A start is over by then, or waits for something. */
 const LOAD_LOG_AFTER_MS = 1_000;
+const LAST_WORDS_MS = 1_000;
 
 /** `tartan run`. Ends the process: with status 0 after SIGTERM or SIGINT. */
 export async function run(invocation: Invocation, version: string): Promise<number> {
@@ -47,7 +48,9 @@ async function runUntilStopped(invocation: Invocation, version: string): Promise
     const failure =
       error instanceof TartanError ? error : new TartanError('INTERNAL', toError(error).stack ?? String(error));
     log.error('tartan ends', { code: failure.code, exit: failure.exitStatus, reason: failure.message });
-    await turn();
+    // Who reads the log may be slow, but not for ever.
+    const written = new Promise<void>((resolve) => process.stderr.write('', () => resolve()));
+    await Promise.race([written, sleep(LAST_WORDS_MS)]);
     return failure.exitStatus;
   }
 }
