@@ -108,7 +108,7 @@ test('--purge after kill -9, with etcd away', async (t) => {
   t.teardown(() => scene.lab.etcd.thaw());
   const { status, stdout, stderr } = await scene.run(host, ['down', '--purge']);
   t.is(status, 0, stderr);
-  t.regex(stdout, /etcd does not tell who holds .*3 s/);
+  t.regex(stdout, /etcd does not tell who holds /);
   t.deepEqual(await changed(host, before), []);
 });
 
@@ -125,7 +125,7 @@ test('--purge while the agent runs from memory, with etcd away', async (t) => {
   const { status, stdout, stderr } = await scene.run(host, ['down', '--purge']);
   t.is(status, 0, stderr);
   t.regex(stdout, new RegExp(`stopped the agent \\(pid ${again.pid}\\)`));
-  t.regex(stdout, /etcd does not tell who holds .*3 s/);
+  t.regex(stdout, /etcd does not tell who holds /);
   t.is((await again.exited).status, 0);
   t.deepEqual(await changed(host, before), []);
 });
