@@ -12,6 +12,7 @@ import { shadowProblem } from '../backends/shadows.ts';
 import type { Prefix } from '../config/address.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
 import { answerChallenges } from '../leases/challenge.ts';
+import { coverage } from '../leases/coverage.ts';
 import type { DirectoryPolicy } from '../leases/directory-entry.ts';
 import type { Offer } from '../leases/exchange.ts';
 import { Holder } from '../leases/holder.ts';
@@ -183,6 +184,7 @@ export class Network {
     const { backend, held, macs, underlay } = this.#joined;
     const reconciler = await Reconciler.start({
       ...{ kernel, backend, clock, log, underlay: underlay.dev, networks: this.#networks() },
+      ownSubnets: coverage(held),
       ...{ resyncSeconds: options.resync, nexthopObjects: options.nexthopObjects === 'auto' },
     });
     status.reconcile(reconciler);

@@ -2,8 +2,8 @@ import type { Clock } from '../config/clock.ts';
 import type { Cluster } from './cluster.ts';
 import type { Memory } from './memory.ts';
 
-/** How soon after a change the leases are written down; the rests double up to the longest while they go on changing. */
-const REST_MS = { shortest: 1_000, longest: 60_000 } as const;
+/** How soon after a change the leases are written down: to write takes a hundredth of the time at most. */
+const REST = { shortestMs: 1_000, longestMs: 60_000, timesDuration: 100 } as const;
 
 /**
  * Keeps what the cluster says on disk, for a start without etcd, until the signal is aborted, and once more then. What a
@@ -16,19 +16,21 @@ export async function keepRemembering(
   signal: AbortSignal,
 ): Promise<never> {
   let kept: number | undefined;
-  let restMs: number = REST_MS.shortest;
-  const keep = async (): Promise<boolean> => {
+  let restMs: number = REST.shortestMs;
+  const keep = async (): Promise<void> => {
     const { settledVersion: version, edition } = cluster;
-    if (!version || kept === edition) return false;
+    if (!version || kept === edition) return;
     kept = edition;
     const image = { ...version, savedAt: clock.now(), config: config(), leases: cluster.leasesInUse };
     if (!(await memory.keep(image))) kept = undefined;
-    return true;
   };
   try {
     for (;;) {
       await clock.sleep(restMs, signal);
-      restMs = (await keep()) ? Math.min(restMs * 2, REST_MS.longest) : Math.max(restMs / 2, REST_MS.shortest);
+      const startedAt = clock.monotonic();
+      await keep();
+      const tookMs = clock.monotonic() - startedAt;
+      restMs = Math.min(Math.max(REST.shortestMs, tookMs * REST.timesDuration), REST.longestMs);
     }
   } finally {
     // Written by whoever closes the memory.

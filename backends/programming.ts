@@ -6,6 +6,7 @@
  *   held back:    what waits after a refusal · what stands on a device that is refused · what others fight us over
  *   answers:      confirmed: the view has it · refused: a trouble, and its table is in doubt
  */
+import { overlaps, type Prefix } from '../config/address.ts';
 import type { Clock } from '../config/clock.ts';
 import type { Log } from '../config/log.ts';
 import { applyOperations } from './applying.ts';
@@ -43,6 +44,7 @@ export interface ReconcilerCounters {
 
 export class Programming {
   readonly #tools: Tools;
+  readonly #ownSubnets: readonly Prefix[];
   readonly troubles: Troubles;
   readonly counters: ReconcilerCounters = { operations: 0, refusals: 0, repairs: 0 };
   policy: Ownership;
@@ -60,8 +62,9 @@ export class Programming {
   /** … or something else is wanted now, or more is known: what is found amiss, an earlier run or we ourselves left. */
   #isOurDoing = false;
 
-  constructor(tools: Tools, policy: Ownership) {
+  constructor(tools: Tools, policy: Ownership, ownSubnets: readonly Prefix[] = []) {
     this.#tools = tools;
+    this.#ownSubnets = ownSubnets;
     this.policy = policy;
     this.troubles = new Troubles(tools.clock);
   }
@@ -153,7 +156,10 @@ export class Programming {
     return this.isBlind && verb === 'delete';
   }
 
-  /** Before all peers are known, only what is wanted is looked at of the tables: nothing is removed. */
+  /**
+   * Before all peers are known, only what is wanted is looked at of the tables: nothing is removed. But for routes to our
+   * own subnet: a host that lost its memory may have leased what it knew as a peer's.
+   */
   #keysInQuestion(kinds: ReadonlySet<ObjectKind>): Set<string> {
     const { desired, view } = this.#tools;
     const keys = new Set(this.#changed);
@@ -166,11 +172,15 @@ export class Programming {
       // Routes vanish without an event when their nexthop does: they may have been read too early.
       if (object.kind === 'nexthop') for (const route of view.routesOn(object.id)) keys.add(route);
     }
-    if (!this.isComplete) return keys;
     for (const [key, { object }] of view.objects) {
-      if (kinds.has(object.kind) && desired.objects.get(key) !== object) keys.add(key);
+      if (!kinds.has(object.kind) || desired.objects.get(key) === object) continue;
+      if (this.isComplete || this.#leadsToUs(object)) keys.add(key);
     }
     return keys;
+  }
+
+  #leadsToUs(object: KernelObject): boolean {
+    return object.kind === 'route' && this.#ownSubnets.some((own) => overlaps(own, object.dst));
   }
 
   /** While the kernel refuses a device, what would stand on it is not even tried: the device is what is missing. */

@@ -38,6 +38,8 @@ export interface ReconcilerOptions {
   /** Name of the external interface: its events concern us too. */
   readonly underlay: string;
   readonly networks: readonly Prefix[];
+  /** What is leased by this host: no route of ours may lead there, whoever it was a peer's before. */
+  readonly ownSubnets?: readonly Prefix[];
   readonly resyncSeconds: number;
   readonly nexthopObjects: boolean;
   readonly clock: Clock;
@@ -102,7 +104,7 @@ export class Reconciler {
     const { directRouting } = backend;
     this.#doubts = new Doubts({ view, desired, directRouting, onDoubt }, policy, underlay);
     const parts = { kernel, view, desired, ids, clock, log, doubts: this.#doubts };
-    this.#programming = new Programming(parts, policy);
+    this.#programming = new Programming(parts, policy, options.ownSubnets);
     this.#reading = new Reading({ ...parts, directRouting, onLink: this.#onLink, programming: this.#programming });
   }
 
@@ -132,6 +134,8 @@ export class Reconciler {
   /** Puts our device and its address in place; resolves when the kernel has them or has refused them. */
   async setDevice(objects: readonly (Link | Address)[]): Promise<void> {
     this.#desired.setDevice(objects);
+    // What an earlier run left may stand in our own way.
+    this.#programming.overhaul();
     await this.#pass();
   }
 

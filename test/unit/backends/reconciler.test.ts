@@ -115,6 +115,14 @@ test('what an event has put in doubt is not in step until it was looked at, thou
   await inStep(t, rig, stored(2), stored(3));
 });
 
+test('but for routes to our own subnet: whose it was before, it is ours now', async (t) => {
+  const rig = await new Rig().start();
+  t.teardown(() => rig.stop());
+  for (const object of [route(1), route(9)]) rig.kernel.tables.set('set', object);
+  await rig.clock.advance(WITHIN_MS);
+  t.deepEqual(await standing(rig, [route(1), route(9)]), [keyOf(route(9))]);
+});
+
 test('nothing that is found is removed before all peers are known', async (t) => {
   const rig = await new Rig().start();
   t.teardown(() => rig.stop());

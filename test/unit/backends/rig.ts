@@ -11,6 +11,7 @@ import { createVxlan } from '../../../backends/vxlan/vxlan.ts';
 import type { Ip } from '../../../config/address.ts';
 import type { JsonObject } from '../../../config/go-json.ts';
 import type { Log } from '../../../config/log.ts';
+import { coverage } from '../../../leases/coverage.ts';
 import type { PeerChange } from '../../../leases/directory.ts';
 import type { Lease, StoredLease } from '../../../leases/lease.ts';
 import { VirtualClock } from '../../fakes/clock.ts';
@@ -69,6 +70,7 @@ export class Rig {
     const { nexthopObjects = true, resyncSeconds = 60 } = this.#options;
     this.#reconciler = await Reconciler.start({
       ...{ kernel: this.kernel, backend: this.backend, underlay: 'eth0', networks: [NETWORK] },
+      ownSubnets: coverage(OWN),
       ...{ resyncSeconds, nexthopObjects, clock: this.clock, log: this.#log() },
     });
     await this.reconciler.setDevice(this.backend.device(OWN, MACS));
