@@ -6,6 +6,7 @@
  *   other MAC           its neighbours go
  *   last address gone   its neighbours go; plain routes too, without an event
  *   nexthop deleted     the routes on it go, without an event
+ *   IPv6 gateway        refused where a route, not to everywhere, sends it to another device, on-link or not
  */
 
 import type { KernelEvent, KernelRefusal, RouteLookup } from '../../backends/kernel/kernel.ts';
@@ -158,7 +159,7 @@ export class KernelTables {
     for (const route of gone) this.#emitRoute('delete', route);
   }
 
-  lookup(ip: Ip): RouteLookup | undefined {
+  lookup(ip: Ip): (RouteLookup & { readonly length: number }) | undefined {
     const connected = this.addresses
       .filter(({ dev, ip: own, length }) => this.links.get(dev)?.up && containsIp(prefixOf(own, length), ip))
       .map(({ dev, ip: source, length }) => ({ length, dev, gateway: undefined, source }));
@@ -262,7 +263,10 @@ export class KernelTables {
     const link = this.links.get(dev);
     if (!link) return refusal('ENODEV');
     if (!link.up) return refusal('ENETDOWN', 'Nexthop device is not up');
+    if (gateway.startsWith('fe80:')) return OK;
     const way = this.lookup(gateway);
+    const isAstray = way !== undefined && way.length > 0 && way.dev !== dev;
+    if (onlink && isAstray && familyOf(gateway) === 6) return refusal('EINVAL', 'Nexthop has invalid gateway');
     const isReached = onlink || (way?.dev === dev && way.gateway === undefined);
     return isReached ? OK : refusal('ENETUNREACH', 'Nexthop has invalid gateway');
   }

@@ -3,12 +3,13 @@ import { deepEqual } from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import test from 'ava';
+import { createHostGw } from '../../../backends/host-gw/host-gw.ts';
 import type { Kernel } from '../../../backends/kernel/kernel.ts';
 import { openKernel } from '../../../backends/kernel/linux-kernel.ts';
 import { type Move, Reconciler } from '../../../backends/reconciler.ts';
 import { shadowProblem } from '../../../backends/shadows.ts';
 import { createVxlan } from '../../../backends/vxlan/vxlan.ts';
-import type { Ip, Mac } from '../../../config/address.ts';
+import type { Family, Ip, Mac } from '../../../config/address.ts';
 import type { JsonObject } from '../../../config/go-json.ts';
 import { silentLog } from '../../../config/log.ts';
 import type { PeerChange } from '../../../leases/directory.ts';
@@ -20,21 +21,33 @@ import { realClock } from '../../support/real-clock.ts';
 import { needs } from '../../support/require.ts';
 
 const DEV = 'flannel.1';
+const DEV6 = 'flannel-v6.1';
 const MAC = mac('02:00:00:00:00:10');
+const MAC6 = mac('02:00:00:00:06:10');
+const OWN = { subnet: prefix('10.5.0.0/28'), subnet6: prefix('fd00:5::/64') };
 const UNDERLAY = {
-  ...{ index: 2, dev: 'eth0', mtuBytes: 1500, ip: ip('192.168.77.10'), ip6: undefined },
-  ...{ publicIp: ip('192.168.77.10'), publicIp6: undefined, hostAddresses: new Set([ip('192.168.77.10')]) },
+  ...{ index: 2, dev: 'eth0', mtuBytes: 1500, ip: ip('192.168.77.10'), ip6: ip('fd77::10') },
+  ...{ publicIp: ip('192.168.77.10'), publicIp6: ip('fd77::10') },
+  hostAddresses: new Set([ip('192.168.77.10'), ip('fd77::10')]),
 };
 
-/** Peer `i` of many: a /28 of 10.5.0.0/16 (the first sixteen are ours). */
+/** Peer `i` of many: a /28 of 10.5.0.0/16 (the first sixteen are ours) and a /64 of fd00:5::/32. */
 function peer(i: number): StoredLease {
   const subnet = prefix(`10.5.${i >> 4}.${(i & 15) * 16}/28`);
   const octets = [i >> 8, i & 255].map((octet) => octet.toString(16).padStart(2, '0')).join(':');
   return {
-    ...{ subnet, subnet6: undefined, publicIp: ip(`192.168.${i >> 8}.${i & 255}`), publicIp6: undefined },
-    ...{ backendType: 'vxlan', backendData: `{"VNI":1,"VtepMAC":"02:00:00:05:${octets}"}`, backendV6Data: undefined },
+    ...{ subnet, subnet6: prefix(`fd00:5:0:${i.toString(16)}::/64`) },
+    ...{ publicIp: ip(`192.168.${i >> 8}.${i & 255}`), publicIp6: ip(`fd77::${i.toString(16)}`) },
+    ...{ backendType: 'vxlan', backendData: `{"VNI":1,"VtepMAC":"02:00:00:05:${octets}"}` },
+    backendV6Data: `{"VNI":1,"VtepMAC":"02:00:00:06:${octets}"}`,
     ...{ owner: undefined, key: `/n/subnets/${subnet}`, createRevision: i, modRevision: i, etcdLease: '1', value: '' },
   };
+}
+
+/** The peer as one on our link that speaks host-gw. */
+function near(lease: StoredLease): StoredLease {
+  const publicIp = ip(`192.168.77.${100 + lease.modRevision / 16}`);
+  return { ...lease, publicIp, backendType: 'host-gw', backendData: undefined, backendV6Data: undefined };
 }
 
 function come(...leases: readonly StoredLease[]): PeerChange[] {
@@ -51,18 +64,29 @@ interface Agent {
   readonly stop: () => Promise<void>;
 }
 
+interface Options {
+  readonly nexthopObjects?: boolean;
+  readonly mac?: Mac;
+  readonly families?: readonly Family[];
+  readonly isHostGw?: boolean;
+  /** The kernel tells no event; there is a resync instead. */
+  readonly isDeaf?: boolean;
+}
+
 /** Without resync: what heals, heals because of events. */
-async function start(config: JsonObject = {}, options: { nexthopObjects?: boolean; mac?: Mac } = {}): Promise<Agent> {
-  const made = createVxlan(config, { ipv4: true, ipv6: false }, UNDERLAY);
+async function start(config: JsonObject = {}, options: Options = {}): Promise<Agent> {
+  const { nexthopObjects = true, families = [4], isHostGw = false, isDeaf = false } = options;
+  const create = isHostGw ? createHostGw : createVxlan;
+  const made = create(config, { ipv4: families.includes(4), ipv6: families.includes(6) }, UNDERLAY);
   if (!made.ok) throw new Error(made.problems.join('; '));
   const kernel = await openKernel(silentLog);
-  const { nexthopObjects = true } = options;
+  if (isDeaf) kernel.monitor = () => Promise.resolve();
+  const networks = families.map((family) => prefix(family === 4 ? '10.5.0.0/16' : 'fd00:5::/32'));
   const reconciler = await Reconciler.start({
-    ...{ kernel, backend: made.backend, underlay: 'eth0', networks: [prefix('10.5.0.0/16')], nexthopObjects },
-    ...{ resyncSeconds: 100_000, clock: realClock, log: silentLog },
+    ...{ kernel, backend: made.backend, underlay: 'eth0', networks, nexthopObjects },
+    ...{ resyncSeconds: isDeaf ? 1 : 100_000, clock: realClock, log: silentLog },
   });
-  const own = { subnet: prefix('10.5.0.0/28'), subnet6: undefined };
-  await reconciler.setDevice(made.backend.device(own, new Map([[DEV, options.mac ?? MAC]])));
+  await reconciler.setDevice(made.backend.device(OWN, macs(options.mac)));
   const ending = new AbortController();
   const ended = reconciler.run(ending.signal).catch((reason: unknown) => reason);
   const stop = async (): Promise<void> => {
@@ -73,36 +97,64 @@ async function start(config: JsonObject = {}, options: { nexthopObjects?: boolea
   return { reconciler, kernel, stop };
 }
 
+function macs(mac4 = MAC): Map<string, Mac> {
+  return new Map([
+    [DEV, mac4],
+    [DEV6, MAC6],
+  ]);
+}
+
 /** The host with another address. */
 function moved(address: Ip): Move {
   const underlay = { ...UNDERLAY, ip: address, publicIp: address, hostAddresses: new Set([address]) };
   const made = createVxlan({}, { ipv4: true, ipv6: false }, underlay);
   if (!made.ok) throw new Error(made.problems.join('; '));
-  const own = { subnet: prefix('10.5.0.0/28'), subnet6: undefined };
-  return { backend: made.backend, underlay: 'eth0', device: made.backend.device(own, new Map([[DEV, MAC]])) };
+  return { backend: made.backend, underlay: 'eth0', device: made.backend.device(OWN, macs()) };
 }
 
 function lines(command: string): string[] {
-  return run(command)
+  return sorted(run(command));
+}
+
+function sorted(text: string): string[] {
+  return text
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '')
     .sort();
 }
 
-/** Everything that is ours, as iproute2 shows it, without indexes and counters. */
-function ours(): Record<string, string[]> {
-  const link = run(`ip -o -d link show ${DEV} 2>/dev/null || true`);
+/** The metrics that the tests give to routes that are to stay. */
+const OF_OTHERS = /metric (50|2000)\b/;
+
+/** Everything of a family that is ours, as iproute2 shows it, without indexes, counters and link-local addresses. */
+function ours(family: Family = 4): Record<string, string[]> {
+  const dev = family === 4 ? DEV : DEV6;
+  // One shell for all: tests ask often.
+  const commands = [
+    `ip -o -d link show ${dev}`,
+    `ip -o -${family} address show dev ${dev} scope global`,
+    `ip -${family} neighbour show dev ${dev} nud permanent`,
+    `bridge fdb show dev ${dev}`,
+    'ip nexthop show proto 84',
+    `ip -${family} route show`,
+  ];
+  const all = run(commands.map((command) => `${command} 2>/dev/null; echo =`).join(';')).split('=\n');
+  const [link = '', addresses = '', neighbours = '', fdb = '', nexthops = '', routes = ''] = all;
   return {
     link: [/link\/ether \S+/, /mtu \d+/, /[<,]UP[,>]/, /vxlan id .*? nolearning/, /NOARP/, /master \S+/].map(
       (one) => one.exec(link)?.[0] ?? '',
     ),
-    addresses: lines(`ip -o -4 address show dev ${DEV} 2>/dev/null || true`).map((line) => line.replace(/^\d+: /, '')),
-    neighbours: lines(`ip -4 neighbour show dev ${DEV} nud permanent 2>/dev/null || true`),
-    fdb: lines(`bridge fdb show dev ${DEV} 2>/dev/null || true`),
-    nexthops: lines('ip nexthop show proto 84'),
-    routes: lines('ip -4 route show').filter((line) => /^(blackhole )?10\.5\./.test(line)),
+    addresses: sorted(addresses).map((line) => line.replace(/^\d+: /, '')),
+    neighbours: sorted(neighbours),
+    fdb: sorted(fdb),
+    nexthops: sorted(nexthops),
+    routes: sorted(routes).filter((line) => /^(blackhole )?(10\.5\.|fd00:5:)/.test(line) && !OF_OTHERS.test(line)),
   };
+}
+
+function picture(families: readonly Family[]): string {
+  return JSON.stringify(families.map(ours), undefined, 1);
 }
 
 async function settled({ reconciler }: Agent): Promise<void> {
@@ -113,12 +165,18 @@ async function settled({ reconciler }: Agent): Promise<void> {
 }
 
 const PEERS = [peer(2 * 16), peer(3 * 16), peer(4 * 16)] as const;
+const NEWCOMER = peer(5 * 16);
 const DST = PEERS[0].subnet;
 const GATEWAY = '10.5.2.0';
 const PEER_MAC = '02:00:00:05:00:20';
 
-function nexthopId(): string {
-  return /nhid (\d+)/.exec(run(`ip route show ${DST}`))?.[1] ?? 'none';
+const DST6 = 'fd00:5:0:20::/64';
+const GATEWAY6 = 'fd00:5:0:20::';
+const PEER_MAC6 = '02:00:00:06:00:20';
+
+function nexthopId(dst: string = DST): string {
+  const family = dst.includes(':') ? 6 : 4;
+  return /nhid (\d+)/.exec(run(`ip -${family} route show ${dst}`))?.[1] ?? 'none';
 }
 
 /** Issue by issue what an operator, a script or another daemon does; each must be as if it had not been. */
@@ -163,47 +221,159 @@ const DRIFT: readonly (() => string)[] = [
   () => `ip route replace ${DST} nhid ${nexthopId()} proto 84 mtu 600`,
 ];
 
+/** Of the IPv6 side: what makes routes go or go elsewhere. The kernel forgets more by itself than it does of IPv4. */
+const ROUTE_DRIFT6: readonly (() => string)[] = [
+  () => `ip -6 route del ${DST6}`,
+  () => `ip -6 route replace ${DST6} via fd77::1 dev eth0`,
+  () => `ip -6 route replace ${DST6} via fd00:5:0:99:: dev ${DEV6} onlink proto 84`,
+  () => `ip -6 route replace blackhole ${DST6}`,
+  () => `ip -6 route replace ${DST6} nexthop via ${GATEWAY6} dev ${DEV6} onlink nexthop via fd77::1 dev eth0`,
+  () => 'ip -6 route show proto 84 | while read -r dst rest; do ip -6 route del $dst; done',
+  () => `ip -6 route add fd00:5:0:99::/64 via fd00:5:0:99:: dev ${DEV6} onlink proto 84`,
+  () => `ip -6 route add fd00:5:0:99::/64 via fd00:5:0:99:: dev ${DEV6} onlink`,
+  () => `ip -6 route del ${DST6}; ip -6 route add ${DST6} via ${GATEWAY6} dev ${DEV6} onlink proto 84 mtu 1300`,
+  () => `ip link set ${DEV6} down`,
+  () => `${keepAddresses(0)}; ip link set ${DEV6} down; ip link set ${DEV6} up`,
+  () => `${keepAddresses(1)}; ip link set ${DEV6} down; ip link set ${DEV6} up`,
+  // Below 1280 the kernel takes IPv6 off the device.
+  () => `ip link set ${DEV6} mtu 1200`,
+  () => `sysctl -qw net/ipv6/conf/${DEV6}/disable_ipv6=1; sysctl -qw net/ipv6/conf/${DEV6}/disable_ipv6=0`,
+  () => 'ip link set eth0 down; ip link set eth0 up; ip address replace fd77::10/64 dev eth0 nodad',
+];
+
+const DRIFT6: readonly (() => string)[] = [
+  ...ROUTE_DRIFT6,
+  () => `ip -6 neighbour del ${GATEWAY6} dev ${DEV6}`,
+  () => `ip -6 neighbour replace ${GATEWAY6} lladdr 02:00:00:00:00:99 dev ${DEV6} nud permanent`,
+  () => `ip -6 neighbour replace ${GATEWAY6} lladdr ${PEER_MAC6} dev ${DEV6} nud stale`,
+  () => `ip -6 neighbour add fd00:5:0:99:: lladdr 02:00:00:00:00:99 dev ${DEV6} nud permanent`,
+  () => `bridge fdb del ${PEER_MAC6} dev ${DEV6}`,
+  () => `bridge fdb replace ${PEER_MAC6} dev ${DEV6} dst fd77::99`,
+  () => `bridge fdb add 02:00:00:00:00:99 dev ${DEV6} dst fd77::99`,
+  () => `ip nexthop del id ${nexthopId(DST6)}`,
+  () => 'ip nexthop flush',
+  () => `ip nexthop replace id ${nexthopId(DST6)} via fd00:5:0:99:: dev ${DEV6} onlink proto 84`,
+  () => `ip -6 addr flush dev ${DEV6}`,
+  () => `ip -6 addr flush dev ${DEV6} scope global`,
+  () => `ip -6 addr add fd00:5:0:44::4/128 dev ${DEV6}`,
+  () => `ip link del ${DEV}; ip link del ${DEV6}`,
+  () => `ip link set ${DEV6} address 02:00:00:00:00:99`,
+];
+
+/** Without nexthop objects the kernel makes one route of several. */
+const PLAIN_DRIFT6: readonly (() => string)[] = [
+  ...ROUTE_DRIFT6,
+  () => `ip -6 route append ${DST6} via fd77::1 dev eth0`,
+  () => `ip -6 route append ${DST6} via fd00:5:0:30:: dev ${DEV6} onlink proto 84`,
+];
+
+function keepAddresses(value: 0 | 1): string {
+  return ['all', DEV6].map((name) => `sysctl -qw net/ipv6/conf/${name}/keep_addr_on_down=${value}`).join('; ');
+}
+
+/** Of host-gw, where nothing is ours but routes on the underlay. Others' routes of other metrics are theirs. */
+const DRIFT_HOST_GW: readonly string[] = [
+  `ip route del ${DST}`,
+  `ip route replace ${DST} via 192.168.77.1`,
+  `ip route replace ${DST} dev eth0`,
+  `ip route replace blackhole ${DST}`,
+  `ip route prepend blackhole ${DST}`,
+  `ip route prepend ${DST} via 192.168.77.1`,
+  `ip route del ${DST}; ip route add ${DST} via 192.168.77.1 metric 50`,
+  `ip route del ${DST}; ip route add ${DST} via 192.168.77.102 dev eth0 proto 84 metric 50`,
+  `ip route add ${DST} via 192.168.77.1 proto 84 metric 50`,
+  `ip route del ${DST}; ip route add ${DST} via 192.168.77.102 dev eth0 proto 84 mtu 600`,
+  `ip route del ${DST}; ip route add ${DST} via 192.168.77.102 dev eth0 proto 84 onlink`,
+  `ip route del ${DST}; ip route add ${DST} via 192.168.77.102 dev eth0`,
+  'ip route add 10.5.99.0/28 via 192.168.77.99 proto 84',
+  'ip -4 route flush proto 84',
+  'ip link set eth0 down; ip link set eth0 up; ip address replace fd77::10/64 dev eth0 nodad',
+  'ip -4 address flush dev eth0; ip address add 192.168.77.10/24 dev eth0',
+  `ip -6 route del ${DST6}`,
+  `ip -6 route replace ${DST6} via fd77::1 dev eth0`,
+  `ip -6 route replace ${DST6} dev eth0`,
+  `ip -6 route replace blackhole ${DST6}`,
+  `ip -6 route append ${DST6} via fd77::1 dev eth0`,
+  `ip -6 route append ${DST6} via fd77::1 dev eth0 proto 84`,
+  `ip -6 route replace ${DST6} nexthop via fd77::20 dev eth0 nexthop via fd77::1 dev eth0`,
+  `ip -6 route del ${DST6}; ip -6 route add ${DST6} via fd77::1 dev eth0 metric 50`,
+  `ip -6 route del ${DST6}; ip -6 route add ${DST6} via fd77::20 dev eth0 proto 84 metric 50`,
+  `ip -6 route add ${DST6} via fd77::1 dev eth0 proto 84 metric 2000`,
+  `ip -6 route del ${DST6}; ip -6 route add ${DST6} via fd77::20 dev eth0 proto 84 mtu 1300`,
+  `ip -6 route del ${DST6}; ip -6 route add ${DST6} via fd77::20 dev eth0`,
+  'ip -6 route add fd00:5:0:99::/64 via fd77::99 dev eth0 proto 84',
+  'ip -6 route flush proto 84',
+  'ip -6 addr flush dev eth0 scope global; ip address add fd77::10/64 dev eth0 nodad',
+];
+
 test.before((t) => {
   if (!needs(t, 'root', 'namespaces', 'ip')) return;
   enterFreshNamespace();
   run('ip link add eth0 type veth peer name far; ip link set far up; ip link set eth0 up');
-  run('ip address add 192.168.77.10/24 dev eth0');
+  run('ip address add 192.168.77.10/24 dev eth0; ip address add fd77::10/64 dev eth0 nodad');
 });
 
 function cleaned(): void {
   run('ip link del other0 2>/dev/null || true; ip link del br7 2>/dev/null || true');
-  run(`ip link del ${DEV} 2>/dev/null || true; ip nexthop flush 2>/dev/null || true`);
+  for (const dev of [DEV, DEV6]) run(`ip link del ${dev} 2>/dev/null || true`);
+  run('ip nexthop flush 2>/dev/null || true; ip route flush root 10.5.0.0/16; ip -6 route flush root fd00:5::/32');
 }
 
-/** After the fault all is as before, and peers that come and go are still followed. */
-async function heals(agent: Agent, command: string): Promise<void> {
-  const before = ours();
-  run(command);
-  const isHealed = (): boolean => JSON.stringify(ours()) === JSON.stringify(before);
-  const context = (): string => JSON.stringify({ before, now: ours(), step: agent.reconciler.step() }, undefined, 1);
-  await eventually(`healed: ${command}`, isHealed, { everyMs: 20, context });
-  await settled(agent);
-  agent.reconciler.update([...go(PEERS[2]), ...come(peer(5 * 16))], false);
-  await settled(agent);
-  const routes = ours()['routes']?.map((line) => line.split(' ')[0]);
-  deepEqual(routes, ['10.5.2.0/28', '10.5.3.0/28', '10.5.5.0/28']);
-}
-
-for (const nexthopObjects of [true, false]) {
-  test.serial(`every drift heals without waiting for the resync; nexthop objects: ${nexthopObjects}`, async (t) => {
-    if (!needs(t, 'root', 'namespaces', 'ip')) return;
-    for (const fault of DRIFT) {
-      const agent = await start({}, { nexthopObjects });
-      agent.reconciler.update(come(...PEERS), true);
-      await settled(agent);
-      const command = fault();
-      if (nexthopObjects || !/nexthop|nhid/.test(command)) await t.notThrowsAsync(heals(agent, command), command);
-      await agent.stop();
-      cleaned();
+/** An agent whose peers are all in place, then the fault: all is as before, and peers that come and go are still followed. */
+async function heals(fault: () => string, options: Options): Promise<void> {
+  const { families = [4], isHostGw = false } = options;
+  const as = isHostGw ? near : (lease: StoredLease): StoredLease => lease;
+  const agent = await start({}, options);
+  try {
+    agent.reconciler.update(come(...PEERS.map(as)), true);
+    await settled(agent);
+    const before = picture(families);
+    const command = fault();
+    if (options.nexthopObjects === false && /ip nexthop|nhid/.test(command)) return;
+    run(command);
+    await eventually(`healed: ${command}`, () => picture(families) === before, {
+      everyMs: 20,
+      context: () => `before ${before}, now ${picture(families)}, ${JSON.stringify(agent.reconciler.step())}`,
+    });
+    await settled(agent);
+    agent.reconciler.update([...go(as(PEERS[2])), ...come(as(NEWCOMER))], false);
+    await settled(agent);
+    for (const family of families) {
+      const left = [PEERS[0], PEERS[1], NEWCOMER].map((one) => String(family === 4 ? one.subnet : one.subnet6));
+      const routes = ours(family)['routes']?.filter((line) => line.includes('proto 84'));
+      deepEqual(
+        routes?.map((line) => line.split(' ')[0]),
+        left,
+        command,
+      );
     }
-    t.pass();
+  } finally {
+    await agent.stop();
+    cleaned();
+  }
+}
+
+const VARIANTS: Record<string, readonly [readonly (() => string)[], Options]> = {
+  'vxlan, IPv4': [DRIFT, {}],
+  'vxlan, IPv4, plain routes': [DRIFT, { nexthopObjects: false }],
+  'vxlan, both families': [DRIFT6, { families: [4, 6] }],
+  'vxlan, both families, plain routes': [PLAIN_DRIFT6, { families: [4, 6], nexthopObjects: false }],
+  'host-gw, both families': [DRIFT_HOST_GW.map((command) => () => command), { families: [4, 6], isHostGw: true }],
+};
+
+for (const [name, [faults, options]] of Object.entries(VARIANTS)) {
+  test.serial(`every drift heals without waiting for the resync: ${name}`, async (t) => {
+    if (!needs(t, 'root', 'namespaces', 'ip')) return;
+    for (const fault of faults) await t.notThrowsAsync(heals(fault, options), String(fault));
   });
 }
+
+test.serial('drift heals by the resync alone, where no event is told', async (t) => {
+  if (!needs(t, 'root', 'namespaces', 'ip')) return;
+  // Some of each kind: each waits for the resync.
+  const some = DRIFT.filter((_, place) => place % 5 < 2);
+  for (const fault of some) await t.notThrowsAsync(heals(fault, { isDeaf: true }), String(fault));
+});
 
 test.serial("flannel's device, MAC and routes are taken over without a deletion", async (t) => {
   if (!needs(t, 'root', 'namespaces', 'ip')) return;
@@ -311,6 +481,31 @@ test.serial('routes of others that shadow a peer are named, and left alone', asy
   });
   run('ip route del 10.5.77.7/32; ip route del 10.5.0.0/16; ip route del 10.5.2.0/28 metric 9');
 });
+
+for (const nexthopObjects of [true, false]) {
+  test.serial(
+    `IPv6 routes of others to where peers are keep none out; nexthop objects: ${nexthopObjects}`,
+    async (t) => {
+      if (!needs(t, 'root', 'namespaces', 'ip')) return;
+      t.teardown(cleaned);
+      run(`ip -6 route add fd00:5::/32 via fd77::1; ip -6 route add ${DST6} via fd77::1`);
+      const agent = await start({}, { families: [4, 6], nexthopObjects });
+      t.teardown(agent.stop);
+      agent.reconciler.update(come(...PEERS), true);
+      await settled(agent);
+      const routes = (): string[] => lines('ip -6 route show proto 84').map((line) => line.split(' ')[0] ?? '');
+      t.deepEqual(
+        routes(),
+        PEERS.map(({ subnet6 }) => String(subnet6)),
+      );
+      run(`ip -6 route replace ${DST6} via fd77::1; ip -6 route del ${PEERS[1].subnet6}`);
+      await eventually('both are ours again', () => routes().length === 3, { context: () => routes().join() });
+      await settled(agent);
+      t.true(run(`ip -6 route get ${GATEWAY6}1`).includes(DEV6));
+      t.true(run('ip -6 route show fd00:5::/32').includes('via fd77::1 dev eth0'), 'it is left to them');
+    },
+  );
+}
 
 test.serial('foreign objects stay as they are', async (t) => {
   if (!needs(t, 'root', 'namespaces', 'ip')) return;
