@@ -1,6 +1,6 @@
 /** A restart is invisible: the lease, the files, the kernel here and the peers' kernels stay as they are. */
 import test from 'ava';
-import { filesUnder, kernelDump, monitor, type Scene, scenesOn } from './scene.ts';
+import { filesUnder, kernelDump, monitor, narrow, type Scene, scenesOn } from './scene.ts';
 
 const scenes = scenesOn();
 
@@ -45,6 +45,18 @@ for (const [signal, exit] of ENDS) {
     t.deepEqual(await there.events(), []);
   });
 }
+
+test("a host that lost its memory and leased what it knew as a peer's: nothing leads its own subnet away", async (t) => {
+  const scene = await scenes(t, { hosts: 1, config: narrow(7) });
+  if (!scene) return;
+  const host = scene.host(1);
+  const agent = await scene.ready(host);
+  await agent.kill();
+  await host.run('sh', ['-c', 'rm -rf /var/lib/tartan /run/flannel']);
+  await host.run('ip', ['route', 'add', '10.5.7.0/24', 'via', '10.5.7.9', 'dev', 'flannel.1', 'onlink', 'proto', '84']);
+  await scene.ready(host);
+  t.is((await host.run('ip', ['route', 'show', '10.5.7.0/24'])).trim(), '');
+});
 
 test('a peer that left meanwhile is forgotten at the next start, one that came is known', async (t) => {
   const scene = await scenes(t, { hosts: 3 });
