@@ -6,7 +6,8 @@
  *    └──────────────────────────┴───── something moved ◀─────┘
  */
 import { TartanError } from '../config/errors.ts';
-import { askHolders, type Inquiry } from './challenge.ts';
+import { askHolders, type Inquiry, type Sign } from './challenge.ts';
+import { sameSubnets } from './coverage.ts';
 import { type Grant, giveBack } from './grant.ts';
 import { type AcquireContext, type AcquireRequest, type Ground, readSide } from './ground.ts';
 import type { HeldLease } from './held-lease.ts';
@@ -80,6 +81,7 @@ class Attempt {
     const inquiry = await this.#ask(intent);
     try {
       const [answered] = inquiry.answered;
+      if (answered && !isWhomWeAsked(intent, answered)) return 'again';
       if (answered) return { outcome: 'refused', holder: answered.holder, subnets: answered.subnets };
       if (inquiry.isUnclear) return 'again';
       const attributes = { ...(await request.attributes(intent.target?.lease)), owner: this.#owner };
@@ -129,6 +131,11 @@ class Attempt {
     this.#grant = { id, expiresAt: before + ttlSeconds * 1000 };
     return this.#grant;
   }
+}
+
+/** Or somebody has taken the lease meanwhile who stands in nobody's way. */
+function isWhomWeAsked({ questions }: Intent, { subnets, holder }: Sign): boolean {
+  return questions.some((one) => sameSubnets(one.subnets, subnets) && one.owner?.claim === holder.claim);
 }
 
 /**
