@@ -8,7 +8,7 @@ import { eventually } from '../support/eventually.ts';
 import type { Host } from '../support/host.ts';
 import { createLab, type Lab, type LabOptions } from '../support/hosts.ts';
 import type { LabEtcd } from '../support/lab-etcd.ts';
-import { peerLease } from '../support/peers.ts';
+import { peerLease, peerSubnets } from '../support/peers.ts';
 import type { LabProcess } from '../support/process.ts';
 import { inRepository } from '../support/repository.ts';
 import type { Contestant } from './contestant.ts';
@@ -182,6 +182,8 @@ export class Run {
 export class Course {
   readonly #lab: Lab;
   readonly #host: Host;
+  /** How many of the first peers are in etcd. */
+  #peers = 0;
 
   private constructor(lab: Lab) {
     this.#lab = lab;
@@ -203,11 +205,13 @@ export class Course {
     return this.#lab.etcd;
   }
 
-  /** Puts `count` peers into etcd, from number `first` on. */
-  async load(first: number, count: number): Promise<void> {
-    const committer = this.#commit('load', first, count);
+  /** Puts the first `count` peers into etcd, as far as they are not there yet. */
+  async havePeers(count: number): Promise<void> {
+    if (count <= this.#peers) return;
+    const committer = this.#commit('load', this.#peers, count - this.#peers);
     const { status } = await committer.exited;
     if (status !== 0) throw new Error(committer.tail());
+    this.#peers = count;
   }
 
   /** Takes peers out of etcd again, in one transaction: of at most 128 keys, then. */
@@ -334,4 +338,19 @@ export async function withAgent<T>(
     await run.stop();
     await course.clean();
   }
+}
+
+/** As `withAgent`, once the subnet file and the routes of the first `peers` peers are there. */
+export async function withPeers<T>(
+  course: Course,
+  contestant: Contestant,
+  peers: number,
+  measure: (run: Run, clock: RouteClock) => Promise<T>,
+): Promise<T> {
+  const clock = await course.clockRoutes();
+  return await withAgent(course, contestant, async (run) => {
+    await run.startMs();
+    await clock.arrivals(peerSubnets(peers));
+    return await measure(run, clock);
+  }).finally(() => clock.stop());
 }

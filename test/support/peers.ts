@@ -22,6 +22,11 @@ export function peerSubnet(index: number): string {
   return `10.${64 + (number >> 8)}.${number & 255}.0/24`;
 }
 
+/** Of the first `count` peers. */
+export function peerSubnets(count: number): readonly string[] {
+  return Array.from({ length: count }, (_, index) => peerSubnet(index));
+}
+
 export function peerLease(index: number): PeerLease {
   const value = {
     PublicIP: `172.16.${index >> 8}.${index & 255}`,

@@ -1,6 +1,6 @@
-import { joiningFrom, LARGE_NETWORK, peerSubnet } from '../../support/peers.ts';
+import { joiningFrom, LARGE_NETWORK } from '../../support/peers.ts';
 import type { Contestant } from '../contestant.ts';
-import { type Course, onCourse, withAgent } from '../course.ts';
+import { type Course, onCourse, withPeers } from '../course.ts';
 import { Notebook, quantile } from '../statistics.ts';
 import type { Figure, Suite } from '../suite.ts';
 
@@ -15,21 +15,14 @@ interface Latencies {
 }
 
 async function measure(course: Course, contestant: Contestant, peers: number): Promise<Latencies> {
-  const clock = await course.clockRoutes();
-  try {
-    return await withAgent(course, contestant, async (run) => {
-      await run.startMs();
-      await clock.arrivals(Array.from({ length: peers }, (_, index) => peerSubnet(index)));
-      const first = joiningFrom(await course.ownSubnet(), PUTS);
-      const puts = await course.change(first, PUTS);
-      const arrivals = await clock.arrivals(puts.map(({ dst }) => dst));
-      await course.unload(first, PUTS);
-      const since = (instants: readonly number[]) => arrivals.map((at, i) => at - (instants[i] ?? Number.NaN));
-      return { answered: since(puts.map((put) => put.answeredAt)), sent: since(puts.map((put) => put.sentAt)) };
-    });
-  } finally {
-    await clock.stop();
-  }
+  return await withPeers(course, contestant, peers, async (_, clock) => {
+    const first = joiningFrom(await course.ownSubnet(), PUTS);
+    const puts = await course.change(first, PUTS);
+    const arrivals = await clock.arrivals(puts.map(({ dst }) => dst));
+    await course.unload(first, PUTS);
+    const since = (instants: readonly number[]) => arrivals.map((at, i) => at - (instants[i] ?? Number.NaN));
+    return { answered: since(puts.map((put) => put.answeredAt)), sent: since(puts.map((put) => put.sentAt)) };
+  });
 }
 
 /** Ours with the most peers beside ours with none: what one change costs must not depend on them. */
@@ -48,10 +41,8 @@ export const change: Suite = {
   run: (plan) =>
     onCourse(LARGE_NETWORK, async (course) => {
       const notes = new Notebook();
-      let loaded = 0;
       for (const peers of PEERS[plan.size]) {
-        if (peers > loaded) await course.load(loaded, peers - loaded);
-        loaded = peers;
+        await course.havePeers(peers);
         for (let run = 0; run < plan.runs; run++) {
           for (const contestant of plan.contestants) {
             plan.say(`change: ${peers} peers, run ${run + 1} of ${plan.runs}, ${contestant.name}`);

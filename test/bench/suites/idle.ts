@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LARGE_NETWORK, peerSubnet } from '../../support/peers.ts';
-import { onCourse, withAgent } from '../course.ts';
+import { LARGE_NETWORK } from '../../support/peers.ts';
+import { onCourse, withPeers } from '../course.ts';
 import { cpuIn } from '../processor-time.ts';
 import { Notebook } from '../statistics.ts';
 import type { Suite } from '../suite.ts';
@@ -17,21 +17,16 @@ export const idle: Suite = {
   run: (plan) =>
     onCourse(LARGE_NETWORK, async (course) => {
       const notes = new Notebook();
-      let loaded = 0;
       for (const peers of PEERS[plan.size]) {
-        if (peers > loaded) await course.load(loaded, peers - loaded);
-        loaded = peers;
+        await course.havePeers(peers);
         const label = `${peers.toLocaleString('en')} peers`;
         for (let run = 0; run < plan.runs; run++) {
           for (const contestant of plan.contestants) {
             plan.say(`idle: ${label}, run ${run + 1} of ${plan.runs}, ${contestant.name}`);
-            const clock = await course.clockRoutes();
-            const cpu = await withAgent(course, contestant, async (agent) => {
-              await agent.startMs();
-              await clock.arrivals(Array.from({ length: peers }, (_, index) => peerSubnet(index)));
+            const cpu = await withPeers(course, contestant, peers, async (agent) => {
               await sleep(SETTLE_MS);
               return cpuIn(agent.pid, WINDOW_MS[plan.size]);
-            }).finally(() => clock.stop());
+            });
             notes.add(`CPU, ${label}`, '%', contestant.name, cpu);
           }
         }

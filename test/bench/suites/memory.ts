@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LARGE_NETWORK, peerSubnet } from '../../support/peers.ts';
-import { type Course, onCourse, withAgent } from '../course.ts';
+import { LARGE_NETWORK } from '../../support/peers.ts';
+import { type Course, onCourse, withPeers } from '../course.ts';
 import { Notebook } from '../statistics.ts';
 import type { Plan, Suite } from '../suite.ts';
 
@@ -19,15 +19,11 @@ async function memoryOf(pid: number): Promise<{ peak: number; resident: number }
 }
 
 async function measure(course: Course, plan: Plan, notes: Notebook, peers: number): Promise<void> {
-  const destinations = Array.from({ length: peers }, (_, index) => peerSubnet(index));
   for (const contestant of plan.contestants) {
-    const clock = await course.clockRoutes();
-    const memory = await withAgent(course, contestant, async (run) => {
-      await run.startMs();
-      await clock.arrivals(destinations);
+    const memory = await withPeers(course, contestant, peers, async (run) => {
       await sleep(SETTLE_MS);
       return memoryOf(run.pid);
-    }).finally(() => clock.stop());
+    });
     const label = peers === 0 ? 'no peers' : `${peers.toLocaleString('en')} peers`;
     notes.add(`peak, ${label}`, 'MB', contestant.name, memory.peak);
     notes.add(`resident in the end, ${label}`, 'MB', contestant.name, memory.resident);
@@ -41,10 +37,8 @@ export const memory: Suite = {
   run: (plan) =>
     onCourse(LARGE_NETWORK, async (course) => {
       const notes = new Notebook();
-      let loaded = 0;
       for (const peers of PEERS[plan.size]) {
-        if (peers > loaded) await course.load(loaded, peers - loaded);
-        loaded = peers;
+        await course.havePeers(peers);
         for (let run = 0; run < plan.runs; run++) {
           plan.say(`memory: ${peers} peers, run ${run + 1} of ${plan.runs}`);
           await measure(course, plan, notes, peers);

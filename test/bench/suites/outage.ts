@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LabEtcd } from '../../support/lab-etcd.ts';
 import { LARGE_NETWORK, peerSubnet } from '../../support/peers.ts';
-import { type Course, onCourse, type RouteClock, type Run, withAgent } from '../course.ts';
+import { type Course, onCourse, type RouteClock, type Run, withPeers } from '../course.ts';
 import { cpuIn } from '../processor-time.ts';
 import { Notebook } from '../statistics.ts';
 import type { Figure, Plan, Suite } from '../suite.ts';
@@ -60,19 +60,16 @@ class Outages {
   }
 
   async at(peers: number): Promise<void> {
-    if (peers > this.#peers) await this.#course.load(this.#peers, peers - this.#peers);
+    await this.#course.havePeers(peers);
     this.#peers = peers;
     for (let run = 0; run < this.#plan.runs; run++) {
       for (const contestant of this.#plan.contestants) {
-        const clock = await this.#course.clockRoutes();
-        await withAgent(this.#course, contestant, async (agent) => {
-          await agent.startMs();
-          await clock.arrivals(Array.from({ length: peers }, (_, index) => peerSubnet(index)));
+        await withPeers(this.#course, contestant, peers, async (agent, clock) => {
           for (const [name, outage] of Object.entries(OUTAGES)) {
             this.#plan.say(`outage: ${name}, ${peers} peers, ${contestant.name}, run ${run + 1} of ${this.#plan.runs}`);
             await this.#measure(contestant.name, agent, clock, name, outage);
           }
-        }).finally(() => clock.stop());
+        });
       }
     }
   }

@@ -1,4 +1,4 @@
-import { LARGE_NETWORK, peerSubnet } from '../../support/peers.ts';
+import { LARGE_NETWORK, peerSubnets } from '../../support/peers.ts';
 import type { Contestant } from '../contestant.ts';
 import { type Course, onCourse, withAgent } from '../course.ts';
 import { Notebook } from '../statistics.ts';
@@ -10,10 +10,9 @@ const FASTER: Readonly<Record<number, number>> = { 1000: 2.5, 5000: 8, 10000: 14
 
 /** From exec to the subnet file and to the last peer's route, ms. */
 async function measure(course: Course, contestant: Contestant, peers: number): Promise<{ file: number; all: number }> {
-  const destinations = Array.from({ length: peers }, (_, index) => peerSubnet(index));
   const clock = await course.clockRoutes();
   return await withAgent(course, contestant, async (run) => {
-    const arrivals = await clock.arrivals(destinations);
+    const arrivals = await clock.arrivals(peerSubnets(peers));
     const { routes, neighbours, fdb } = await course.entries();
     if (routes < peers || neighbours < peers || fdb < peers) {
       throw new Error(`${contestant.name} programmed ${routes} routes, ${neighbours} neighbours, ${fdb} FDB entries`);
@@ -29,10 +28,8 @@ export const peers: Suite = {
   run: (plan) =>
     onCourse(LARGE_NETWORK, async (course) => {
       const notes = new Notebook();
-      let loaded = 0;
       for (const count of PEERS[plan.size]) {
-        if (count > loaded) await course.load(loaded, count - loaded);
-        loaded = count;
+        await course.havePeers(count);
         for (let run = 0; run < plan.runs; run++) {
           for (const contestant of plan.contestants) {
             plan.say(`peers: ${count} peers, run ${run + 1} of ${plan.runs}, ${contestant.name}`);

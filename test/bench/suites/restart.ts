@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../../support/eventually.ts';
-import { LARGE_NETWORK, peerSubnet } from '../../support/peers.ts';
+import { LARGE_NETWORK, peerSubnets } from '../../support/peers.ts';
 import type { Contestant } from '../contestant.ts';
 import { type Course, onCourse, type Run, type WriteClock } from '../course.ts';
 import { instant } from '../instant.ts';
@@ -54,7 +54,7 @@ async function measure(course: Course, contestant: Contestant, peers: number): P
 async function settle(course: Course, contestant: Contestant, peers: number): Promise<void> {
   const [clock, counter] = [await course.clockRoutes(), await course.countWrites()];
   const run = await course.start(contestant);
-  await clock.arrivals(Array.from({ length: peers }, (_, index) => peerSubnet(index)));
+  await clock.arrivals(peerSubnets(peers));
   await sleep(DONE_MS);
   await run.stop();
   const { writes } = counter.written;
@@ -80,10 +80,8 @@ export const restart: Suite = {
   run: (plan) =>
     onCourse(LARGE_NETWORK, async (course) => {
       const notes = new Notebook();
-      let loaded = 0;
       for (const peers of PEERS[plan.size]) {
-        if (peers > loaded) await course.load(loaded, peers - loaded);
-        loaded = peers;
+        await course.havePeers(peers);
         const label = `${peers.toLocaleString('en')} peers`;
         for (const contestant of plan.contestants) {
           const { name } = contestant;
