@@ -144,7 +144,7 @@ export class Cluster {
   /** Whether etcd, as far as it was seen, has the lease as it was held. */
   mayStillHold({ key, value, etcdLease }: Pick<StoredLease, 'key' | 'value' | 'etcdLease'>): boolean {
     if (this.version === undefined) return true;
-    const stored = this.directory.all().find((lease) => lease.key === key);
+    const stored = this.directory.get(key);
     return stored?.value === value && stored.etcdLease === etcdLease;
   }
 

@@ -265,8 +265,10 @@ export class Holder {
       } else if (result.outcome === 'foiled') {
         await clock.sleep(this.#pace.afterLoss(), signal);
         // Another try, but a renewal first.
-        this.#doubted ||= clock.monotonic() >= giveUpAt;
-        if (clock.monotonic() >= giveUpAt) return;
+        if (clock.monotonic() >= giveUpAt) {
+          this.#doubted = true;
+          return;
+        }
         await this.#settle();
       } else if (wanted === this.#wanted) {
         return this.#refuse(result.by, wanted);
