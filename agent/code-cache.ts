@@ -30,6 +30,19 @@ export interface Whose {
   readonly runtime: string;
 }
 
+/** What `codeFile` names, and what `keepCode` was writing when it was killed. */
+export const CODE_FILE = /^main\.[0-9a-f]+\.code(\.\d+)?$/;
+
+/** One for each Node and its flags. */
+export function codeFile(runtime: string): string {
+  return `main.${digest(runtime).toString('hex').slice(0, 8)}.code`;
+}
+
+/** Where systemd has this service's cache (CacheDirectory=), systemd.exec(5); of several, the first. */
+export function cacheDirectory(): string | undefined {
+  return process.env['CACHE_DIRECTORY']?.split(':')[0];
+}
+
 function nameOf({ script, runtime }: Whose): Buffer {
   return digest(JSON.stringify([script, runtime]));
 }

@@ -4,12 +4,11 @@
  * earlier run, where there is some: to compile it anew takes longer than what the agent does until the subnet file is
  * there. Whatever is wrong with that code, the program starts without it.
  */
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { Script } from 'node:vm';
-import { keepCode, keptCode } from './code-cache.ts';
+import { cacheDirectory, codeFile, keepCode, keptCode } from './code-cache.ts';
 import { mayGrow, mayNotGrow } from './young-objects.ts';
 
 /** A start is over by then; what it compiled is what the next one needs. */
@@ -22,10 +21,9 @@ const source = readFileSync(program, 'latin1');
 const { version, versions, arch, execArgv, env } = process;
 const runtime = JSON.stringify([version, versions.v8, arch, execArgv, env['NODE_OPTIONS']]);
 const whose = { script: source.slice(0, source.indexOf('\n')), runtime };
-const name = `main.${createHash('sha256').update(runtime).digest('hex').slice(0, 8)}.code`;
-/** Beside the program; where that is read-only, in the service's cache directory, systemd.exec(5). */
-const places = [import.meta.dirname, ...(env['CACHE_DIRECTORY']?.split(':').slice(0, 1) ?? [])];
-const paths = places.map((place) => join(place, name));
+/** Beside the program; where that is read-only, in the service's cache directory. */
+const places = [import.meta.dirname, cacheDirectory()].filter((place) => place !== undefined);
+const paths = places.map((place) => join(place, codeFile(runtime)));
 
 let cachedData: Buffer | undefined;
 for (const path of paths) cachedData ??= keptCode(path, whose);

@@ -2,12 +2,12 @@
 import { readdir, rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { TartanError, toError } from '../config/errors.ts';
+import { CODE_FILE } from './code-cache.ts';
 
 /** Where state directories are unless another place is named; whatever is empty in there was made for one. */
 const STATE_ROOT = '/var/lib/tartan';
 /** The unit's CacheDirectory=, where the launcher keeps V8's code. */
 export const CACHE_DIR = '/var/cache/tartan';
-const CODE = /^main\.[0-9a-f]+\.code(\.\d+)?$/;
 /** All that tartan writes into a state directory. */
 const OURS = /^(state\.json|cluster\.jsonl|\..*\.tartan-new|.*\.damaged)$/;
 /** These go last, in this order: what was made is known, and no other agent starts, as long as they are there. */
@@ -42,7 +42,8 @@ export async function purgeParents(stateDir: string): Promise<void> {
 /** Removes V8's code, and what was left half-written of it. What can't be removed is no reason to fail. */
 export async function purgeCode(cacheDir: string): Promise<void> {
   const names = await readdir(cacheDir).catch(() => []);
-  for (const name of names) if (CODE.test(name)) await rm(join(cacheDir, name), { force: true }).catch(() => undefined);
+  for (const name of names)
+    if (CODE_FILE.test(name)) await rm(join(cacheDir, name), { force: true }).catch(() => undefined);
   await removeIfEmpty([cacheDir]);
 }
 

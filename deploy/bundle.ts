@@ -35,7 +35,6 @@ const COMMON: BuildOptions = {
   target: 'node20.19',
   minifySyntax: true,
   minifyWhitespace: true,
-  write: false,
 };
 
 /** What etcd3 asks proto-loader for is made here and now, instead of at every start. */

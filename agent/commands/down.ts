@@ -18,6 +18,7 @@ import { readView } from '../../leases/registry.ts';
 import { releaseLeases } from '../../leases/release.ts';
 import type { Store } from '../../leases/store.ts';
 import { readTextFile } from '../atomic-file.ts';
+import { cacheDirectory } from '../code-cache.ts';
 import { openStore } from '../etcd-connection.ts';
 import { putBack } from '../forwarding.ts';
 import { identifyHost } from '../host-facts.ts';
@@ -235,7 +236,7 @@ class TakingDown {
   /** What is needed to do the rest another time stays. */
   async #finish(isDone: boolean): Promise<void> {
     const { stateDir, purge: isPurge } = this.#options;
-    if (isPurge && isDone) await purgeCode(process.env['CACHE_DIRECTORY']?.split(':')[0] ?? CACHE_DIR);
+    if (isPurge && isDone) await purgeCode(cacheDirectory() ?? CACHE_DIR);
     if (isPurge && isDone && existsSync(stateDir)) {
       say(await purge(stateDir, this.#memory.journal.directories));
       return;
