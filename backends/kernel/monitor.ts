@@ -1,12 +1,9 @@
 import type { Log } from '../../config/log.ts';
 import type { DeviceTable } from './device-table.ts';
+import { echoFilter } from './echo-filter.ts';
 import { decodeEvents } from './event-message.ts';
 import type { KernelEvent } from './kernel.ts';
-import type { Message } from './message.ts';
-import { RTM_NEWNEIGH } from './neighbour-message.ts';
 import { NetlinkSocket } from './netlink-socket.ts';
-import { RTM_NEWNEXTHOP } from './nexthop-message.ts';
-import { RTM_NEWROUTE } from './route-message.ts';
 
 /** enum rtnetlink_groups: LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE, IPV4_NETCONF, IPV6_NETCONF. */
 const GROUPS = [1, 3, 5, 7, 9, 11, 24, 25];
@@ -17,10 +14,7 @@ const DROP_CHECK_MS = 1000;
 /** Fewer events in a row can't have filled the buffer. */
 const BURST = 64;
 
-/** What we set and the kernel confirmed is known: ten thousand peers' worth of it is not even decoded. */
-const SETS = new Set([RTM_NEWNEIGH, RTM_NEWROUTE, RTM_NEWNEXTHOP]);
-
-/** Listens to every change of the namespace, but for what we set, and notices when it has missed some. */
+/** Listens to every change of the namespace, but for our own, and notices when it has missed some. */
 export class Monitor {
   readonly #socket: NetlinkSocket;
   readonly #devices: DeviceTable;
@@ -40,11 +34,13 @@ export class Monitor {
       (message) => {
         this.#received++;
         this.#burstEnd ??= this.#awaitBurstEnd(this.#received);
-        if (isOwnSet(message, ownPort)) return;
         for (const event of decodeEvents(message, this.#devices)) handler(event);
       },
       () => handler({ verb: 'lost' }),
     );
+    const refused = this.#socket.filter(echoFilter(ownPort));
+    if (refused !== undefined)
+      log.info('our own changes are heard too: the socket takes no filter', { errno: refused });
     for (const group of GROUPS) if (!this.#socket.join(group)) log.warn('netlink group refused', { group });
     if (!this.#socket.join(NEXTHOP_GROUP)) log.info('this kernel has no nexthop objects');
     this.#timer = setInterval(() => this.#checkDrops(), DROP_CHECK_MS).unref();
@@ -72,9 +68,4 @@ export class Monitor {
     clearImmediate(this.#burstEnd);
     this.#socket.close();
   }
-}
-
-/** Not of forwarding entries: of those the kernel tells no port. */
-function isOwnSet({ port, type }: Message, ownPort: number): boolean {
-  return port === ownPort && SETS.has(type);
 }

@@ -25,7 +25,7 @@ import {
 import { MessageWriter } from './message-writer.ts';
 import { Silence } from './silence.ts';
 import { netlinkDescriptor } from './socket-descriptor.ts';
-import { setSocketOption, socketOption } from './syscalls.ts';
+import { attachFilter, setSocketOption, socketOption } from './syscalls.ts';
 
 const NETLINK_ROUTE = 0;
 const SOL_SOCKET = 1;
@@ -251,6 +251,11 @@ export class NetlinkSocket {
   listen(listener: (message: Message) => void, missed: () => void): void {
     this.#listener = listener;
     this.#missed = missed;
+  }
+
+  /** Before a group is joined: what `program` drops never comes. @returns why the kernel refuses, if it does */
+  filter(program: Buffer): string | undefined {
+    return attachFilter(this.#fd, program);
   }
 
   /** Joins a multicast group; false where this kernel has none of that number. */

@@ -1,5 +1,6 @@
 import type { Link, LinkInfo, Operation } from '../state.ts';
 import type { DeviceTable } from './device-table.ts';
+import { isHeard } from './echo-filter.ts';
 import { errnoName } from './errno.ts';
 import type { KernelRefusal } from './kernel.ts';
 import {
@@ -20,11 +21,8 @@ import { setSysctl } from './sysctl.ts';
 const MESSAGES_PER_SEND = 128;
 /** The longest message in a batch is an IPv6 route or address, below 80 bytes. A new link goes alone. */
 const BATCH_BYTES = MESSAGES_PER_SEND * 128;
-/**
- * A turn of the loop reads 32 datagrams of a socket, and each of our messages comes back as an event: so many turns
- * after each send keep the monitor in step.
- */
-const TURNS_WHEN_WATCHED = MESSAGES_PER_SEND / 32;
+/** A turn of the loop reads so many datagrams of a socket: enough turns after each send keep the monitor in step. */
+const HEARD_PER_TURN = 32;
 
 const NO_DEVICE: KernelRefusal = { errno: 'ENODEV', detail: '' };
 /** How a kernel before 4.12 says that it makes vxlan devices, but changes none. */
@@ -39,8 +37,8 @@ interface Tools {
   readonly devices: DeviceTable;
   /** Reads every device, into `devices` too. */
   readonly readLinks: () => Promise<LinkInfo[]>;
-  /** Lets the event loop turn between two sends. */
-  readonly pause: () => Promise<void>;
+  /** Lets the event loop turn between two sends, until what `heard` operations make the kernel tell us has been read. */
+  readonly pause: (heard: number) => Promise<void>;
 }
 
 /** Turns operations into batches of messages and the kernel's answers into results. */
@@ -51,7 +49,7 @@ export class Programmer {
   isWatched = false;
 
   constructor(socket: NetlinkSocket, devices: DeviceTable, readLinks: () => Promise<LinkInfo[]>) {
-    this.#tools = { socket, devices, readLinks, pause: () => this.#pause() };
+    this.#tools = { socket, devices, readLinks, pause: (heard) => this.#pause(heard) };
   }
 
   /** One list at a time: one that began earlier is done before the next begins. */
@@ -64,8 +62,9 @@ export class Programmer {
     return results;
   }
 
-  async #pause(): Promise<void> {
-    for (let turns = this.isWatched ? TURNS_WHEN_WATCHED : 1; turns > 0; turns--) await turnOfLoop();
+  async #pause(heard: number): Promise<void> {
+    const turns = this.isWatched ? Math.ceil(heard / HEARD_PER_TURN) : 0;
+    for (let left = Math.max(1, turns); left > 0; left--) await turnOfLoop();
   }
 }
 
@@ -136,7 +135,7 @@ class Run {
       else if (operation.object.kind === 'link') this.#tools.devices.bury(operation.object.name);
     }
     this.#begin();
-    await this.#tools.pause();
+    await this.#tools.pause(written.filter(({ operation }) => isHeard(operation)).length);
     // Late events of a device that was there before, under the same name, may have been heard just now.
     this.#linksAreFresh = false;
   }

@@ -16,11 +16,14 @@ interface Libc {
   socket(domain: number, type: number, protocol: number): number;
   sendto(fd: number, data: Buffer, length: number, flags: number, address: Buffer, addressLength: number): number;
   _exit(status: number): void;
+  addressOf(bytes: Buffer): bigint;
   errno(): string;
 }
 
 const LOCK_EX = 2;
 const LOCK_NB = 4;
+const SOL_SOCKET = 1;
+const SO_ATTACH_FILTER = 26;
 const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
 const SOCK_CLOEXEC = 0o2000000;
@@ -49,6 +52,7 @@ function load(): Libc {
       'intptr_t sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t addressLength)',
     ),
     _exit: library.func('void _exit(int status)'),
+    addressOf: (bytes) => koffi.address(bytes),
     errno: () => errnoName(koffi.errno()),
   };
 }
@@ -61,6 +65,19 @@ export function setSocketOption(fd: number, level: number, option: number, value
   const bytes = Buffer.alloc(4);
   bytes.writeInt32LE(value);
   return libc().setsockopt(fd, level, option, bytes, 4) === 0 ? undefined : libc().errno();
+}
+
+/**
+ * SO_ATTACH_FILTER: from now on the socket gets only what the program lets pass; socket(7), linux/filter.h.
+ * @param program struct sock_filter, 8 bytes each
+ * @returns undefined where it is done, else the error's name.
+ */
+export function attachFilter(fd: number, program: Buffer): string | undefined {
+  // struct sock_fprog: how many there are u16, padding, their address u64.
+  const header = Buffer.alloc(16);
+  header.writeUInt16LE(program.length / 8);
+  header.writeBigUInt64LE(libc().addressOf(program), 8);
+  return libc().setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, header, header.length) === 0 ? undefined : libc().errno();
 }
 
 /** getsockopt(2) into `length` bytes; undefined where the kernel refuses. */
