@@ -5,8 +5,7 @@
  *   tartan.cjs   starts it: agent/launcher.ts
  *   LICENCES     of the packages in it
  *
- * To look for and read six hundred files takes longer than to run them. What has native parts stays outside: netlink and
- * koffi.
+ * To look for and read six hundred files takes longer than to run them. Native parts stay outside, and koffi with them.
  */
 import { createHash } from 'node:crypto';
 import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -15,6 +14,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BuildOptions, build, type Plugin } from 'esbuild';
 import { etcdServicesModule } from './etcd-services.ts';
+import { leanPackages } from './lean-packages.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const OUTPUT = join(ROOT, 'dist/bundle');
@@ -25,7 +25,7 @@ const COMMON: BuildOptions = {
   bundle: true,
   charset: 'ascii',
   define: { 'import.meta.dirname': '__dirname', 'import.meta.filename': '__filename' },
-  external: ['netlink', 'koffi'],
+  external: ['koffi'],
   format: 'cjs',
   legalComments: 'none',
   lineLimit: 120,
@@ -79,7 +79,7 @@ function write(name: string, text: string, mode = 0o644): void {
 }
 
 const launcher = await bundle({ entryPoints: ['dist/agent/launcher.js'] });
-const main = await bundle({ entryPoints: ['dist/agent/main.js'], plugins: [etcdServices] });
+const main = await bundle({ entryPoints: ['dist/agent/main.js'], plugins: [etcdServices, leanPackages] });
 mkdirSync(OUTPUT, { recursive: true });
 const made = ['LICENCES', 'main.cjs', 'tartan.cjs'];
 write('LICENCES', licences(main.inputs));

@@ -2,7 +2,7 @@
  * System calls that Node has no function for. The only importer of koffi, which is loaded with the first call: a
  * command that needs none of these starts without it.
  */
-import { closeSync, fstatSync, ftruncateSync, openSync, readFileSync, statSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, ftruncateSync, openSync, readFileSync, statSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { TartanError } from '../../config/errors.ts';
 import { errnoName } from './errno.ts';
@@ -32,6 +32,12 @@ const MSG_NOSIGNAL = 0x4000;
 /** sizeof sun_path. */
 const UNIX_PATH_BYTES = 108;
 
+/** Where there is such a file, Node may be built for musl. */
+const MUSL_LOADER: Readonly<Record<string, string>> = {
+  x64: '/lib/ld-musl-x86_64.so.1',
+  arm64: '/lib/ld-musl-aarch64.so.1',
+};
+
 let loaded: Libc | undefined;
 
 function libc(): Libc {
@@ -39,9 +45,24 @@ function libc(): Libc {
   return loaded;
 }
 
+/** The package takes longer to find its native part than to load it: the usual place is tried first. */
+function loadKoffi(): Koffi {
+  const require = createRequire(import.meta.filename);
+  const { arch } = process;
+  const loader = MUSL_LOADER[arch];
+  try {
+    if (loader !== undefined && !existsSync(loader)) {
+      return require(`@koromix/koffi-linux-${arch}/linux_${arch}/koffi.node`) as Koffi;
+    }
+  } catch {
+    // The package knows where else it may be.
+  }
+  return require('koffi') as Koffi;
+}
+
 /** The process's own symbols: they hold the C library that Node runs on, whatever its name (glibc, musl). */
 function load(): Libc {
-  const koffi = createRequire(import.meta.filename)('koffi') as Koffi;
+  const koffi = loadKoffi();
   const library = koffi.load(null);
   return {
     setsockopt: library.func('int setsockopt(int fd, int level, int option, const void *value, uint32_t length)'),
