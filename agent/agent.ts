@@ -17,15 +17,16 @@ import { readTextFile } from './atomic-file.ts';
 import { Cluster } from './cluster.ts';
 import { EtcdAddresses } from './etcd-addresses.ts';
 import { EtcdConnection } from './etcd-connection.ts';
-import { noteFootprint } from './footprint.ts';
+import { footprint, removeHalfWritten } from './footprint.ts';
 import { serveHealth } from './health.ts';
 import { identifyHost } from './host-facts.ts';
 import { join } from './joining.ts';
 import { Memory } from './memory.ts';
 import { Metrics } from './metrics.ts';
 import { Network } from './network.ts';
+import { StartRush } from './start-rush.ts';
 import { lockStateDir } from './state-lock.ts';
-import { serveStatus } from './status-socket.ts';
+import { refuseSecond, serveStatus } from './status-socket.ts';
 import { parsePreviousSubnet } from './subnet-env.ts';
 import type { Systemd } from './systemd.ts';
 import { connectSystemd } from './systemd.ts';
@@ -74,20 +75,22 @@ class Agent {
   async run(): Promise<void> {
     const { options, clock, log } = this.#context;
     const { signal } = this.#tasks;
-    const memory = await Memory.open(options.stateDir, options.etcdPrefix, log);
+    const { stateDir, etcdPrefix: prefix } = options;
+    const memory = await Memory.open(stateDir, prefix, log, (found) => footprint(found, options, this.#made));
     this.#memory = memory;
-    await noteFootprint(memory, options, this.#made);
+    await removeHalfWritten(options);
     const { claim, held, macs } = memory.current;
     const owner: LeaseOwner = { ...(await identifyHost(options.nodeName, claim)), claim };
     const etcd = await EtcdConnection.open(options);
     const { store } = etcd;
     this.#store = store;
-    const cluster = new Cluster({ store, prefix: options.etcdPrefix, clock, log, known: memory.known });
+    const rush = new StartRush(clock, signal);
+    const cluster = new Cluster({ store, prefix, clock, log, known: memory.known, rush });
     this.#cluster = cluster;
     const status = new AgentStatus({ ...this.#context, owner, cluster, systemd: this.#systemd });
     status.watch(() => memory.problem());
     memory.onProblem = () => status.announce();
-    await this.#serve(status);
+    await this.#serve(status, rush);
     this.#tasks.start((ending) => this.#systemd.watch(ending));
     this.#tasks.start((ending) => cluster.follow(ending));
     const etcdAddresses = new EtcdAddresses(options.etcdEndpoints);
@@ -105,7 +108,7 @@ class Agent {
       },
       onPhase: (phase, problem, code) => status.setPhase(phase, problem, code),
     });
-    const parts = { context: this.#context, tasks: this.#tasks, store, kernel, cluster, memory, status, owner };
+    const parts = { context: this.#context, tasks: this.#tasks, store, kernel, cluster, memory, status, owner, rush };
     await new Network({ ...parts, etcdAddresses, joined }).bringUp();
   }
 
@@ -157,10 +160,14 @@ class Agent {
     return subnet && { subnet, subnet6 };
   }
 
-  async #serve(status: AgentStatus): Promise<void> {
+  async #serve(status: AgentStatus, rush: StartRush): Promise<void> {
     const { options } = this.#context;
     const { signal } = this.#tasks;
-    await serveStatus(options.statusSocket, () => status.read(), signal);
+    await refuseSecond(options.statusSocket);
+    this.#tasks.start(async () => {
+      await rush.over;
+      await serveStatus(options.statusSocket, () => status.read(), signal);
+    });
     if (options.healthzPort === 0) return;
     const where = { host: options.healthzIp, port: options.healthzPort };
     const metrics = new Metrics(() => ({

@@ -1,4 +1,4 @@
-import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, stat, unlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { TartanError, toError } from '../config/errors.ts';
 
@@ -23,9 +23,16 @@ async function modeOf(path: string, otherwise: number): Promise<number> {
   return found ? found.mode & 0o777 : otherwise;
 }
 
+/** What is not there need not be removed. */
+async function remove(path: string): Promise<void> {
+  await unlink(path).catch((error: unknown) => {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+  });
+}
+
 async function writeWhole(path: string, content: string | Iterable<string>, mode: number): Promise<void> {
   // What a crash left of an earlier attempt: the name is fixed so that such never pile up.
-  await rm(path, { force: true });
+  await remove(path);
   const file = await open(path, 'wx', mode);
   try {
     await writeFile(file, content);
@@ -49,7 +56,7 @@ export async function replaceFile(path: string, content: string | Iterable<strin
     await writeWhole(temporary, content, await modeOf(path, mode));
     await rename(temporary, path);
   } catch (cause) {
-    await rm(temporary, { force: true }).catch(() => undefined);
+    await remove(temporary).catch(() => undefined);
     throw new TartanError('PERMISSION', `cannot write ${path}: ${toError(cause).message}`, { cause });
   }
 }

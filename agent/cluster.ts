@@ -14,6 +14,7 @@ import type { StoreTrust } from '../leases/store-trust.ts';
 import type { FollowState, RangeSnapshot } from '../leases/watch.ts';
 import { followRange } from '../leases/watch.ts';
 import type { RememberedCluster } from './cluster-file.ts';
+import type { StartRush } from './start-rush.ts';
 import { StoreGrace } from './store-grace.ts';
 
 const SWEEP_MS = 1_000;
@@ -33,6 +34,8 @@ export interface ClusterOptions {
   readonly log: Log;
   /** The store as this host last saw it. */
   readonly known: StoreVersion | undefined;
+  /** What is not needed to be up comes behind. */
+  readonly rush?: Pick<StartRush, 'over'>;
 }
 
 export class Cluster {
@@ -76,9 +79,10 @@ export class Cluster {
 
   /** Follows etcd until the signal is aborted. */
   async follow(signal: AbortSignal): Promise<void> {
-    const { store, clock, log, known } = this.#options;
+    const { store, clock, log, known, rush } = this.#options;
     await followRange({
       ...{ store, clock, log, signal, range: this.#keys.watched, ...(known ? { known } : {}) },
+      ...(rush && { beforeWatch: () => rush.over }),
       onListed: (ms) => this.listing.add(ms),
       onSnapshot: (snapshot) => this.#onSnapshot(snapshot),
       onEvents: (events, revision) => this.#onEvents(events, revision),

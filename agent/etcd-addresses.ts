@@ -1,4 +1,3 @@
-import { lookup } from 'node:dns/promises';
 import type { Ip } from '../config/address.ts';
 import { parseIp } from '../config/address.ts';
 import type { Clock } from '../config/clock.ts';
@@ -48,6 +47,7 @@ export class EtcdAddresses {
 }
 
 async function resolveBySystem(host: string): Promise<readonly string[]> {
+  const { lookup } = await import('node:dns/promises');
   return (await lookup(host, { all: true })).map(({ address }) => address);
 }
 

@@ -1,19 +1,25 @@
-import { rm } from 'node:fs/promises';
+import { unlink } from 'node:fs/promises';
 import type { Options } from '../config/options.ts';
 import { temporaryOf } from './atomic-file.ts';
 import { missingDirectories, withPlaces } from './journal.ts';
-import type { Memory } from './memory.ts';
 import { publishedFiles } from './publisher.ts';
+import type { AgentMemory } from './state-file.ts';
 
 /**
- * Writes down what a start makes before anything is known of the network, before it is made: directories and the status
- * socket. And takes away what a crash left half written: an unchanged file would not be written again.
+ * What a start makes before anything is known of the network: directories and the status socket. To be written down
+ * before it is made.
  * @param made directories that are there already.
  */
-export async function noteFootprint(memory: Memory, options: Options, made: readonly string[]): Promise<void> {
-  const files = publishedFiles(options);
-  const directories = [...made, ...missingDirectories([options.statusSocket, ...files])];
-  memory.update({ journal: withPlaces(memory.current.journal, directories, options.statusSocket) });
-  await memory.settled();
-  for (const file of files) await rm(temporaryOf(file), { force: true }).catch(() => undefined);
+export function footprint(
+  { journal }: AgentMemory,
+  options: Options,
+  made: readonly string[],
+): Pick<AgentMemory, 'journal'> {
+  const directories = [...made, ...missingDirectories([options.statusSocket, ...publishedFiles(options)])];
+  return { journal: withPlaces(journal, directories, options.statusSocket) };
+}
+
+/** Takes away what a crash left half written: an unchanged file would not be written again. */
+export async function removeHalfWritten(options: Options): Promise<void> {
+  for (const file of publishedFiles(options)) await unlink(temporaryOf(file)).catch(() => undefined);
 }

@@ -35,13 +35,21 @@ export class Memory {
     this.#current = current;
   }
 
-  /** Reads the state file and writes it at once. Whatever stands there, and whether it can be written: never rejects. */
-  static async open(stateDir: string, prefix: string, log: Log): Promise<Memory> {
+  /**
+   * Reads the state file and writes it at once. Whatever stands there, and whether it can be written: never rejects.
+   * @param news what is to be written down with it.
+   */
+  static async open(
+    stateDir: string,
+    prefix: string,
+    log: Log,
+    news: (memory: AgentMemory) => Partial<AgentMemory> = () => ({}),
+  ): Promise<Memory> {
     const { memory, damage } = await loadMemory(stateDir);
     const opened = new Memory(stateDir, prefix, log, memory);
     if (damage) opened.#note(damage);
     // The claim id must outlive a crash between here and the claim, or our own lease would look like a stranger's.
-    opened.update({});
+    opened.update(news(memory));
     await opened.settled();
     return opened;
   }

@@ -6,6 +6,7 @@
  *   Holder            Reconciler              the config, followed live               Cluster
  */
 import { createBackend } from '../backends/backends.ts';
+import { placeDevice } from '../backends/device-placing.ts';
 import type { Kernel } from '../backends/kernel/kernel.ts';
 import { Reconciler } from '../backends/reconciler.ts';
 import { shadowProblem } from '../backends/shadows.ts';
@@ -35,6 +36,7 @@ import { peerPolicy } from './peer-policy.ts';
 import { type Publication, publishedFiles } from './publisher.ts';
 import { Publishing } from './publishing.ts';
 import { keepRemembering } from './remembering.ts';
+import type { StartRush } from './start-rush.ts';
 import type { Tasks } from './tasks.ts';
 import { type SurveyChange, surveyAgain, type UnderlaySurvey } from './underlay-survey.ts';
 import { UnderlayWatch } from './underlay-watch.ts';
@@ -60,6 +62,7 @@ export interface NetworkParts {
   readonly owner: LeaseOwner;
   readonly etcdAddresses: EtcdAddresses;
   readonly joined: Joined;
+  readonly rush: StartRush;
 }
 
 export class Network {
@@ -74,8 +77,6 @@ export class Network {
   #complete = false;
   /** What was last said of the config. */
   #configProblem: string | undefined;
-  /** Whether the files are there: before, nobody has been told of this network. */
-  #isUp = false;
   readonly #publishing: Publishing;
 
   constructor(parts: NetworkParts) {
@@ -98,20 +99,18 @@ export class Network {
     const made = { macs: new Map([...this.#leftovers.made.macs, ...macs]), networks: this.#networks() };
     memory.update({ ...made, files: [...new Set([...memory.current.files, ...publishedFiles(options)])] });
     const holder = this.#hold();
+    await this.#place();
     await memory.settled();
-    const reconciler = await this.#program(holder);
-    await keepForwarding({ ...this.#parts, joined: this.#joined });
-    status.watch(() => shadowProblem(reconciler.shadows()));
     this.#parts.tasks.start((signal) => this.#publishing.ended(signal), PUBLISHED_WITHIN_MS);
     // One that is only remembered is published without asking: etcd is away.
     await holder.good();
-    const joined = this.#joined;
     await this.#publishing.first();
-    this.#isUp = true;
-    // The host may have changed while they were written.
-    if (this.#joined !== joined) this.#publishing.again(holder);
+    this.#parts.rush.end();
+    const reconciler = await this.#program(holder);
+    await keepForwarding({ ...this.#parts, joined: this.#joined });
+    status.watch(() => shadowProblem(reconciler.shadows()));
     status.setReady();
-    const { backend, underlay } = joined;
+    const { backend, underlay } = this.#joined;
     log.info('ready', { subnet: held.subnet, backend: backend.type, dev: underlay.dev, mtu: backend.mtuBytes });
     cluster.serve(this.#policy(), {
       onPeers: (changes, complete) => {
@@ -156,9 +155,9 @@ export class Network {
     return { config: this.#running, own: held, mtuBytes: backend.mtuBytes };
   }
 
-  /** Before anything else: our answer to a challenge must not wait for the kernel. */
+  /** Before anything else: our answer to a challenge must not wait long for the kernel. */
   #hold(): Holder {
-    const { context, tasks, store, cluster, status, memory, owner } = this.#parts;
+    const { context, tasks, store, cluster, status, memory, owner, rush } = this.#parts;
     const { options, clock, log } = context;
     const joined = this.#joined;
     const prefix = options.etcdPrefix;
@@ -172,12 +171,27 @@ export class Network {
     memory.hold(joined.held, cluster.settledVersion);
     status.hold(holder);
     const words = { sure: () => holder.sure(), cede: (offer: Offer) => holder.cede(offer) };
-    tasks.start((signal) => answerChallenges(store, prefix, joined.held, owner, { clock, log, signal, ...words }));
+    tasks.start(async (signal) => {
+      await rush.over;
+      await answerChallenges(store, prefix, joined.held, owner, { clock, log, signal, ...words });
+    });
     tasks.start(() => holder.run());
     return holder;
   }
 
   /** Our device with its address; waits where the kernel refuses them. */
+  async #place(): Promise<void> {
+    const { context, tasks, kernel, status } = this.#parts;
+    const { backend, held, macs } = this.#joined;
+    for (;;) {
+      const refused = await placeDevice(kernel, backend, backend.device(held, macs));
+      if (refused === undefined) return;
+      status.setPhase('waiting for the kernel', `the kernel refuses ${refused}`, 'KERNEL');
+      await context.clock.sleep(LOOK_AT_DEVICE_MS, tasks.signal);
+    }
+  }
+
+  /** Keeps the kernel in step from now on. */
   async #program(holder: Holder): Promise<Reconciler> {
     const { context, tasks, kernel, status } = this.#parts;
     const { options, clock, log } = context;
@@ -193,12 +207,7 @@ export class Network {
     await programmed;
     tasks.start((signal) => reconciler.run(signal), PASS_WITHIN_MS);
     tasks.start((signal) => this.#watchUnderlay(holder, reconciler).run(signal));
-    for (;;) {
-      const [missing] = reconciler.step().missing;
-      if (!missing) return reconciler;
-      status.setPhase('waiting for the kernel', `the kernel refuses ${missing.object}: ${missing.error}`, 'KERNEL');
-      await clock.sleep(LOOK_AT_DEVICE_MS, tasks.signal);
-    }
+    return reconciler;
   }
 
   #watchUnderlay(holder: Holder, reconciler: Reconciler): UnderlayWatch {
@@ -232,7 +241,6 @@ export class Network {
     await reconciler.moveTo({ backend, underlay: dev, device: backend.device(held, macs) });
     // Peers may send to the new address once the device is there.
     holder.advertise({ ...backend.advertise(macs), owner });
-    if (!this.#isUp) return;
     cluster.judge(this.#policy());
     this.#publishing.again(holder);
   }

@@ -79,7 +79,11 @@ function isDead(error: unknown): boolean {
   return 'code' in cause && DEAD.has(String(cause.code));
 }
 
-async function refuseSecond(path: string): Promise<void> {
+/**
+ * Rejects with ALREADY_RUNNING where anybody listens there (an agent: it publishes the same files for another network),
+ * USAGE where the path can't be a socket.
+ */
+export async function refuseSecond(path: string): Promise<void> {
   checkLength(path);
   if (!(await lstat(path).catch(() => undefined))) return;
   const other = await readStatus(path).catch((error: unknown) => {

@@ -1,11 +1,11 @@
-import type { Clock } from '../config/clock.ts';
+import { type Clock, monotonicMs } from '../config/clock.ts';
 
 /** setTimeout fires at once for anything longer (2^31 − 1 ms, 24.8 days). */
 const LONGEST_MS = 2_147_483_647;
 
 export const systemClock: Clock = {
   now: () => Date.now(),
-  monotonic: () => performance.now(),
+  monotonic: monotonicMs,
   // Node's own promise of a timer makes an exception with its stack whenever a sleeper is woken, which is every event.
   sleep: (ms, signal) =>
     new Promise((resolve, reject) => {

@@ -10,6 +10,12 @@ export interface Clock {
   random(): number;
 }
 
+/** A clock that nobody sets, in milliseconds. Node loads more for `performance` than an agent needs to be up. */
+export function monotonicMs(): number {
+  const [seconds, nanoseconds] = process.hrtime();
+  return seconds * 1_000 + nanoseconds / 1_000_000;
+}
+
 /** `ms` spread uniformly over ±`share` of itself, so that a fleet does not act in step. */
 export function jittered(clock: Clock, ms: number, share = 0.1): number {
   return ms * (1 - share + 2 * share * clock.random());

@@ -12,6 +12,7 @@ import { randomUUID, X509Certificate } from 'node:crypto';
 import { noop } from 'cockatiel';
 import type { ICallable, IOptions } from 'etcd3';
 import { Etcd3 } from 'etcd3';
+import { monotonicMs } from '../config/clock.ts';
 import { TartanError, toError } from '../config/errors.ts';
 import type { CallOptions, Endpoint, Identity, Outcome, RawStream } from './etcd-calls.ts';
 import { EtcdCalls } from './etcd-calls.ts';
@@ -171,7 +172,7 @@ class GrpcEndpoint implements Endpoint {
 
   /** The wall clock may be set meanwhile. */
   async #settle(call: Method, withinMs: number): Promise<'ready' | 'failed' | 'connecting'> {
-    const until = performance.now() + withinMs;
+    const until = monotonicMs() + withinMs;
     const channel = (await this.#reach(call)).client.getChannel();
     for (;;) {
       const state = channel.getConnectivityState(true);
@@ -180,18 +181,18 @@ class GrpcEndpoint implements Endpoint {
       if (state === SHUTDOWN) return 'connecting';
       if (state !== IDLE && state !== CONNECTING) return 'failed';
       this.#note(channel, state);
-      const leftMs = until - performance.now();
+      const leftMs = until - monotonicMs();
       if (leftMs <= 0) break;
       await new Promise<void>((resolve) => channel.watchConnectivityState(state, Date.now() + leftMs, () => resolve()));
     }
-    if (this.#attempt && performance.now() - this.#attempt.since >= HANGS_MS) this.#reset();
+    if (this.#attempt && monotonicMs() - this.#attempt.since >= HANGS_MS) this.#reset();
     return 'connecting';
   }
 
   /** An attempt ends with its state, whether anybody waits for it or not: the next one has its own time. */
   #note(channel: Channel, state: number): void {
     if (this.#attempt) return;
-    const attempt: Attempt = { since: performance.now() };
+    const attempt: Attempt = { since: monotonicMs() };
     this.#attempt = attempt;
     channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, () => {
       if (this.#attempt === attempt) this.#attempt = undefined;

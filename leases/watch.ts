@@ -43,6 +43,8 @@ export interface FollowOptions {
   readonly progressTimeoutMs?: number;
   /** How long to rest where etcd forbids the range; default: as for any refusal, 2 s at most. */
   readonly forbiddenPauseMs?: number;
+  /** The watch begins where the list ended, also when it is opened later. */
+  beforeWatch?(): Promise<void>;
   onSnapshot(snapshot: RangeSnapshot): void;
   /** How long it took etcd to hand over the whole range. */
   onListed?(ms: number): void;
@@ -155,6 +157,7 @@ class RangeFollower {
 
   /** @returns whether it only ended for another connection: to be opened again at once. */
   async #watch(from: StoreVersion): Promise<boolean> {
+    await this.#options.beforeWatch?.();
     const session = new WatchSession(this.#options, from, this.#newest ?? from, () => this.#setState(true, ''));
     const end = await session.run();
     this.#mustList = end.relist;
