@@ -5,6 +5,7 @@
  *      │  └──own key──▶ Holder (lease)            status ◀── everything
  *      └──config──▶ follow or ask for a restart
  */
+import type { DeviceMacs } from '../backends/backend.ts';
 import type { Kernel } from '../backends/kernel/kernel.ts';
 import { openKernel } from '../backends/kernel/linux-kernel.ts';
 import { TartanError } from '../config/errors.ts';
@@ -15,6 +16,7 @@ import type { AgentContext } from './agent-context.ts';
 import { AgentStatus } from './agent-status.ts';
 import { readTextFile } from './atomic-file.ts';
 import { Cluster } from './cluster.ts';
+import { resumeEarly } from './early-resumption.ts';
 import { EtcdAddresses } from './etcd-addresses.ts';
 import { EtcdConnection } from './etcd-connection.ts';
 import { footprint, removeHalfWritten } from './footprint.ts';
@@ -92,22 +94,31 @@ class Agent {
     memory.onProblem = () => status.announce();
     await this.#serve(status, rush);
     this.#tasks.start((ending) => this.#systemd.watch(ending));
-    this.#tasks.start((ending) => cluster.follow(ending));
+    const opening = openKernel(log).then((kernel) => {
+      this.#kernel = kernel;
+      return kernel;
+    });
+    const rememberDevices = async (devices: DeviceMacs): Promise<void> => {
+      memory.update({ macs: new Map([...memory.current.macs, ...devices]) });
+      await memory.settled();
+    };
+    const facts = { options, clock, log, signal, owner, store, macs, remembered: memory, rememberDevices };
+    const resuming = resumeEarly({ ...facts, known: memory.known, kernel: () => opening });
+    this.#tasks.start(async (ending) => {
+      if (await resuming) await rush.over;
+      await cluster.follow(ending);
+    });
     const etcdAddresses = new EtcdAddresses(options.etcdEndpoints);
     this.#tasks.start((ending) => etcdAddresses.follow(clock, ending));
     const onProblem = (text: string | undefined): void => status.setProblem('certificates', text);
     this.#tasks.start((ending) => etcd.followFiles({ clock, log, signal: ending, onProblem }));
-    const kernel = await openKernel(log);
-    this.#kernel = kernel;
-    const joined = await join({
-      ...{ options, clock, log, signal, owner, cluster, store, kernel, macs },
-      ...{ previous: held ?? (await this.#previous()), remembered: memory },
-      rememberDevices: async (made) => {
-        memory.update({ macs: new Map([...memory.current.macs, ...made]) });
-        await memory.settled();
-      },
-      onPhase: (phase, problem, code) => status.setPhase(phase, problem, code),
-    });
+    const kernel = await opening;
+    const joined =
+      (await resuming) ??
+      (await join({
+        ...{ ...facts, cluster, kernel, previous: held ?? (await this.#previous()) },
+        onPhase: (phase, problem, code) => status.setPhase(phase, problem, code),
+      }));
     const parts = { context: this.#context, tasks: this.#tasks, store, kernel, cluster, memory, status, owner, rush };
     await new Network({ ...parts, etcdAddresses, joined }).bringUp();
   }

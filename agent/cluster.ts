@@ -168,6 +168,8 @@ export class Cluster {
     const peers = [...this.directory.peers].map(([key, after]) => ({ key, before: undefined, after }));
     this.#logRefused({ peers: [], refused });
     listener.onPeers(peers, this.#grace.serve());
+    // Not listed yet: all that follows with the list.
+    if (this.version === undefined && this.recalledOf === undefined) return;
     // What was changed since the claim, before anybody listened.
     listener.onConfig(this.config);
     this.#tellOwnKey();
@@ -182,6 +184,7 @@ export class Cluster {
   #onSnapshot(snapshot: RangeSnapshot): void {
     const { clock, prefix } = this.#options;
     const { kvs, continuous, ...version } = snapshot;
+    const isFirst = this.version === undefined;
     const isOther = this.#grace.listed(version, continuous);
     this.edition++;
     if (this.recalledOf !== undefined) {
@@ -199,6 +202,7 @@ export class Cluster {
     if (this.#listener === undefined) this.#fresh = viewOf(prefix, snapshot, (kv) => this.#decoded(kv));
     this.#listener?.onConfig(this.config);
     if (this.#ownKey !== undefined) this.#listener?.onOwnKey(kvs.find(({ key }) => key === this.#ownKey));
+    if (isFirst) this.#listener?.onPeers([], this.#grace.serve());
     this.#changed.ring();
   }
 

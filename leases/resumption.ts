@@ -1,16 +1,16 @@
 /** Going on with our own lease after a restart, where it is unchanged and alive: nothing is written. */
 import { formatLeaseValue } from './codec.ts';
-import { type AcquireContext, type AcquireRequest, type Ground, sideOf } from './ground.ts';
+import { type AcquireContext, type Ground, sideOf } from './ground.ts';
 import type { HeldLease } from './held-lease.ts';
-import type { StoredLease } from './lease.ts';
+import type { LeaseOwner, StoredLease } from './lease.ts';
 import { keysUnder } from './registry.ts';
 import type { SideKey } from './side-keys.ts';
 
 /** @returns 'again' where it moved meanwhile, undefined where it has to be claimed. */
 export async function resume(
   context: AcquireContext,
-  request: AcquireRequest,
-  { intent, attributes, side }: Ground,
+  request: { readonly self: LeaseOwner; readonly ttlSeconds: number },
+  { intent, attributes, side }: Pick<Ground, 'intent' | 'attributes' | 'side'>,
 ): Promise<HeldLease | 'again' | undefined> {
   const lease = intent.target?.lease;
   if (!lease || intent.removes.length > 0 || lease.value !== formatLeaseValue(attributes)) return undefined;
