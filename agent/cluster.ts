@@ -165,11 +165,11 @@ export class Cluster {
     this.#ownKey = policy.ownKey;
     const { refused } = this.directory.setPolicy(policy);
     this.#listener = listener;
+    // Not listed yet: all of it follows with the list.
+    if (this.version === undefined && this.recalledOf === undefined) return;
     const peers = [...this.directory.peers].map(([key, after]) => ({ key, before: undefined, after }));
     this.#logRefused({ peers: [], refused });
     listener.onPeers(peers, this.#grace.serve());
-    // Not listed yet: all that follows with the list.
-    if (this.version === undefined && this.recalledOf === undefined) return;
     // What was changed since the claim, before anybody listened.
     listener.onConfig(this.config);
     this.#tellOwnKey();

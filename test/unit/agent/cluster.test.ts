@@ -143,3 +143,27 @@ test('etcd away when the grace is over: nobody is swept who may have claimed aga
 test('asleep when the grace is over: what happened meanwhile is heard before anything is swept', async (t) => {
   await reclaimedMeanwhile(t, ({ process }, isAsleep) => (isAsleep ? process.stop() : process.go()));
 });
+
+test('served before the list: nobody is told anything until it is there, and then all of it', async (t) => {
+  const clock = new VirtualClock();
+  const etcd = new FakeEtcd(clock);
+  etcd.put(`${PREFIX}/config`, '{"Network":"10.5.0.0/16"}');
+  etcd.put(`${PREFIX}/subnets/10.5.7.0-24`, '{"PublicIP":"192.0.2.7","PublicIPv6":null}');
+  const stop = new AbortController();
+  t.teardown(() => {
+    stop.abort();
+    etcd.stop();
+  });
+  const options = { prefix: PREFIX, clock, log: silentLog, known: etcd.version };
+  const cluster = new Cluster({ ...options, store: etcd.connect() });
+  const told: string[] = [];
+  cluster.serve(POLICY, {
+    onPeers: (changes, complete) => told.push(`${changes.length} peers${complete ? ', complete' : ''}`),
+    onOwnKey: () => told.push('own key'),
+    onConfig: (kv) => told.push(`config ${kv?.value}`),
+  });
+  t.deepEqual(told, []);
+  cluster.follow(stop.signal).catch(() => undefined);
+  await clock.advance(200);
+  t.deepEqual(told, ['1 peers', 'config {"Network":"10.5.0.0/16"}', '0 peers, complete']);
+});
