@@ -101,6 +101,7 @@ export class Programming {
     const keys = this.#keysInQuestion(isOverhaul && !this.isBlind ? KINDS : read);
     const routesOn = (id: number): Iterable<string> => view.routesOn(id);
     const { operations, withheld } = planKeys(keys, desired.objects, view.objects, this.policy, routesOn);
+    if (!isOverhaul && withheld.length === 0 && this.#isRoutine(operations)) return operations;
     const all = operations.map((operation) => this.#named(operation));
     this.#settleTroubles(keys, all);
     this.#putOff = new Set(all.filter((one) => this.#isPutOff(one)).map(({ key }) => key));
@@ -111,6 +112,14 @@ export class Programming {
     const repairs = isOurDoing ? [] : this.#repairsIn(feasible, isOverhaul);
     this.#reportReplaced(feasible, new Set(repairs));
     return this.#withoutFights(feasible, repairs);
+  }
+
+  /** Nothing is amiss, nobody's route is in the way, and all of it is what peers' changes ask for: as nearly always. */
+  #isRoutine(operations: readonly Planned[]): boolean {
+    if (this.troubles.size > 0 || this.#putOff.size > 0 || this.isBlind || this.#isWithholding) return false;
+    return operations.every(({ key, object }) => {
+      return this.#changed.has(key) && (object.kind !== 'route' || !this.#isOthersRoute(key));
+    });
   }
 
   /** What was looked at and needs nothing is no trouble any more. */

@@ -35,6 +35,7 @@ type Results = (KernelRefusal | undefined)[];
 interface Tools {
   readonly socket: NetlinkSocket;
   readonly devices: DeviceTable;
+  readonly writer: MessageWriter;
   /** Reads every device, into `devices` too. */
   readonly readLinks: () => Promise<LinkInfo[]>;
   /** Lets the event loop turn between two sends, until what `heard` operations make the kernel tell us has been read. */
@@ -49,7 +50,13 @@ export class Programmer {
   isWatched = false;
 
   constructor(socket: NetlinkSocket, devices: DeviceTable, readLinks: () => Promise<LinkInfo[]>) {
-    this.#tools = { socket, devices, readLinks, pause: (heard) => this.#pause(heard) };
+    this.#tools = {
+      socket,
+      devices,
+      writer: new MessageWriter(BATCH_BYTES),
+      readLinks,
+      pause: (heard) => this.#pause(heard),
+    };
   }
 
   /** One list at a time: one that began earlier is done before the next begins. */
@@ -71,7 +78,7 @@ export class Programmer {
 /** One list of operations on its way. */
 class Run {
   readonly #tools: Tools;
-  readonly #writer = new MessageWriter(BATCH_BYTES);
+  readonly #writer: MessageWriter;
   readonly #results: Results = [];
   /** What has been written since the last send, and where the results belong. */
   #written: { readonly operation: Operation; readonly place: number }[] = [];
@@ -79,6 +86,7 @@ class Run {
 
   constructor(tools: Tools) {
     this.#tools = tools;
+    this.#writer = tools.writer;
   }
 
   async all(operations: readonly Operation[]): Promise<Results> {
