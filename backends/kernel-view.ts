@@ -59,6 +59,10 @@ export class KernelView {
     return this.#bareRoutes.get(key);
   }
 
+  get hasBareRoutes(): boolean {
+    return this.#bareRoutes.size > 0;
+  }
+
   /** Routes that others made inside of our networks, as last read. */
   get othersRoutes(): readonly RouteInfo[] {
     return this.#othersRoutes;

@@ -106,7 +106,7 @@ class Scope {
     this.#renewed = new Set([...policy.devices].filter((device) => isRenewed(device, desired, actual)));
   }
 
-  withDependents(keys: Iterable<string>): Set<string> {
+  withDependents(keys: Iterable<string>): ReadonlySet<string> {
     const all = new Set(keys);
     if (this.#renewed.size > 0) {
       for (const [key, object] of this.#desired) if (this.#renewed.has(deviceOf(object))) all.add(key);

@@ -102,16 +102,20 @@ export class Programming {
     const routesOn = (id: number): Iterable<string> => view.routesOn(id);
     const { operations, withheld } = planKeys(keys, desired.objects, view.objects, this.policy, routesOn);
     if (!isOverhaul && withheld.length === 0 && this.#isRoutine(operations)) return operations;
-    const all = operations.map((operation) => this.#named(operation));
+    const all = this.#named(operations);
     this.#settleTroubles(keys, all);
     this.#putOff = new Set(all.filter((one) => this.#isPutOff(one)).map(({ key }) => key));
     for (const key of this.#putOff) this.troubles.putOff(key);
     this.#withhold(withheld);
-    const ready = all.filter((one) => !this.#isPutOff(one) && !this.troubles.isWaiting(one.key));
-    const feasible = this.#onFooting(ready);
+    const feasible = this.#onFooting(this.#ready(all));
     const repairs = isOurDoing ? [] : this.#repairsIn(feasible, isOverhaul);
     this.#reportReplaced(feasible, new Set(repairs));
     return this.#withoutFights(feasible, repairs);
+  }
+
+  #ready(operations: readonly Planned[]): readonly Planned[] {
+    if (this.#putOff.size === 0 && this.troubles.size === 0) return operations;
+    return operations.filter((one) => !this.#isPutOff(one) && !this.troubles.isWaiting(one.key));
   }
 
   /** Nothing is amiss, nobody's route is in the way, and all of it is what peers' changes ask for: as nearly always. */
@@ -135,6 +139,7 @@ export class Programming {
    */
   async program(operations: readonly Planned[], signal: AbortSignal | undefined): Promise<void> {
     const links = operations.filter(isDeviceSet);
+    const rest = links.length > 0 ? operations.filter((operation) => !isDeviceSet(operation)) : operations;
     if (links.length > 0) {
       const isRefused = (await this.#apply(links)) > 0;
       // A device that got another MAC, or was down, has lost what the view still shows on it.
@@ -143,7 +148,7 @@ export class Programming {
       if (isRefused) return;
       signal?.throwIfAborted();
     }
-    await this.#apply(operations.filter((operation) => !isDeviceSet(operation)));
+    await this.#apply(rest);
     this.#changed = this.#putOff;
   }
 
@@ -221,6 +226,7 @@ export class Programming {
 
   /** Counts and names the repairs, and leaves out what is fought over too often. */
   #withoutFights(operations: readonly Planned[], repairs: readonly Planned[]): readonly Planned[] {
+    if (repairs.length === 0) return operations;
     const fought = new Set(repairs.filter(({ key, why }) => !this.troubles.mayRepair(key, why)));
     const made = repairs.filter((repair) => !fought.has(repair));
     this.counters.repairs += made.length;
@@ -233,9 +239,13 @@ export class Programming {
   }
 
   /** A route that can't be ours stands in no table of objects: what is replaced is named all the same. */
-  #named(operation: Planned): Planned {
-    const bare = operation.verb === 'delete' ? undefined : this.#tools.view.bareRoute(operation.key);
-    return bare === undefined ? operation : { ...operation, why: `was ${bare}` };
+  #named(operations: readonly Planned[]): readonly Planned[] {
+    const { view } = this.#tools;
+    if (!view.hasBareRoutes) return operations;
+    return operations.map((operation) => {
+      const bare = operation.verb === 'delete' ? undefined : view.bareRoute(operation.key);
+      return bare === undefined ? operation : { ...operation, why: `was ${bare}` };
+    });
   }
 
   /** Names others' routes that a peer's route takes the place of, where that is no repair and not tried before. */
