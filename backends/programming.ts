@@ -179,13 +179,18 @@ export class Programming {
     const keys = new Set(this.#changed);
     for (const key of this.troubles.due()) keys.add(key);
     if (kinds.size === 0) return keys;
+    let standing = 0;
     for (const [key, object] of desired.objects) {
+      const found = view.objects.get(key);
+      if (found) standing++;
       // The very object that we put there, and read again unchanged.
-      if (!kinds.has(object.kind) || view.objects.get(key)?.object === object) continue;
+      if (found?.object === object || !kinds.has(object.kind)) continue;
       keys.add(key);
       // Routes vanish without an event when their nexthop does: they may have been read too early.
       if (object.kind === 'nexthop') for (const route of view.routesOn(object.id)) keys.add(route);
     }
+    // Nothing stands but what is wanted.
+    if (standing === view.objects.size) return keys;
     for (const [key, { object }] of view.objects) {
       if (!kinds.has(object.kind) || desired.objects.get(key) === object) continue;
       if (this.isComplete || this.#leadsToUs(object)) keys.add(key);

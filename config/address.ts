@@ -133,12 +133,14 @@ export function ipToBytes(ip: Ip): Buffer {
   return bytes;
 }
 
-/** The address in 4 or 16 bytes of network order, or undefined for any other length. */
-export function ipFromBytes(bytes: Uint8Array): Ip | undefined {
-  if (bytes.length === 4) return `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}` as Ip;
-  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (view.length === 16) return format6((view.readBigUInt64BE(0) << 64n) | view.readBigUInt64BE(8)) as Ip;
-  return undefined;
+/** The address in the 4 or 16 bytes of network order from `at` on, or undefined for any other length. */
+export function ipFromBytes(bytes: Uint8Array, at = 0, length = bytes.length - at): Ip | undefined {
+  if (at + length > bytes.length) return undefined;
+  // Asked so often that no view is made for it.
+  if (length === 4) return `${bytes[at]}.${bytes[at + 1]}.${bytes[at + 2]}.${bytes[at + 3]}` as Ip;
+  if (length !== 16) return undefined;
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset + at, length);
+  return format6((view.readBigUInt64BE(0) << 64n) | view.readBigUInt64BE(8)) as Ip;
 }
 
 /** `address/length`, host bits masked away; undefined where `text` is no CIDR. */
@@ -161,6 +163,11 @@ export function prefixOf(ip: Ip, length: number): Prefix {
   }
   const shift = BigInt(BITS[family] - length);
   return `${format6((ipToBigInt(ip) >> shift) << shift)}/${length}` as Prefix;
+}
+
+/** As `prefixOf`, for an address whose host bits are known to be zero. */
+export function prefixAt(network: Ip, length: number): Prefix {
+  return `${network}/${length}` as Prefix;
 }
 
 /** The network's first address: the one that stands in a lease key and that peers route via. */
@@ -254,9 +261,10 @@ export function macToBytes(mac: Mac): Buffer {
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 
-export function macFromBytes(bytes: Uint8Array): Mac {
-  let text = HEX[bytes[0] ?? 0] ?? '';
-  for (let i = 1; i < bytes.length; i++) text += `:${HEX[bytes[i] ?? 0]}`;
+/** Of the six bytes from `at` on. */
+export function macFromBytes(bytes: Uint8Array, at = 0): Mac {
+  let text = HEX[bytes[at] ?? 0] ?? '';
+  for (let i = at + 1; i < at + 6; i++) text += `:${HEX[bytes[i] ?? 0]}`;
   return text as Mac;
 }
 

@@ -12,6 +12,7 @@
 import { RawNetlinkSocket } from 'netlink/dist/raw.js';
 import { TartanError, toError } from '../../config/errors.ts';
 import type { Log } from '../../config/log.ts';
+import { turnOfLoop } from '../../config/turn-of-loop.ts';
 import {
   type Failure,
   failureIn,
@@ -285,11 +286,6 @@ export class NetlinkSocket {
     this.#exchange?.finish(closedError());
     setImmediate(() => this.#raw.close());
   }
-}
-
-/** Lets the event loop read its sockets once. */
-export function turnOfLoop(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function closedError(): TartanError {

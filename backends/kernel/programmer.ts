@@ -1,3 +1,4 @@
+import { turnOfLoop } from '../../config/turn-of-loop.ts';
 import type { Link, LinkInfo, Operation } from '../state.ts';
 import type { DeviceTable } from './device-table.ts';
 import { isHeard } from './echo-filter.ts';
@@ -14,7 +15,7 @@ import {
 } from './link-message.ts';
 import { isAstray, linkStep } from './link-step.ts';
 import { MessageWriter } from './message-writer.ts';
-import { type BatchReply, type NetlinkSocket, turnOfLoop } from './netlink-socket.ts';
+import type { BatchReply, NetlinkSocket } from './netlink-socket.ts';
 import { deviceNeeded, encodeOperation, isDoneAnyway } from './operation-message.ts';
 import { setSysctl } from './sysctl.ts';
 
