@@ -13,6 +13,7 @@ import { noop } from 'cockatiel';
 import type { ICallable, IOptions } from 'etcd3';
 import { Etcd3 } from 'etcd3';
 import { TartanError, toError } from '../config/errors.ts';
+import { ANSWERS } from './etcd-answers.ts';
 import type { CallOptions, Endpoint, Identity, Outcome, RawStream } from './etcd-calls.ts';
 import { EtcdCalls } from './etcd-calls.ts';
 import { refused, toFailure } from './etcd-failure.ts';
@@ -82,13 +83,16 @@ const CONNECTING = 1;
 const READY = 2;
 const SHUTDOWN = 4;
 
-type Method = keyof typeof SERVICE;
 type Reached = Parameters<Parameters<ICallable<unknown>['withConnection']>[1]>[0];
 type Client = Reached['client'];
 type Channel = ReturnType<Client['getChannel']>;
-type Answered = (error: Error | null, response: unknown) => void;
-type UnaryMethod = (request: unknown, metadata: unknown, options: object, answered: Answered) => void;
-type StreamMethod = (metadata: unknown, options: object) => unknown;
+type Method = keyof typeof SERVICE;
+
+/** What the client says of a method: how its requests are written. The answers are read here. */
+interface Description {
+  readonly path: string;
+  readonly requestSerialize: (request: unknown) => Buffer;
+}
 
 /** A connection that is being made; `since`: monotonic clock, ms. */
 interface Attempt {
@@ -205,12 +209,14 @@ class GrpcEndpoint implements Endpoint {
   ): Promise<Outcome<Calls[C]['response']>> {
     try {
       const { client, metadata } = await this.#reach(call, options.token);
-      const method = Reflect.get(client, call) as UnaryMethod;
-      const response = await new Promise((resolve, reject) => {
-        const answered: Answered = (error, value) => (error === null ? resolve(value) : reject(error));
-        method.call(client, request, metadata, { deadline: options.deadline }, answered);
+      const { path, requestSerialize } = descriptionOf(client, call);
+      const read: (bytes: Buffer) => Calls[C]['response'] = ANSWERS[call];
+      const value = await new Promise<Calls[C]['response']>((resolve, reject) => {
+        client.makeUnaryRequest(path, requestSerialize, read, request, metadata, limitsOf(options), (error, answer) =>
+          answer === undefined ? reject(error) : resolve(answer),
+        );
       });
-      return { ok: true, value: response as Calls[C]['response'] };
+      return { ok: true, value };
     } catch (error) {
       return { ok: false, failure: toFailure(error, true) };
     }
@@ -221,9 +227,8 @@ class GrpcEndpoint implements Endpoint {
     options: CallOptions,
   ): Promise<RawStream<Streams[S]['request'], Streams[S]['response']>> {
     const { client, metadata } = await this.#reach(stream, options.token);
-    const method = Reflect.get(client, stream) as StreamMethod;
-    const limits = options.deadline === undefined ? {} : { deadline: options.deadline };
-    return method.call(client, metadata, limits) as RawStream<Streams[S]['request'], Streams[S]['response']>;
+    const { path, requestSerialize } = descriptionOf(client, stream);
+    return client.makeBidiStreamRequest(path, requestSerialize, ANSWERS[stream], metadata, limitsOf(options));
   }
 
   async #reach(call: Method, token?: string): Promise<Reached> {
@@ -246,6 +251,14 @@ class GrpcEndpoint implements Endpoint {
     for (const client of this.#clients) client.close();
     this.#clients.clear();
   }
+}
+
+function descriptionOf(client: Client, method: Method): Description {
+  return Reflect.get(client, method) as Description;
+}
+
+function limitsOf({ deadline }: CallOptions): { readonly deadline?: number } {
+  return deadline === undefined ? {} : { deadline };
 }
 
 /** One endpoint, as gRPC and people name it. */
