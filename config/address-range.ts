@@ -11,13 +11,19 @@ import {
   prefixSize,
 } from './address.ts';
 
-/** From the first address to the last: IPv4's are numbers, IPv6's bigints, which compare with each other, but slowly. */
-export interface AddressRange {
-  readonly prefix: Prefix;
+/** From the first address to the last. */
+interface Span {
   readonly family: Family;
+  /** IPv4's are numbers, IPv6's bigints. */
   readonly first: number | bigint;
   readonly last: number | bigint;
 }
+
+export interface AddressRange extends Span {
+  readonly prefix: Prefix;
+}
+
+export type AddressPoint = Span;
 
 export function rangeOf(prefix: Prefix): AddressRange {
   const address = networkAddress(prefix);
@@ -30,13 +36,11 @@ export function rangeOf(prefix: Prefix): AddressRange {
 }
 
 /** One address alone. */
-export function pointOf(ip: Ip): Pick<AddressRange, 'family' | 'first' | 'last'> {
+export function pointOf(ip: Ip): AddressPoint {
   const family = familyOf(ip);
   const address = family === 4 ? ip4ToNumber(ip) : ipToBigInt(ip);
   return { family, first: address, last: address };
 }
-
-type Span = Pick<AddressRange, 'family' | 'first' | 'last'>;
 
 /** Whether `inner` lies in `outer` (a range contains itself). */
 export function contains(outer: Span, inner: Span): boolean {

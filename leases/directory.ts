@@ -212,6 +212,7 @@ export class Directory {
 
   /** Whether this is what the restored store had from the first, not put since. */
   #isContradiction({ key, modRevision, value }: KeyValue): boolean {
+    if (this.#contradictions.size === 0) return false;
     const known = this.#contradictions.get(key);
     if (known?.modRevision === modRevision && known.value === value) return true;
     this.#contradictions.delete(key);

@@ -3,7 +3,7 @@
  * default route, the hosts' own network or its own subnet into the tunnel: whoever may write to etcd owns every host.
  */
 import { familyOf, type Ip, lastAddress, notUnicast, type Prefix, prefixLength } from '../config/address.ts';
-import { type AddressRange, contains, overlap, pointOf, rangeOf } from '../config/address-range.ts';
+import { type AddressPoint, type AddressRange, contains, overlap, pointOf, rangeOf } from '../config/address-range.ts';
 import { coverage, covers4 } from './coverage.ts';
 import type { Lease } from './lease.ts';
 
@@ -23,18 +23,17 @@ export class NetworkChecks {
   readonly #networks: readonly AddressRange[];
   readonly #ownSubnets: readonly AddressRange[];
   readonly #underlay: readonly AddressRange[];
-  readonly #guarded: readonly (readonly [Ip, ReturnType<typeof pointOf>])[];
+  readonly #guarded: readonly (AddressPoint & { readonly ip: Ip })[];
   readonly #ownPublicIps: ReadonlySet<Ip>;
-  /** Broadcast addresses and their networks. */
-  readonly #broadcast: readonly (readonly [Ip, Prefix])[];
+  readonly #broadcast: readonly { readonly ip: Ip; readonly network: Prefix }[];
 
   constructor({ networks, ownSubnets, underlay, guarded, ownPublicIps }: NetworkContext) {
     this.#networks = networks.map(rangeOf);
     this.#ownSubnets = ownSubnets.map(rangeOf);
     this.#underlay = underlay.map(rangeOf);
-    this.#guarded = guarded.map((ip) => [ip, pointOf(ip)]);
+    this.#guarded = guarded.map((ip) => ({ ip, ...pointOf(ip) }));
     this.#ownPublicIps = new Set(ownPublicIps);
-    this.#broadcast = underlay.filter(hasBroadcast).map((network) => [lastAddress(network), network]);
+    this.#broadcast = underlay.filter(hasBroadcast).map((network) => ({ ip: lastAddress(network), network }));
   }
 
   /** Why `lease` can't be a peer's on this network, or undefined where it can. */
@@ -62,15 +61,15 @@ export class NetworkChecks {
     if (own !== undefined) return `${prefix} overlaps our own ${own.prefix}`;
     const link = this.#underlay.find((other) => overlap(other, subnet));
     if (link !== undefined) return `${prefix} overlaps ${link.prefix}, the hosts' own network`;
-    const guarded = this.#guarded.find(([, point]) => contains(subnet, point));
-    return guarded === undefined ? undefined : `${prefix} holds ${guarded[0]}, which this host must reach`;
+    const guarded = this.#guarded.find((address) => contains(subnet, address));
+    return guarded === undefined ? undefined : `${prefix} holds ${guarded.ip}, which this host must reach`;
   }
 
   #refusePublicIp(ip: Ip, subnets: readonly AddressRange[]): string | undefined {
     const bad = notUnicast(ip);
     if (bad !== undefined) return `public IP ${ip} is no host's address: ${bad}`;
-    const link = this.#broadcast.find(([address]) => address === ip);
-    if (link !== undefined) return `public IP ${ip} is no host's address: the broadcast address of ${link[1]}`;
+    const link = this.#broadcast.find((address) => address.ip === ip);
+    if (link !== undefined) return `public IP ${ip} is no host's address: the broadcast address of ${link.network}`;
     if (this.#ownPublicIps.has(ip)) return `public IP ${ip} is our own`;
     const point = pointOf(ip);
     const around = subnets.find((subnet) => contains(subnet, point));
