@@ -16,9 +16,10 @@ import { TartanError, toError } from '../config/errors.ts';
 import { ANSWERS } from './etcd-answers.ts';
 import type { CallOptions, Endpoint, Identity, Outcome, RawStream } from './etcd-calls.ts';
 import { EtcdCalls } from './etcd-calls.ts';
+import { alterConnectors } from './etcd-connectors.ts';
 import { refused, toFailure } from './etcd-failure.ts';
 import type { Calls, Streams } from './etcd-messages.ts';
-import { leaveOutAddresses } from './etcd-server-name.ts';
+import { leaveOutAddress } from './etcd-server-name.ts';
 import { EtcdSockets } from './etcd-sockets.ts';
 import { EtcdStore } from './etcd-store.ts';
 import type { Store } from './store.ts';
@@ -101,9 +102,12 @@ interface Attempt {
 
 /** Opens the one thing of etcd3 that is needed: a gRPC client and its headers. */
 class Link extends Etcd3 {
-  constructor(options: IOptions) {
+  constructor(options: IOptions, sockets: EtcdSockets) {
     super(options);
-    leaveOutAddresses(this.pool);
+    alterConnectors(this.pool, (connector) => {
+      leaveOutAddress(connector);
+      sockets.follow(connector);
+    });
   }
 
   reach(method: Method): Promise<Reached> {
@@ -123,27 +127,8 @@ class GrpcEndpoint implements Endpoint {
   constructor(target: Target, tls: EtcdTls) {
     this.url = target.name;
     this.#target = target;
-    this.#link = linkTo(target, tls);
+    this.#link = linkTo(target, tls, this.#sockets);
     this.#tls = tls;
-  }
-
-  settle(call: Method, deadline: number): Promise<'ready' | 'failed' | 'connecting'> {
-    return this.#sockets.within(() => this.#settle(call, deadline - Date.now()));
-  }
-
-  unary<C extends keyof Calls>(
-    call: C,
-    request: Calls[C]['request'],
-    options: CallOptions,
-  ): Promise<Outcome<Calls[C]['response']>> {
-    return this.#sockets.within(() => this.#unary(call, request, options));
-  }
-
-  open<S extends keyof Streams>(
-    stream: S,
-    options: CallOptions,
-  ): Promise<RawStream<Streams[S]['request'], Streams[S]['response']>> {
-    return this.#sockets.within(() => this.#open(stream, options));
   }
 
   drop(): void {
@@ -155,7 +140,7 @@ class GrpcEndpoint implements Endpoint {
    * @returns what takes the new certificates into use; until then nothing has changed. Throws where they do not load.
    */
   prepare(tls: EtcdTls, graceMs: number): () => void {
-    const link = linkTo(this.#target, tls);
+    const link = linkTo(this.#target, tls, this.#sockets);
     return () => {
       const former = [...this.#clients];
       this.#link = link;
@@ -173,9 +158,9 @@ class GrpcEndpoint implements Endpoint {
     this.#closeClients();
   }
 
-  /** The wall clock may be set meanwhile. */
-  async #settle(call: Method, withinMs: number): Promise<'ready' | 'failed' | 'connecting'> {
-    const until = performance.now() + withinMs;
+  async settle(call: Method, deadline: number): Promise<'ready' | 'failed' | 'connecting'> {
+    // The wall clock may be set meanwhile.
+    const until = performance.now() + deadline - Date.now();
     const channel = (await this.#reach(call)).client.getChannel();
     for (;;) {
       const state = channel.getConnectivityState(true);
@@ -202,7 +187,7 @@ class GrpcEndpoint implements Endpoint {
     });
   }
 
-  async #unary<C extends keyof Calls>(
+  async unary<C extends keyof Calls>(
     call: C,
     request: Calls[C]['request'],
     options: CallOptions,
@@ -222,7 +207,7 @@ class GrpcEndpoint implements Endpoint {
     }
   }
 
-  async #open<S extends keyof Streams>(
+  async open<S extends keyof Streams>(
     stream: S,
     options: CallOptions,
   ): Promise<RawStream<Streams[S]['request'], Streams[S]['response']>> {
@@ -244,7 +229,7 @@ class GrpcEndpoint implements Endpoint {
   #reset(): void {
     this.#attempt = undefined;
     this.#closeClients();
-    this.#link = linkTo(this.#target, this.#tls);
+    this.#link = linkTo(this.#target, this.#tls, this.#sockets);
   }
 
   #closeClients(): void {
@@ -294,16 +279,17 @@ function checkCertificate(pem: Buffer): X509Certificate {
   return new X509Certificate(pem);
 }
 
-function linkTo({ url, host, name }: Target, tls: EtcdTls): Link {
+function linkTo({ url, host, name }: Target, tls: EtcdTls, sockets: EtcdSockets): Link {
   try {
     const credentials = credentialsOf(url, tls);
-    return new Link({
+    const options = {
       hosts: host,
       // gRPC gives channels that it takes for the same one connection, also those of two members that one name stands for.
       grpcOptions: { ...CHANNEL_OPTIONS, 'tartan.link': randomUUID() },
       faultHandling: { host: () => noop, global: noop },
       ...(credentials === undefined ? {} : { credentials }),
-    });
+    };
+    return new Link(options, sockets);
   } catch (error) {
     throw refused('tls', [name], toError(error).message);
   }
