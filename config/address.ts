@@ -91,8 +91,8 @@ function format6(value: bigint): string {
  */
 export function parseIp(text: string): Ip | undefined {
   if (!text.includes(':')) {
-    const v4 = parse4(text);
-    return v4 === undefined ? undefined : (format4(v4) as Ip);
+    // Without leading zeros there is one spelling.
+    return parse4(text) === undefined ? undefined : (text as Ip);
   }
   const v6 = parse6(text);
   if (v6 === undefined) return undefined;
@@ -158,8 +158,8 @@ export function prefixOf(ip: Ip, length: number): Prefix {
   const family = familyOf(ip);
   if (family === 4) {
     const value = ip4ToNumber(ip);
-    const size = 2 ** (32 - length);
-    return `${format4(value - (value % size))}/${length}` as Prefix;
+    const host = value % 2 ** (32 - length);
+    return `${host === 0 ? ip : format4(value - host)}/${length}` as Prefix;
   }
   const shift = BigInt(BITS[family] - length);
   return `${format6((ipToBigInt(ip) >> shift) << shift)}/${length}` as Prefix;
@@ -232,7 +232,7 @@ export function overlaps(a: Prefix, b: Prefix): boolean {
  */
 export function notUnicast(ip: Ip): string | undefined {
   if (familyOf(ip) === 4) {
-    const first = Math.floor(ip4ToNumber(ip) / 16777216);
+    const first = Number.parseInt(ip, 10);
     if (first === 0) return 'unspecified';
     if (first === 127) return 'loopback';
     if (first >= 224) return first < 240 ? 'multicast' : first === 255 ? 'broadcast' : 'reserved';
@@ -251,6 +251,7 @@ export function isLinkLocal(ip: Ip): boolean {
 
 /** Six octets, colon-separated; undefined for anything else (Go's net.ParseMAC also takes `-`, and so do we). */
 export function parseMac(text: string): Mac | undefined {
+  if (/^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(text)) return text as Mac;
   if (!/^[0-9a-fA-F]{2}([:-])(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}$/.test(text)) return undefined;
   return text.toLowerCase().replaceAll('-', ':') as Mac;
 }
@@ -271,7 +272,7 @@ export function macFromBytes(bytes: Uint8Array, at = 0): Mac {
 /** Why a station can't have `mac` (group bit set, or all zero), or undefined where it can. */
 export function notUnicastMac(mac: Mac): string | undefined {
   if (mac === '00:00:00:00:00:00') return 'zero';
-  return (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1 ? 'multicast' : undefined;
+  return (Number.parseInt(mac, 16) & 1) === 1 ? 'multicast' : undefined;
 }
 
 /** A random locally administered unicast MAC from six random bytes. */
