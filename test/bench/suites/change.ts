@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { joiningFrom, LARGE_NETWORK } from '../../support/peers.ts';
 import type { Contestant } from '../contestant.ts';
 import { type Course, onCourse, withPeers } from '../course.ts';
@@ -5,6 +6,8 @@ import { Notebook, quantile } from '../statistics.ts';
 import type { Figure, Suite } from '../suite.ts';
 
 const PUTS = 100;
+/** A start has its own suites: what it does behind itself is over by then. */
+const SETTLE_MS = 3000;
 const PEERS = { reduced: [0], usual: [0, 1000], full: [0, 1000, 10_000] } as const;
 
 interface Latencies {
@@ -16,6 +19,7 @@ interface Latencies {
 
 async function measure(course: Course, contestant: Contestant, peers: number): Promise<Latencies> {
   return await withPeers(course, contestant, peers, async (_, clock) => {
+    await sleep(SETTLE_MS);
     const first = joiningFrom(await course.ownSubnet(), PUTS);
     const puts = await course.change(first, PUTS);
     const arrivals = await clock.arrivals(puts.map(({ dst }) => dst));
