@@ -1,10 +1,10 @@
 /** The claim of a new lease or of an existing one, again and again as long as only the subnet was lost to another. */
-import { type Claim, claimResult, claimTxn, type Room } from './claim.ts';
+import { type Claim, claimResult, claimTxn, type Room, subnetsOf } from './claim.ts';
 import { sameSubnets } from './coverage.ts';
 import type { Grant } from './grant.ts';
 import { type AcquireContext, type AcquireRequest, type Ground, sideOf } from './ground.ts';
 import type { HeldLease } from './held-lease.ts';
-import { choose } from './intent.ts';
+import { type Choice, choose } from './intent.ts';
 import type { LeaseSubnets } from './lease.ts';
 import { type Keys, keysUnder } from './registry.ts';
 import type { SeenKey } from './side-keys.ts';
@@ -37,28 +37,37 @@ export class Taking {
     const avoid: LeaseSubnets[] = [];
     let taken = view.taken.filter((one) => !intent.removes.some((ours) => sameSubnets(ours, one)));
     let { revision } = view;
+    let told: readonly LeaseSubnets[] | undefined;
     for (;;) {
       signal.throwIfAborted();
-      const subnets = target ?? this.#choose([...taken, ...avoid]);
-      if (!subnets) return 'exhausted';
-      const needsSettled = !target && !this.#isStillOurs(subnets);
+      const choice = target ? { subnets: target, alternatives: [] } : this.#choose([...taken, ...avoid]);
+      if (told && !isAmong(told, choice)) {
+        const listing = await store.list(this.#keys.subnets, { keysOnly: true });
+        if (!follows(listing, view)) return 'again';
+        taken = subnetsOf(this.#keys.prefix, listing.kvs);
+        ({ revision } = listing);
+        told = undefined;
+        continue;
+      }
+      if (!choice) return 'exhausted';
+      const needsSettled = !target && !this.#isStillOurs(choice.subnets);
       if (needsSettled && !mayAllocate(trust, view, clock.monotonic())) return 'unsettled';
-      const claim = this.#claimOf(subnets, revision, grant, needsSettled);
+      const claim = this.#claimOf(choice, revision, grant, needsSettled);
       this.transactions++;
       const answer = await store.txn(claimTxn(this.#keys, claim));
       const result = claimResult(this.#keys, claim, answer);
       if ('won' in result) return this.#held(claim, grant, { ...result.won, clusterId: answer.clusterId });
       if (!follows(answer, view)) return 'again';
       if (result.lost !== 'taken') return result.lost === 'moved' ? 'again' : result.lost;
-      log.debug('another host was faster: choosing again', { subnet: subnets.subnet });
-      taken = [...result.taken];
+      log.debug('another host was faster: choosing again', { subnet: choice.subnets.subnet });
       avoid.push(...result.avoid);
-      ({ revision } = answer);
+      taken = [...taken, ...result.taken];
+      told = result.free;
     }
   }
 
   /** A lease that does not fit the config any more may still say which subnet of one family was ours. */
-  #choose(taken: readonly LeaseSubnets[]): LeaseSubnets | undefined {
+  #choose(taken: readonly LeaseSubnets[]): Choice | undefined {
     const { self, config, previous, avoid } = this.#request;
     return choose({ node: self.node, config, previous: previous ?? this.#ground.intent.removes[0], avoid }, taken);
   }
@@ -70,12 +79,12 @@ export class Taking {
     return sameSubnets(previous, subnets);
   }
 
-  #claimOf(subnets: LeaseSubnets, revision: number, { id }: Grant, needsSettled: boolean): Claim {
+  #claimOf({ subnets, alternatives }: Choice, revision: number, { id }: Grant, needsSettled: boolean): Claim {
     const { intent, attributes, side } = this.#ground;
     const target = intent.target?.lease;
     const { claim } = this.#request.self;
     return {
-      ...{ subnets, attributes, target, removes: intent.removes, unanswered: this.#unanswered },
+      ...{ subnets, alternatives, attributes, target, removes: intent.removes, unanswered: this.#unanswered },
       configRevision: this.#request.configRevision,
       side: side ? sideOf(this.#keys, claim, side, subnets, target !== undefined) : [],
       room: this.#roomFor(subnets, revision),
@@ -103,4 +112,11 @@ export class Taking {
       expiresAt: etcdLease === '0' ? Number.POSITIVE_INFINITY : expiresAt,
     };
   }
+}
+
+/** Whether the subnet that is chosen next is one of those; of two families that is the IPv4 one. */
+function isAmong(told: readonly LeaseSubnets[], choice: Choice | undefined): boolean {
+  if (!choice) return false;
+  const { subnet, subnet6 } = choice.subnets;
+  return told.some((one) => one.subnet === subnet && (one.subnet6 ?? subnet6) === subnet6);
 }

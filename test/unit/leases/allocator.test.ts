@@ -1,11 +1,15 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { containsPrefix, ipFromBigInt, ipToBigInt, overlaps, type Prefix, prefixOf } from '../../../config/address.ts';
-import { bestFree, type SubnetRange } from '../../../leases/allocator.ts';
+import { bestFree as bestOnes, type SubnetRange } from '../../../leases/allocator.ts';
 import { ip, net } from './leases.ts';
 
 function range(network: string, length: number, min: string, max: string): SubnetRange {
   return { network: net(network), length, min: ip(min), max: ip(max) };
+}
+
+function bestFree(of: SubnetRange, node: string, taken: Iterable<Prefix>, previous?: Prefix): Prefix | undefined {
+  return bestOnes(of, node, taken, 1, previous)[0];
 }
 
 /** flannel's default for 10.5.0.0/16: 255 subnets. */
