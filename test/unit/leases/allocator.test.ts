@@ -137,6 +137,24 @@ test('rounds of losers who choose again from the truth end soon', (t) => {
   t.true(tries / 200 < 2.2, `${tries}`);
 });
 
+test('of several the order is that in which they would be chosen one after another', (t) => {
+  const huge = range('fd00::/8', 64, 'fd00:0:0:1::', 'fdff:ffff:ffff:ffff::');
+  for (const of of [USUAL, USUAL6, huge])
+    for (const previous of [undefined, bestFree(of, 'another', [])]) {
+      const taken: Prefix[] = [];
+      for (const next of bestOnes(of, 'node-a', [], 9, previous)) {
+        t.is(bestFree(of, 'node-a', taken, previous), next);
+        taken.push(next);
+      }
+      t.is(taken.length, 9);
+    }
+  t.is(bestOnes(range('10.5.0.0/16', 24, '10.5.1.0', '10.5.3.0'), 'a', [], 9).length, 3);
+});
+
+test('subnet numbers that run over the end of a 32-bit word', (t) => {
+  t.is(fill(range('fd00::/16', 64, 'fd00:0:ffff:fffe::', 'fd00:1:0:3::')).length, 6);
+});
+
 test('all subnets are equally liked', (t) => {
   const counts = new Map<Prefix | undefined, number>();
   const of = range('10.5.0.0/20', 24, '10.5.0.0', '10.5.15.0');
