@@ -25,7 +25,7 @@ import { untilAnswered } from './patience.ts';
 
 const TTL_SECONDS = 86_400;
 /** So many agents claim under a prefix of the process's own before it counts. */
-const WARM_UP = 200;
+const WARM_UP = 500;
 /** Of so many free subnets flannel takes one. */
 const FIRST_FREE = 100;
 /** More than an agent gives a call: hundreds of them share a loop here. */
