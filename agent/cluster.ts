@@ -79,6 +79,7 @@ export class Cluster {
     const { store, clock, log, known } = this.#options;
     await followRange({
       ...{ store, clock, log, signal, range: this.#keys.watched, ...(known ? { known } : {}) },
+      fleet: () => this.directory.peers.size,
       onListed: (ms) => this.listing.add(ms),
       onSnapshot: (snapshot) => this.#onSnapshot(snapshot),
       onEvents: (events, revision) => this.#onEvents(events, revision),

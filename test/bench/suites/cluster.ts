@@ -5,6 +5,7 @@ import { createLab, type Lab } from '../../support/hosts.ts';
 import { peerLease } from '../../support/peers.ts';
 import type { LabProcess } from '../../support/process.ts';
 import { type Gauged, type Heard, instant } from '../instant.ts';
+import { memoryOf } from '../process-memory.ts';
 import { cpuIn, cpuSeconds } from '../processor-time.ts';
 import { isEvent, launch } from '../programs.ts';
 import { Notebook, quantile } from '../statistics.ts';
@@ -43,8 +44,19 @@ class Fleet {
     );
   }
 
-  async joined(): Promise<void> {
-    await Promise.all(this.#parts.map((part) => part.until((line) => isEvent(line, 'joined'), JOIN_LIMIT_MS)));
+  /** Every agent holds its lease. */
+  claimed(): Promise<unknown> {
+    return this.#all('claimed');
+  }
+
+  /** Every agent follows the leases. */
+  joined(): Promise<unknown> {
+    for (const part of this.#parts) part.signal('SIGUSR2');
+    return this.#all('joined');
+  }
+
+  #all(event: string): Promise<unknown> {
+    return Promise.all(this.#parts.map((part) => part.until((line) => isEvent(line, event), JOIN_LIMIT_MS)));
   }
 
   /** When the first and the last of all agents had heard of the change; rejects where somebody does not. */
@@ -122,6 +134,8 @@ class Observation {
     this.#notes.add('nothing happens: CPU of etcd', '%', 'tartan', await cpuIn(this.#etcdPid, QUIET_MS));
     const seen = this.#gauge.since(from);
     const rate = total(seen, ({ requests }) => requests) / total(seen, ({ seconds }) => seconds);
+    const { resident } = await memoryOf(this.#etcdPid);
+    this.#notes.add('nothing happens: resident set of etcd', 'MB', 'tartan', resident);
     this.#notes.add('nothing happens: requests a second', '', 'tartan', rate);
   }
 
@@ -139,7 +153,14 @@ class Observation {
     const sent = total(this.#gauge.since(from), ({ sentBytes }) => sentBytes);
     const notes = this.#notes;
     notes.add('joins and leaves: CPU of etcd', '%', 'tartan', cpu * 100);
+    notes.add(
+      'joins and leaves: a minute, as fast as the agents here take them',
+      '',
+      'tartan',
+      (CHANGES * 60) / seconds,
+    );
     notes.add('joins and leaves: sent by etcd', 'KB/s', 'tartan', sent / 1024 / seconds);
+    notes.add('joins and leaves: bytes to each agent for each', '', 'tartan', sent / CHANGES / this.#fleet.size);
     notes.add('joins and leaves: the slowest agent behind the first, p50', 'ms', 'tartan', quantile(delays, 0.5));
     notes.add('joins and leaves: the slowest agent behind the first, most', 'ms', 'tartan', quantile(delays, 1));
   }
@@ -192,9 +213,13 @@ async function measure(plan: Plan, notes: Notebook): Promise<void> {
     plan.say(`cluster: ${agents} agents join`);
     const startedAt = instant();
     const fleet = new Fleet(lab, agents);
-    await fleet.joined();
-    notes.add('all have joined', 's', 'tartan', (instant() - startedAt) / 1000);
+    await fleet.claimed();
     await eventually('as many leases', async () => (await lab.etcd.list(`${PREFIX}/subnets/`)).length === agents);
+    plan.say(
+      `cluster: all hold a lease after ${Math.round((instant() - startedAt) / 1000)} s; now they follow each other's`,
+    );
+    await fleet.joined();
+    plan.say(`cluster: all watches stand after ${Math.round((instant() - startedAt) / 1000)} s`);
     await new Observation(lab, fleet, notes, plan.say).all();
     await fleet.stop();
   } finally {
@@ -204,7 +229,8 @@ async function measure(plan: Plan, notes: Notebook): Promise<void> {
 
 export const cluster: Suite = {
   name: 'cluster',
-  title: 'agents without a kernel on one etcd, each with its own connection, lease and watches',
+  title:
+    'agents without a kernel on one etcd, each with its own connection, lease and watches; most of the time is theirs, who have hosts of their own otherwise',
   onlyByName: true,
   run: async (plan) => {
     const notes = new Notebook();
