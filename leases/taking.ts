@@ -18,41 +18,38 @@ export class Taking {
   readonly #ground: Ground;
   readonly #unanswered: readonly SeenKey[];
   readonly #keys: Keys;
+  /** Those that are taken, as all leases of the store's revision `since` and lost claims after it tell. */
+  #taken: readonly LeaseSubnets[];
+  #since: number;
+  /** Of the next ones to try, those that the last lost claim saw free; undefined: none was lost since all leases were read. */
+  #told: readonly LeaseSubnets[] | undefined;
+  /** What was lost. */
+  readonly #avoid: LeaseSubnets[] = [];
   /** Transactions made. */
   transactions = 0;
 
   constructor(context: AcquireContext, request: AcquireRequest, ground: Ground, unanswered: readonly SeenKey[]) {
+    const { view, intent } = ground;
     this.#context = context;
     this.#request = request;
     this.#ground = ground;
     this.#unanswered = unanswered;
     this.#keys = keysUnder(context.prefix);
+    this.#taken = view.taken.filter((one) => !intent.removes.some((ours) => sameSubnets(ours, one)));
+    this.#since = view.revision;
   }
 
   async run(grant: Grant): Promise<Taken> {
     const { store, signal, log, clock } = this.#context;
     const { trust } = this.#request;
     const { view, intent } = this.#ground;
-    const target = intent.target?.lease;
-    const avoid: LeaseSubnets[] = [];
-    let taken = view.taken.filter((one) => !intent.removes.some((ours) => sameSubnets(ours, one)));
-    let { revision } = view;
-    let told: readonly LeaseSubnets[] | undefined;
     for (;;) {
       signal.throwIfAborted();
-      const choice = target ? { subnets: target, alternatives: [] } : this.#choose([...taken, ...avoid]);
-      if (told && !isAmong(told, choice)) {
-        const listing = await store.list(this.#keys.subnets, { keysOnly: true });
-        if (!follows(listing, view)) return 'again';
-        taken = subnetsOf(this.#keys.prefix, listing.kvs);
-        ({ revision } = listing);
-        told = undefined;
-        continue;
-      }
-      if (!choice) return 'exhausted';
-      const needsSettled = !target && !this.#isStillOurs(choice.subnets);
+      const choice = await this.#next();
+      if (typeof choice === 'string') return choice;
+      const needsSettled = !intent.target && !this.#isStillOurs(choice.subnets);
       if (needsSettled && !mayAllocate(trust, view, clock.monotonic())) return 'unsettled';
-      const claim = this.#claimOf(choice, revision, grant, needsSettled);
+      const claim = this.#claimOf(choice, grant, needsSettled);
       this.transactions++;
       const answer = await store.txn(claimTxn(this.#keys, claim));
       const result = claimResult(this.#keys, claim, answer);
@@ -60,16 +57,30 @@ export class Taking {
       if (!follows(answer, view)) return 'again';
       if (result.lost !== 'taken') return result.lost === 'moved' ? 'again' : result.lost;
       log.debug('another host was faster: choosing again', { subnet: choice.subnets.subnet });
-      avoid.push(...result.avoid);
-      taken = [...taken, ...result.taken];
-      told = result.free;
+      this.#avoid.push(...result.avoid);
+      this.#taken = [...this.#taken, ...result.taken];
+      this.#told = result.free;
     }
   }
 
+  /** By what the lost claim told, where that is enough; else by all leases as they are now. */
+  async #next(): Promise<Choice | 'again' | 'exhausted'> {
+    const target = this.#ground.intent.target?.lease;
+    if (target) return { subnets: target, alternatives: [] };
+    const choice = this.#choose();
+    if (!this.#told || isAmong(this.#told, choice)) return choice ?? 'exhausted';
+    const listing = await this.#context.store.list(this.#keys.subnets, { keysOnly: true });
+    if (!follows(listing, this.#ground.view)) return 'again';
+    this.#taken = subnetsOf(this.#keys.prefix, listing.kvs);
+    this.#since = listing.revision;
+    return this.#choose() ?? 'exhausted';
+  }
+
   /** A lease that does not fit the config any more may still say which subnet of one family was ours. */
-  #choose(taken: readonly LeaseSubnets[]): Choice | undefined {
+  #choose(): Choice | undefined {
     const { self, config, previous, avoid } = this.#request;
-    return choose({ node: self.node, config, previous: previous ?? this.#ground.intent.removes[0], avoid }, taken);
+    const basis = { node: self.node, config, previous: previous ?? this.#ground.intent.removes[0], avoid };
+    return choose(basis, [...this.#taken, ...this.#avoid]);
   }
 
   /** What this host held to the last it may claim whatever became of the store meanwhile. */
@@ -79,7 +90,7 @@ export class Taking {
     return sameSubnets(previous, subnets);
   }
 
-  #claimOf({ subnets, alternatives }: Choice, revision: number, { id }: Grant, needsSettled: boolean): Claim {
+  #claimOf({ subnets, alternatives }: Choice, { id }: Grant, needsSettled: boolean): Claim {
     const { intent, attributes, side } = this.#ground;
     const target = intent.target?.lease;
     const { claim } = this.#request.self;
@@ -87,7 +98,7 @@ export class Taking {
       ...{ subnets, alternatives, attributes, target, removes: intent.removes, unanswered: this.#unanswered },
       configRevision: this.#request.configRevision,
       side: side ? sideOf(this.#keys, claim, side, subnets, target !== undefined) : [],
-      room: this.#roomFor(subnets, revision),
+      room: this.#roomFor(subnets),
       needsSettled: needsSettled && side !== undefined,
       isOtherLength: false,
       etcdLease: target?.etcdLease === '0' ? '0' : id,
@@ -96,8 +107,8 @@ export class Taking {
   }
 
   /** Without our keys nothing but the leases themselves tells of an IPv6 subnet that another host paired otherwise. */
-  #roomFor({ subnet6 }: LeaseSubnets, since: number): Room {
-    return { read: subnet6 && !this.#ground.side ? 'all' : 'key', since };
+  #roomFor({ subnet6 }: LeaseSubnets): Room {
+    return { read: subnet6 && !this.#ground.side ? 'all' : 'key', since: this.#since };
   }
 
   #held(

@@ -1,8 +1,8 @@
 /**
- * Many agents in one process, of each all that it does with etcd: a connection of its own, the lease that it claims and
- * holds, the watch on everybody's leases and the one for challenges. What it would make of the leases it does not.
+ * Many agents in one process, of each all that it does with etcd: the lease that it claims and holds, the watch on
+ * everybody's leases and the one for challenges. Where there are less connections than agents some share one. What it would make of the leases it does not.
  *
- *     node fleet.js ENDPOINT FIRST COUNT
+ *     node fleet.js ENDPOINT FIRST COUNT CONNECTIONS
  *
  * First each claims a lease, and they say so. On SIGUSR2 they follow the leases, and say when all watches stand; then of
  * each change of a lease when the last of them has heard of it. They come about at once and from nothing, so the list that
@@ -36,7 +36,7 @@ const DEADLINE_MS = 10_000;
 const AT_A_TIME = 16;
 const KEYS = keysUnder(PREFIX);
 
-const [endpoint = '', first = '', count = ''] = process.argv.slice(2);
+const [endpoint = '', first = '', count = '', connections = ''] = process.argv.slice(2);
 
 /** Who has heard of a change: the last of them tells. */
 class Ears {
@@ -142,11 +142,10 @@ interface Member {
   readonly held: HeldLease;
 }
 
-async function join(number: number, view: ClusterView): Promise<Member> {
+async function join(number: number, store: Store, view: ClusterView): Promise<Member> {
   const text = String(number).padStart(12, '0');
   const owner = { node: `${text}-node`, name: `host-${number}`, claim: `${text}-claim` };
   const signal = new AbortController().signal;
-  const store = connectEtcd({ endpoints: [endpoint], deadlineMs: DEADLINE_MS });
   const context = { store, prefix: PREFIX, clock: realClock, log: silentLog, signal };
   return { context, owner, held: await untilAnswered(() => claim(context, owner, number, view)) };
 }
@@ -167,8 +166,12 @@ const members: Member[] = [];
 const scout = connectEtcd({ endpoints: [endpoint] });
 const empty = await untilAnswered(() => readView(scout, PREFIX));
 const numbers = Array.from({ length: Number(count) }, (_, i) => Number(first) + i);
+const stores = Array.from({ length: Number(connections) }, () =>
+  connectEtcd({ endpoints: [endpoint], deadlineMs: DEADLINE_MS }),
+);
 await forEach(numbers, async (number) => {
-  members.push(await join(number, empty));
+  const store = stores[number % stores.length];
+  if (store) members.push(await join(number, store, empty));
 });
 // A signal that is waited for does not keep a process alive.
 const alive = setInterval(() => undefined, 1000);
