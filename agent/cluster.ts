@@ -54,7 +54,7 @@ export class Cluster {
   #ownKey: string | undefined;
   #listener: ClusterListener | undefined;
   /** The first list, for the first claim to start from; outdated by the first event. */
-  #fresh: ClusterView | undefined;
+  #fresh: RangeSnapshot | undefined;
 
   constructor(options: ClusterOptions) {
     this.#options = options;
@@ -119,7 +119,7 @@ export class Cluster {
 
   /** How many leases there are, ours and refused ones included. */
   get leaseCount(): number {
-    return this.directory.all().length;
+    return this.directory.size;
   }
 
   /** The version of a store that has what it should have; undefined: it is not known to. */
@@ -151,9 +151,9 @@ export class Cluster {
 
   /** The first list where nothing happened since; given out once. */
   takeFreshView(): ClusterView | undefined {
-    const view = this.#fresh;
+    const snapshot = this.#fresh;
     this.#fresh = undefined;
-    return view;
+    return snapshot && viewOf(this.#options.prefix, snapshot, (kv) => this.#decoded(kv));
   }
 
   /** From now on peers are judged by `policy` and told to `listener`, first all that there is. */
@@ -177,7 +177,7 @@ export class Cluster {
   }
 
   #onSnapshot(snapshot: RangeSnapshot): void {
-    const { clock, prefix } = this.#options;
+    const { clock } = this.#options;
     const { kvs, continuous, ...version } = snapshot;
     const isOther = this.#grace.listed(version, continuous);
     this.edition++;
@@ -193,7 +193,7 @@ export class Cluster {
     this.config = kvs.find(({ key }) => key === this.#keys.config);
     const leases = kvs.filter(({ key }) => key.startsWith(this.#keys.subnets.key));
     this.#tell(this.directory.applySnapshot(leases, { continuous, now: clock.monotonic() }));
-    if (this.#listener === undefined) this.#fresh = viewOf(prefix, snapshot, (kv) => this.#decoded(kv));
+    if (this.#listener === undefined) this.#fresh = snapshot;
     this.#listener?.onConfig(this.config);
     if (this.#ownKey !== undefined) this.#listener?.onOwnKey(kvs.find(({ key }) => key === this.#ownKey));
     this.#changed.ring();

@@ -25,6 +25,7 @@ import { configProblem, configProblemCode, judgeConfig } from './config-change.t
 import { familiesOf, networksOf } from './config-families.ts';
 import type { EtcdAddresses } from './etcd-addresses.ts';
 import { keepForwarding } from './forwarding.ts';
+import { giveBackAfterStart } from './give-back.ts';
 import type { Joined } from './joining.ts';
 import { watchExpiry } from './lease-expiry.ts';
 import { Leftovers } from './leftovers.ts';
@@ -127,6 +128,7 @@ export class Network {
     this.#parts.tasks.start((signal) => cluster.sweep(signal));
     this.#parts.tasks.start((signal) => this.#sweepLeftovers(reconciler, signal));
     this.#parts.tasks.start((signal) => this.#announce(signal));
+    this.#parts.tasks.start((signal) => giveBackAfterStart(() => reconciler.step().inStep, clock, signal));
     const remembering = { cluster, memory, clock };
     this.#parts.tasks.start((signal) => keepRemembering(remembering, () => this.#running.text, signal));
     this.#parts.tasks.start((signal) => watchExpiry({ status, clock, log }, holder, signal));

@@ -1,10 +1,10 @@
 import type { Backend, DeviceMacs } from '../backends/backend.ts';
 import type { Ip, Prefix } from '../config/address.ts';
 import { coverage } from '../leases/coverage.ts';
-import type { DirectoryPolicy } from '../leases/directory-entry.ts';
+import type { DirectoryPolicy, Judgement } from '../leases/directory-entry.ts';
 import type { HeldLease } from '../leases/held-lease.ts';
 import type { StoredLease } from '../leases/lease.ts';
-import { addressIdentities, refuseByNetwork } from '../leases/network-checks.ts';
+import { addressIdentities, NetworkChecks } from '../leases/network-checks.ts';
 import type { UnderlaySurvey } from './underlay-survey.ts';
 
 /** What is asked of a host that joined. */
@@ -31,20 +31,15 @@ export function peerPolicy(
     guarded: [...gateways, ...etcd],
     ownPublicIps: [underlay.publicIp, underlay.publicIp6, underlay.ip, underlay.ip6].filter((ip) => ip !== undefined),
   };
+  const checks = new NetworkChecks(context);
   const ownMacs = new Set([...macs.values()].map((mac) => `MAC ${mac}`));
-  // A lease is looked at and laid hold of in one go.
-  let last: { readonly lease: StoredLease; readonly identities: readonly string[] } | undefined;
-  const identities = (lease: StoredLease): readonly string[] => {
-    if (last?.lease !== lease)
-      last = { lease, identities: [...addressIdentities(lease), ...backend.identities(lease)] };
-    return last.identities;
+  const judge = (lease: StoredLease): Judgement => {
+    const claim = backend.claim(lease);
+    if ('foreign' in claim) return { refused: claim.foreign };
+    if ('refused' in claim) return claim;
+    const ours = claim.identities.find((identity) => ownMacs.has(identity));
+    const refused = ours === undefined ? checks.refuse(lease) : `it has our own ${ours}`;
+    return refused === undefined ? { identities: [...addressIdentities(lease), ...claim.identities] } : { refused };
   };
-  const refuse = (lease: StoredLease): string | undefined => {
-    const state = backend.peer(lease, { isOnLink: () => false, nexthopId: undefined });
-    if ('foreign' in state) return state.foreign;
-    if ('refused' in state) return state.refused;
-    const ours = identities(lease).find((identity) => ownMacs.has(identity));
-    return ours ? `it has our own ${ours}` : refuseByNetwork(lease, context);
-  };
-  return { ownKey: held.key, refuse, identities };
+  return { ownKey: held.key, judge };
 }

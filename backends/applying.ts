@@ -19,7 +19,7 @@ export async function applyOperations(
   view: KernelView,
   operations: readonly Planned[],
 ): Promise<Results> {
-  const plainFirst = operations.flatMap((one) => withoutMetrics(view, one));
+  const plainFirst = plainRoutes(view, operations);
   if (plainFirst.length > 0) await kernel.apply(plainFirst);
   const results = await kernel.apply(operations);
   const without = await again(kernel, operations, results, fromBehind);
@@ -33,6 +33,8 @@ async function again(
   results: Results,
   around: (one: Operation, errno: string) => readonly Operation[],
 ): Promise<Results> {
+  // Nearly always nothing is refused, of ten thousands of operations.
+  if (!results.some((refusal) => refusal !== undefined)) return results;
   const asked = operations.flatMap((one, place) => around(one, results[place]?.errno ?? ''));
   if (asked.length === 0) return results;
   const answers = await kernel.apply(asked);
@@ -71,9 +73,13 @@ function overStandIn(one: Operation, errno: string): readonly Operation[] {
  * Where the same nexthop object is set again the kernel keeps the metrics that somebody gave the route (it finds the old
  * fib_info, fib_find_info_nh): it is made plain first. What that is refused for, the operation itself is, too.
  */
-function withoutMetrics(view: KernelView, { key, verb, object, why }: Planned): readonly Operation[] {
-  if (verb === 'delete' || object.kind !== 'route' || object.nexthopId === undefined) return [];
-  const found = view.objects.get(key)?.object;
-  if (found?.kind !== 'route' || found.extras === undefined || found.nexthopId !== object.nexthopId) return [];
-  return [{ verb, object: { ...object, nexthopId: undefined }, why }];
+function plainRoutes(view: KernelView, operations: readonly Planned[]): Operation[] {
+  const plain: Operation[] = [];
+  for (const { key, verb, object, why } of operations) {
+    if (verb === 'delete' || object.kind !== 'route' || object.nexthopId === undefined) continue;
+    const found = view.objects.get(key)?.object;
+    if (found?.kind !== 'route' || found.extras === undefined || found.nexthopId !== object.nexthopId) continue;
+    plain.push({ verb, object: { ...object, nexthopId: undefined }, why });
+  }
+  return plain;
 }

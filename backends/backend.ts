@@ -18,11 +18,14 @@ export interface Underlay {
   readonly hostAddresses: ReadonlySet<Ip>;
 }
 
-/** What a peer needs in the kernel, or why its lease is none of ours (`foreign`) or can't be used (`refused`). */
-export type PeerState =
-  | { readonly objects: readonly KernelObject[] }
-  | { readonly foreign: string }
-  | { readonly refused: string };
+/** Why a lease is none of ours (`foreign`) or can't be used (`refused`). */
+export type Unusable = { readonly foreign: string } | { readonly refused: string };
+
+/** What a peer needs in the kernel. */
+export type PeerState = { readonly objects: readonly KernelObject[] } | Unusable;
+
+/** What a peer's lease and another one's must not share, beside public IPs: `MAC 02:…`. */
+export type PeerClaim = { readonly identities: readonly string[] } | Unusable;
 
 export interface PeerContext {
   /** Whether the peer's public IP is a neighbour on the underlay (DirectRouting). */
@@ -52,7 +55,7 @@ export interface Backend {
   advertise(macs: DeviceMacs): Omit<LeaseAttributes, 'owner'>;
   /** Devices and their addresses for the lease held; devices alone where it is not held yet. */
   device(own: LeaseSubnets | undefined, macs: DeviceMacs): readonly (Link | Address)[];
-  /** What two leases of this backend must not share, beside public IPs: `MAC 02:…`. */
-  identities(lease: Lease): readonly string[];
+  /** Whether a lease can be a peer's, without what the kernel would need. It is one exactly where `peer` has objects. */
+  claim(lease: Lease): PeerClaim;
   peer(lease: Lease, context: PeerContext): PeerState;
 }

@@ -3,12 +3,16 @@
  * our keys are in it; everything else in the kernel's tables is other people's.
  */
 import type { Family, Prefix } from '../config/address.ts';
+import { turnOfLoop } from '../config/turn-of-loop.ts';
 import type { Kernel } from './kernel/kernel.ts';
 import { formatBareRoute } from './operation-text.ts';
 import type { Planned } from './plan.ts';
 import { isSatisfied, sameObserved } from './same-object.ts';
 import type { KernelObject, LinkInfo, Nexthop, ObjectKind, Observed, RouteInfo } from './state.ts';
 import { DEFAULT_METRIC, keyOf, RTN_UNICAST, TARTAN_PROTOCOL } from './state.ts';
+
+/** So many are compared in about a millisecond; then others have their turn. */
+const TAKEN_PER_TURN = 1_000;
 
 /** In the order of reading. Nexthops before routes: a route may name its gateway by nexthop only. */
 export const KINDS: ReadonlySet<ObjectKind> = new Set(['link', 'address', 'neighbour', 'fdb', 'nexthop', 'route']);
@@ -18,6 +22,8 @@ export class KernelView {
   readonly #devices: readonly string[];
   readonly #families: readonly Family[];
   readonly #objects = new Map<string, Observed>();
+  /** How many there are of each kind. */
+  readonly #counts = { link: 0, address: 0, neighbour: 0, fdb: 0, nexthop: 0, route: 0 };
   /** By nexthop id: nearly always one. */
   readonly #routesOn = new Map<number, string | Set<string>>();
   /** What stands at a route's key and can't be ours, in words. */
@@ -59,6 +65,10 @@ export class KernelView {
     return this.#bareRoutes.get(key);
   }
 
+  get hasBareRoutes(): boolean {
+    return this.#bareRoutes.size > 0;
+  }
+
   /** Routes that others made inside of our networks, as last read. */
   get othersRoutes(): readonly RouteInfo[] {
     return this.#othersRoutes;
@@ -92,30 +102,45 @@ export class KernelView {
     }
   }
 
-  /** Reads the tables again. */
+  /** Reads the tables again, in turns with whoever else has something to do. */
   async read(kinds: ReadonlySet<ObjectKind>): Promise<void> {
-    for (const kind of KINDS) {
-      if (!kinds.has(kind)) continue;
-      const found = await this.#observe(kind);
-      const gone = new Set<string>();
-      for (const [key, { object }] of this.#objects) if (object.kind === kind) gone.add(key);
-      for (const observed of found) {
-        const key = keyOf(observed.object);
-        gone.delete(key);
-        this.#put(key, observed);
-      }
-      for (const key of gone) this.#remove(key);
-    }
+    for (const kind of KINDS) if (kinds.has(kind)) await this.#take(kind, await this.#observe(kind));
   }
 
-  #put(key: string, observed: Observed): void {
+  async #take(kind: ObjectKind, found: readonly Observed[]): Promise<void> {
+    const known = this.#counts[kind];
+    const standing = new Set<string>();
+    let fresh = 0;
+    for (const [place, observed] of found.entries()) {
+      if (place % TAKEN_PER_TURN === TAKEN_PER_TURN - 1) await turnOfLoop();
+      const key = keyOf(observed.object);
+      standing.add(key);
+      if (this.#put(key, observed)) fresh++;
+    }
+    // To look for what is gone takes as long as everything else.
+    if (standing.size - fresh < known) this.#removeAllBut(kind, standing);
+  }
+
+  #removeAllBut(kind: ObjectKind, standing: ReadonlySet<string>): void {
+    for (const [key, { object }] of this.#objects) if (object.kind === kind && !standing.has(key)) this.#remove(key);
+  }
+
+  /** @returns whether nothing stood there. */
+  #put(key: string, observed: Observed): boolean {
     const { object } = observed;
     const before = this.#objects.get(key);
-    this.#bareRoutes.delete(key);
+    if (this.#bareRoutes.size > 0) this.#bareRoutes.delete(key);
     // What we programmed is held once, be it read again or not.
-    if (before && sameObserved(before, observed)) return;
+    if (before && sameObserved(before, observed)) return false;
     if (before) this.#leave(key, before.object);
+    else this.#counts[object.kind]++;
     this.#objects.set(key, observed);
+    this.#enter(key, object);
+    return before === undefined;
+  }
+
+  /** A route comes to its nexthop. */
+  #enter(key: string, object: KernelObject): void {
     if (object.kind !== 'route' || object.nexthopId === undefined) return;
     const routes = this.#routesOn.get(object.nexthopId);
     if (routes === undefined) this.#routesOn.set(object.nexthopId, key);
@@ -125,8 +150,10 @@ export class KernelView {
 
   #remove(key: string): void {
     const object = this.#objects.get(key)?.object;
+    if (!object) return;
     this.#objects.delete(key);
-    if (object) this.#leave(key, object);
+    this.#counts[object.kind]--;
+    this.#leave(key, object);
   }
 
   /** A route leaves its nexthop. */
@@ -195,16 +222,16 @@ export class KernelView {
       if (info.protocol !== TARTAN_PROTOCOL) this.#othersRoutes.push(info);
       if (info.metric === DEFAULT_METRIC[family] && !firsts.has(info.dst)) firsts.set(info.dst, info);
     }
-    return Array.from(firsts.values()).flatMap((info) => this.#observeRoute(info));
+    const observed: Observed[] = [];
+    for (const info of firsts.values()) {
+      const one = this.#gatewayRoute(info);
+      if (one) observed.push(one);
+      else this.#bareRoutes.set(`route ${info.dst}`, formatBareRoute(info));
+    }
+    return observed;
   }
 
   /** What is no unicast route with a gateway can't be ours: its key is seen as empty, so that it is replaced if needed. */
-  #observeRoute(info: RouteInfo): Observed[] {
-    const observed = this.#gatewayRoute(info);
-    if (observed === undefined) this.#bareRoutes.set(`route ${info.dst}`, formatBareRoute(info));
-    return observed === undefined ? [] : [observed];
-  }
-
   #gatewayRoute({ type, dst, nexthopId, protocol, extras, ...hop }: RouteInfo): Observed | undefined {
     if (type !== RTN_UNICAST) return undefined;
     const via = nexthopId === undefined ? undefined : this.#nexthop(nexthopId);

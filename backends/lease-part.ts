@@ -1,4 +1,5 @@
-import { type Family, type Ip, notUnicast, type Prefix, prefixLength } from '../config/address.ts';
+import { type Family, type Ip, notUnicast, type Prefix } from '../config/address.ts';
+import { NO_IPV4 } from '../leases/coverage.ts';
 import type { LeaseAttributes, LeaseSubnets } from '../leases/lease.ts';
 import type { Families } from './backend-config.ts';
 
@@ -36,7 +37,7 @@ export function leasePart(lease: LeaseAttributes, family: Family): LeasePart {
 /** The family's subnet, undefined where the lease has none (`0.0.0.0/0` is how an IPv6-only lease is keyed). */
 export function subnetOf(lease: LeaseSubnets, family: Family): Prefix | undefined {
   if (family === 6) return lease.subnet6;
-  return prefixLength(lease.subnet) === 0 ? undefined : lease.subnet;
+  return lease.subnet === NO_IPV4 ? undefined : lease.subnet;
 }
 
 /** Why packets can't be sent to the part's public IP, or undefined where they can. */
@@ -46,12 +47,7 @@ export function badPublicIp(part: LeasePart): string | undefined {
   return fault === undefined ? undefined : `${part.publicIpField} ${part.publicIp} is ${fault}`;
 }
 
-/**
- * The families in which this node can reach the peer: those that both have.
- * @returns the reason as text where there are none.
- */
-export function sharedFamilies(lease: LeaseSubnets, enabled: readonly Family[]): readonly Family[] | string {
-  const shared = enabled.filter((family) => subnetOf(lease, family) !== undefined);
-  if (shared.length > 0) return shared;
+/** Why this node can't reach a peer of which it shares no family. */
+export function nothingShared(enabled: readonly Family[]): string {
   return `no address family in common: this node has ${enabled.map((family) => `IPv${family}`).join(' and ')} only`;
 }

@@ -37,6 +37,11 @@ export class NexthopIds {
     }
   }
 
+  /** What is wanted. */
+  get inUse(): Iterable<number> {
+    return this.#inUse;
+  }
+
   /** The id of the (onlink) nexthop for the gateway; the same until it is freed. */
   idFor(gateway: Ip, dev: string): number {
     const hop = hopKey(gateway, dev);

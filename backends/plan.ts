@@ -10,7 +10,7 @@
 import { formatValue } from './operation-text.ts';
 import { isOurs, type Ownership } from './ownership.ts';
 import { isSatisfied, markFault, sameObject, sameTunnel } from './same-object.ts';
-import type { KernelObject, Nexthop, ObjectKind, Observed, Operation } from './state.ts';
+import type { KernelObject, ObjectKind, Observed, Operation } from './state.ts';
 
 /** What should be, by `keyOf`. */
 export type Desired = ReadonlyMap<string, KernelObject>;
@@ -19,12 +19,6 @@ export type Actual = ReadonlyMap<string, Observed>;
 
 /** Keys of the routes of `actual` that are on a nexthop object. */
 export type RoutesOn = (nexthopId: number) => Iterable<string>;
-
-/** A nexthop that we would need at an id where somebody else's stands. Its routes wait until it gets another id. */
-export interface Conflict {
-  readonly wanted: Nexthop;
-  readonly found: Observed;
-}
 
 const KINDS_IN_ORDER: readonly ObjectKind[] = ['link', 'address', 'neighbour', 'fdb', 'nexthop', 'route'];
 const RANK: Readonly<Record<ObjectKind, number>> = { link: 0, address: 1, neighbour: 2, fdb: 3, nexthop: 4, route: 5 };
@@ -79,18 +73,6 @@ export function planKeys(
   return { operations: [...inOrder(sets), ...inOrder(deletes).reverse()], withheld };
 }
 
-/** The nexthops whose ids are taken by others: give each another id (NexthopIds.avoid) and plan again. */
-export function conflicts(desired: Desired, actual: Actual, policy: Ownership): Conflict[] {
-  const found: Conflict[] = [];
-  for (const [key, wanted] of desired) {
-    const standing = actual.get(key);
-    if (wanted.kind === 'nexthop' && standing !== undefined && !isOurs(standing, policy)) {
-      found.push({ wanted, found: standing });
-    }
-  }
-  return found;
-}
-
 /** One look at desired and actual state, with what follows from devices that have to be made anew. */
 class Scope {
   readonly #desired: Desired;
@@ -106,7 +88,7 @@ class Scope {
     this.#renewed = new Set([...policy.devices].filter((device) => isRenewed(device, desired, actual)));
   }
 
-  withDependents(keys: Iterable<string>): Set<string> {
+  withDependents(keys: Iterable<string>): ReadonlySet<string> {
     const all = new Set(keys);
     if (this.#renewed.size > 0) {
       for (const [key, object] of this.#desired) if (this.#renewed.has(deviceOf(object))) all.add(key);

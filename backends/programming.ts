@@ -101,16 +101,29 @@ export class Programming {
     const keys = this.#keysInQuestion(isOverhaul && !this.isBlind ? KINDS : read);
     const routesOn = (id: number): Iterable<string> => view.routesOn(id);
     const { operations, withheld } = planKeys(keys, desired.objects, view.objects, this.policy, routesOn);
-    const all = operations.map((operation) => this.#named(operation));
+    if (!isOverhaul && withheld.length === 0 && this.#isRoutine(operations)) return operations;
+    const all = this.#named(operations);
     this.#settleTroubles(keys, all);
     this.#putOff = new Set(all.filter((one) => this.#isPutOff(one)).map(({ key }) => key));
     for (const key of this.#putOff) this.troubles.putOff(key);
     this.#withhold(withheld);
-    const ready = all.filter((one) => !this.#isPutOff(one) && !this.troubles.isWaiting(one.key));
-    const feasible = this.#onFooting(ready);
+    const feasible = this.#onFooting(this.#ready(all));
     const repairs = isOurDoing ? [] : this.#repairsIn(feasible, isOverhaul);
     this.#reportReplaced(feasible, new Set(repairs));
     return this.#withoutFights(feasible, repairs);
+  }
+
+  #ready(operations: readonly Planned[]): readonly Planned[] {
+    if (this.#putOff.size === 0 && this.troubles.size === 0) return operations;
+    return operations.filter((one) => !this.#isPutOff(one) && !this.troubles.isWaiting(one.key));
+  }
+
+  /** Nothing is amiss, nobody's route is in the way, and all of it is what peers' changes ask for: as nearly always. */
+  #isRoutine(operations: readonly Planned[]): boolean {
+    if (this.troubles.size > 0 || this.#putOff.size > 0 || this.isBlind || this.#isWithholding) return false;
+    return operations.every(({ key, object }) => {
+      return this.#changed.has(key) && (object.kind !== 'route' || !this.#isOthersRoute(key));
+    });
   }
 
   /** What was looked at and needs nothing is no trouble any more. */
@@ -126,6 +139,7 @@ export class Programming {
    */
   async program(operations: readonly Planned[], signal: AbortSignal | undefined): Promise<void> {
     const links = operations.filter(isDeviceSet);
+    const rest = links.length > 0 ? operations.filter((operation) => !isDeviceSet(operation)) : operations;
     if (links.length > 0) {
       const isRefused = (await this.#apply(links)) > 0;
       // A device that got another MAC, or was down, has lost what the view still shows on it.
@@ -134,7 +148,7 @@ export class Programming {
       if (isRefused) return;
       signal?.throwIfAborted();
     }
-    await this.#apply(operations.filter((operation) => !isDeviceSet(operation)));
+    await this.#apply(rest);
     this.#changed = this.#putOff;
   }
 
@@ -165,13 +179,18 @@ export class Programming {
     const keys = new Set(this.#changed);
     for (const key of this.troubles.due()) keys.add(key);
     if (kinds.size === 0) return keys;
+    let standing = 0;
     for (const [key, object] of desired.objects) {
+      const found = view.objects.get(key);
+      if (found) standing++;
       // The very object that we put there, and read again unchanged.
-      if (!kinds.has(object.kind) || view.objects.get(key)?.object === object) continue;
+      if (found?.object === object || !kinds.has(object.kind)) continue;
       keys.add(key);
       // Routes vanish without an event when their nexthop does: they may have been read too early.
       if (object.kind === 'nexthop') for (const route of view.routesOn(object.id)) keys.add(route);
     }
+    // Nothing stands but what is wanted.
+    if (standing === view.objects.size) return keys;
     for (const [key, { object }] of view.objects) {
       if (!kinds.has(object.kind) || desired.objects.get(key) === object) continue;
       if (this.isComplete || this.#leadsToUs(object)) keys.add(key);
@@ -212,6 +231,7 @@ export class Programming {
 
   /** Counts and names the repairs, and leaves out what is fought over too often. */
   #withoutFights(operations: readonly Planned[], repairs: readonly Planned[]): readonly Planned[] {
+    if (repairs.length === 0) return operations;
     const fought = new Set(repairs.filter(({ key, why }) => !this.troubles.mayRepair(key, why)));
     const made = repairs.filter((repair) => !fought.has(repair));
     this.counters.repairs += made.length;
@@ -224,9 +244,13 @@ export class Programming {
   }
 
   /** A route that can't be ours stands in no table of objects: what is replaced is named all the same. */
-  #named(operation: Planned): Planned {
-    const bare = operation.verb === 'delete' ? undefined : this.#tools.view.bareRoute(operation.key);
-    return bare === undefined ? operation : { ...operation, why: `was ${bare}` };
+  #named(operations: readonly Planned[]): readonly Planned[] {
+    const { view } = this.#tools;
+    if (!view.hasBareRoutes) return operations;
+    return operations.map((operation) => {
+      const bare = operation.verb === 'delete' ? undefined : view.bareRoute(operation.key);
+      return bare === undefined ? operation : { ...operation, why: `was ${bare}` };
+    });
   }
 
   /** Names others' routes that a peer's route takes the place of, where that is no repair and not tried before. */

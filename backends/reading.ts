@@ -5,6 +5,7 @@
 import type { Clock } from '../config/clock.ts';
 import { toError } from '../config/errors.ts';
 import type { Log } from '../config/log.ts';
+import { turnOfLoop } from '../config/turn-of-loop.ts';
 import { type DesiredState, publicIpsOf } from './desired-state.ts';
 import type { Doubts, InDoubt } from './doubts.ts';
 import type { Kernel } from './kernel/kernel.ts';
@@ -91,6 +92,8 @@ export class Reading {
     if (footing) programming.footingMoved();
     if (onLink && directRouting) await this.#followNeighbours();
     if (kinds.has('nexthop')) await this.#giveWay();
+    // To plan takes a turn of its own.
+    await turnOfLoop();
   }
 
   async #followNeighbours(): Promise<void> {
@@ -103,7 +106,7 @@ export class Reading {
   async #giveWay(): Promise<void> {
     const { kernel, log, ids, desired, view, programming } = this.#parts;
     if (!ids) return;
-    const taken = await takenIds(kernel, desired.objects, view.objects, programming.policy);
+    const taken = await takenIds(kernel, ids.inUse, view.objects, programming.policy);
     if (taken.size === 0) return;
     log.warn('somebody else uses nexthop ids of ours: taking others', { ids: [...taken] });
     for (const id of taken) ids.avoid(id);

@@ -1,23 +1,36 @@
 import type { Kernel } from './kernel/kernel.ts';
-import type { Ownership } from './ownership.ts';
-import { type Actual, conflicts, type Desired } from './plan.ts';
+import { isOurs, type Ownership } from './ownership.ts';
+import type { Actual } from './plan.ts';
 
-/** The ids of wanted nexthops at which somebody else's stand. `actual`: with the nexthops as just read. */
+/**
+ * The wanted nexthop ids at which somebody else's object stands, so that the gateway needs another one
+ * (NexthopIds.avoid), and those at which nothing is seen.
+ */
+export function conflicts(
+  wanted: Iterable<number>,
+  actual: Actual,
+  policy: Ownership,
+): { readonly taken: readonly number[]; readonly unseen: readonly number[] } {
+  const taken: number[] = [];
+  const unseen: number[] = [];
+  for (const id of wanted) {
+    const standing = actual.get(`nexthop ${id}`);
+    if (standing === undefined) unseen.push(id);
+    else if (!isOurs(standing, policy)) taken.push(id);
+  }
+  return { taken, unseen };
+}
+
+/** All of the first. `actual`: with the nexthops as just read. */
 export async function takenIds(
   kernel: Kernel,
-  desired: Desired,
+  wanted: Iterable<number>,
   actual: Actual,
   policy: Ownership,
 ): Promise<ReadonlySet<number>> {
-  const taken = conflicts(desired, actual, policy).map(({ wanted }) => wanted.id);
-  return new Set([...taken, ...(await hiddenIds(kernel, desired, actual))]);
-}
-
-/** Blackholes, groups and whatever else has no gateway stand in no table of ours. */
-async function hiddenIds(kernel: Kernel, desired: Desired, actual: Actual): Promise<readonly number[]> {
-  const unseen: number[] = [];
-  for (const [key, object] of desired) if (object.kind === 'nexthop' && !actual.has(key)) unseen.push(object.id);
-  if (unseen.length === 0) return [];
+  const { taken, unseen } = conflicts(wanted, actual, policy);
+  if (unseen.length === 0) return new Set(taken);
+  // Blackholes, groups and whatever else has no gateway stand in no table of ours.
   const all = await kernel.nexthopIds();
-  return unseen.filter((id) => all.has(id));
+  return new Set([...taken, ...unseen.filter((id) => all.has(id))]);
 }

@@ -91,8 +91,8 @@ function format6(value: bigint): string {
  */
 export function parseIp(text: string): Ip | undefined {
   if (!text.includes(':')) {
-    const v4 = parse4(text);
-    return v4 === undefined ? undefined : (format4(v4) as Ip);
+    // Without leading zeros there is one spelling.
+    return parse4(text) === undefined ? undefined : (text as Ip);
   }
   const v6 = parse6(text);
   if (v6 === undefined) return undefined;
@@ -133,12 +133,14 @@ export function ipToBytes(ip: Ip): Buffer {
   return bytes;
 }
 
-/** The address in 4 or 16 bytes of network order, or undefined for any other length. */
-export function ipFromBytes(bytes: Uint8Array): Ip | undefined {
-  if (bytes.length === 4) return `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}` as Ip;
-  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (view.length === 16) return format6((view.readBigUInt64BE(0) << 64n) | view.readBigUInt64BE(8)) as Ip;
-  return undefined;
+/** The address in the 4 or 16 bytes of network order from `at` on, or undefined for any other length. */
+export function ipFromBytes(bytes: Uint8Array, at = 0, length = bytes.length - at): Ip | undefined {
+  if (at + length > bytes.length) return undefined;
+  // Asked so often that no view is made for it.
+  if (length === 4) return `${bytes[at]}.${bytes[at + 1]}.${bytes[at + 2]}.${bytes[at + 3]}` as Ip;
+  if (length !== 16) return undefined;
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset + at, length);
+  return format6((view.readBigUInt64BE(0) << 64n) | view.readBigUInt64BE(8)) as Ip;
 }
 
 /** `address/length`, host bits masked away; undefined where `text` is no CIDR. */
@@ -156,11 +158,16 @@ export function prefixOf(ip: Ip, length: number): Prefix {
   const family = familyOf(ip);
   if (family === 4) {
     const value = ip4ToNumber(ip);
-    const size = 2 ** (32 - length);
-    return `${format4(value - (value % size))}/${length}` as Prefix;
+    const host = value % 2 ** (32 - length);
+    return `${host === 0 ? ip : format4(value - host)}/${length}` as Prefix;
   }
   const shift = BigInt(BITS[family] - length);
   return `${format6((ipToBigInt(ip) >> shift) << shift)}/${length}` as Prefix;
+}
+
+/** As `prefixOf`, for an address whose host bits are known to be zero. */
+export function prefixAt(network: Ip, length: number): Prefix {
+  return `${network}/${length}` as Prefix;
 }
 
 /** The network's first address: the one that stands in a lease key and that peers route via. */
@@ -225,7 +232,7 @@ export function overlaps(a: Prefix, b: Prefix): boolean {
  */
 export function notUnicast(ip: Ip): string | undefined {
   if (familyOf(ip) === 4) {
-    const first = Math.floor(ip4ToNumber(ip) / 16777216);
+    const first = Number.parseInt(ip, 10);
     if (first === 0) return 'unspecified';
     if (first === 127) return 'loopback';
     if (first >= 224) return first < 240 ? 'multicast' : first === 255 ? 'broadcast' : 'reserved';
@@ -244,6 +251,7 @@ export function isLinkLocal(ip: Ip): boolean {
 
 /** Six octets, colon-separated; undefined for anything else (Go's net.ParseMAC also takes `-`, and so do we). */
 export function parseMac(text: string): Mac | undefined {
+  if (/^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(text)) return text as Mac;
   if (!/^[0-9a-fA-F]{2}([:-])(?:[0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}$/.test(text)) return undefined;
   return text.toLowerCase().replaceAll('-', ':') as Mac;
 }
@@ -254,16 +262,17 @@ export function macToBytes(mac: Mac): Buffer {
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 
-export function macFromBytes(bytes: Uint8Array): Mac {
-  let text = HEX[bytes[0] ?? 0] ?? '';
-  for (let i = 1; i < bytes.length; i++) text += `:${HEX[bytes[i] ?? 0]}`;
+/** Of the six bytes from `at` on. */
+export function macFromBytes(bytes: Uint8Array, at = 0): Mac {
+  let text = HEX[bytes[at] ?? 0] ?? '';
+  for (let i = at + 1; i < at + 6; i++) text += `:${HEX[bytes[i] ?? 0]}`;
   return text as Mac;
 }
 
 /** Why a station can't have `mac` (group bit set, or all zero), or undefined where it can. */
 export function notUnicastMac(mac: Mac): string | undefined {
   if (mac === '00:00:00:00:00:00') return 'zero';
-  return (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1 ? 'multicast' : undefined;
+  return (Number.parseInt(mac, 16) & 1) === 1 ? 'multicast' : undefined;
 }
 
 /** A random locally administered unicast MAC from six random bytes. */

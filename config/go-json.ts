@@ -18,3 +18,14 @@ export function goField(object: JsonObject, name: string): unknown {
   }
   return found;
 }
+
+/**
+ * The fields of these names (ASCII) as Go would store them, each under its very name. What is spelt so throughout, as
+ * flannel and we write, is given back as it is.
+ */
+export function goFields(object: JsonObject, names: readonly string[]): JsonObject {
+  for (const key of Object.keys(object)) {
+    if (!names.includes(key)) return Object.fromEntries(names.map((name) => [name, goField(object, name)]));
+  }
+  return object;
+}

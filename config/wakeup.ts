@@ -1,12 +1,24 @@
 import type { Clock } from './clock.ts';
+import { toError } from './errors.ts';
 
-/** Without a reason of its own every ring would make an exception, with its stack. */
-const RUNG = new Error('rung');
+/** A sleep under way. */
+interface Alarm {
+  /** Monotonic clock, ms. */
+  readonly at: number;
+  readonly signal: AbortSignal;
+  cancel(): void;
+}
 
-/** A doorbell for one waiting loop: a ring while nobody waits is not lost, several rings are one. */
+/**
+ * A doorbell for one waiting loop: a ring while nobody waits is not lost, several rings are one.
+ *
+ * A ring ends the wait, not the sleep behind it: that serves the next wait too, if it is not to be shorter. To abort a
+ * sleep and begin another takes longer than what most rings are about.
+ */
 export class Wakeup {
   #rung = false;
-  #wake: (() => void) | undefined;
+  #wake: ((fault?: Error) => void) | undefined;
+  #alarm: Alarm | undefined;
 
   ring(): void {
     this.#rung = true;
@@ -16,19 +28,37 @@ export class Wakeup {
   /** Resolves at a ring or after `ms`; rejects with the signal's reason when it is aborted. */
   async wait(ms: number, clock: Clock, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    const inner = new AbortController();
-    const wake = (): void => inner.abort(RUNG);
-    signal.addEventListener('abort', wake, { once: true });
-    this.#wake = wake;
-    try {
-      if (!this.#rung) await clock.sleep(ms, inner.signal);
-    } catch (error) {
-      if (!inner.signal.aborted) throw error;
-    } finally {
-      signal.removeEventListener('abort', wake);
-      this.#wake = undefined;
-      this.#rung = false;
+    const until = clock.monotonic() + ms;
+    for (let isOver = false; !(this.#rung || isOver); isOver = clock.monotonic() >= until) {
+      this.#setAlarm(until, clock, signal);
+      await new Promise<void>((resolve, reject) => {
+        this.#wake = (fault) => (fault ? reject(fault) : resolve());
+      });
+      signal.throwIfAborted();
     }
-    signal.throwIfAborted();
+    this.#wake = undefined;
+    this.#rung = false;
+  }
+
+  #setAlarm(until: number, clock: Clock, signal: AbortSignal): void {
+    const set = this.#alarm;
+    if (set && set.at <= until && set.signal === signal) return;
+    set?.cancel();
+    const sleep = new AbortController();
+    const cancel = (): void => sleep.abort();
+    const alarm = { at: until, signal, cancel };
+    this.#alarm = alarm;
+    signal.addEventListener('abort', cancel, { once: true });
+    const over = (fault?: Error): void => {
+      signal.removeEventListener('abort', cancel);
+      if (this.#alarm !== alarm) return;
+      this.#alarm = undefined;
+      this.#wake?.(fault);
+    };
+    const sleeping = clock.sleep(until - clock.monotonic(), sleep.signal);
+    sleeping.then(
+      () => over(),
+      (error: unknown) => over(sleep.signal.aborted ? undefined : toError(error)),
+    );
   }
 }

@@ -30,7 +30,7 @@ import {
   prefixOf,
 } from '../config/address.ts';
 import { TartanError } from '../config/errors.ts';
-import { goField, isJsonObject, type JsonObject } from '../config/go-json.ts';
+import { goFields, isJsonObject, type JsonObject } from '../config/go-json.ts';
 import { excerpt } from './excerpt.ts';
 import type { LeaseAttributes, LeaseOwner, LeaseSubnets, StoredLease } from './lease.ts';
 import type { KeyRange, KeyValue } from './store.ts';
@@ -41,23 +41,18 @@ type Refused = { readonly ok: false; readonly reason: string };
 const MAX_LENGTH = { 4: 31, 6: 127 } as const;
 const MAX_VALUE_BYTES = 65_536;
 const MAX_NESTING = 64;
-const OPENING_BRACE = 0x7b;
-const OPENING_BRACKET = 0x5b;
 const MAX_OWNER_CHARACTERS = 256;
 const NO_IP = ipFromBigInt(0n, 4);
+const FIELDS = ['PublicIP', 'PublicIPv6', 'BackendType', 'BackendData', 'BackendV6Data', 'Tartan'] as const;
+const OWNER_FIELDS = ['node', 'name', 'claim'] as const;
 
 function refused(reason: string): Refused {
   return { ok: false, reason };
 }
 
-let lastFolder = { prefix: '', folder: '' };
-
 /** `<prefix>/subnets/`; slashes that are doubled or trailing in the prefix vanish, as flannel has it (Go's path.Join). */
-function subnetsFolder(prefix: string): string {
-  // Asked for with every key, and there is one prefix.
-  if (lastFolder.prefix !== prefix || lastFolder.folder === '')
-    lastFolder = { prefix, folder: `${posix.join(prefix, 'subnets')}/` };
-  return lastFolder.folder;
+export function subnetsFolder(prefix: string): string {
+  return `${posix.join(prefix, 'subnets')}/`;
 }
 
 /** The range of all lease keys. `<prefix>/subnetsX`, which flannel lists too, is not in it. */
@@ -82,20 +77,26 @@ function parseKeyPart(ipText: string, lengthText: string, family: Family): { ok:
   if (ip !== ipText) return refused(`${excerpt(ipText)} is not in canonical form (${ip})`);
   // Go prints such an address dotted, which its own parser of keys refuses.
   if (family === 6 && ipToBigInt(ip) >> 32n === 0n) return refused(`${ip} stands for an IPv4 address`);
-  if (!/^(0|[1-9]\d{0,2})$/.test(lengthText) || Number(lengthText) > MAX_LENGTH[family])
+  const length = Number(lengthText);
+  if (length > MAX_LENGTH[family] || String(length) !== lengthText)
     return refused(`IPv${family} length ${excerpt(lengthText)} is not 0 to ${MAX_LENGTH[family]}`);
-  const prefix = prefixOf(ip, Number(lengthText));
+  const prefix = prefixOf(ip, length);
   if (networkAddress(prefix) !== ip) return refused(`${ip}/${lengthText} has host bits set`);
   return { ok: true, prefix };
 }
+
+type KeyRead = { readonly ok: true; readonly subnets: LeaseSubnets } | Refused;
 
 /**
  * What a key says. Refused, with a reason: a key elsewhere than directly under `<prefix>/subnets/`, host bits, leading
  * zeros, upper case, IPv6 text that is not RFC 5952's, addresses that stand for IPv4 ones. flannel reads some of them
  * (its pattern has no start), but writes none.
  */
-export function parseLeaseKey(prefix: string, key: string): { readonly ok: true; subnets: LeaseSubnets } | Refused {
-  const folder = subnetsFolder(prefix);
+export function parseLeaseKey(prefix: string, key: string): KeyRead {
+  return parseKeyIn(subnetsFolder(prefix), key);
+}
+
+function parseKeyIn(folder: string, key: string): KeyRead {
   if (!key.startsWith(folder)) return refused(`not under ${excerpt(folder)}`);
   const name = key.slice(folder.length);
   const match = name.length > 64 ? null : /^(\d+\.\d+\.\d+\.\d+)-(\d+)(?:&([a-f\d:]+)-(\d+))?$/.exec(name);
@@ -144,19 +145,16 @@ export function formatLeaseValue(attributes: LeaseAttributes): string {
   return `${json}}`;
 }
 
-function countOpening(json: string): number {
-  let count = 0;
-  for (let i = 0; i < json.length; i++) {
-    const code = json.charCodeAt(i);
-    if (code === OPENING_BRACE || code === OPENING_BRACKET) count++;
-  }
-  return count;
+function count(text: string, wanted: string): number {
+  let found = 0;
+  for (let at = text.indexOf(wanted); at >= 0; at = text.indexOf(wanted, at + 1)) found++;
+  return found;
 }
 
 /** Whether brackets nest deeper than we follow: JSON.parse would, JSON.stringify overflows the stack. */
 function nestsTooDeep(json: string): boolean {
   // Few values have so many brackets at all.
-  if (countOpening(json) <= MAX_NESTING) return false;
+  if (count(json, '{') + count(json, '[') <= MAX_NESTING) return false;
   let depth = 0;
   for (const [token] of json.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"|[[\]{}]/gs)) {
     if (token === '[' || token === '{') depth++;
@@ -206,11 +204,8 @@ function isOwnerText(value: unknown): value is string {
 /** Who somebody says to be. A Tartan key that makes no sense counts as none: the lease is good without it. */
 export function parseOwner(value: unknown): LeaseOwner | undefined {
   if (!isJsonObject(value)) return undefined;
-  const { node, name, claim } = {
-    node: goField(value, 'node'),
-    name: goField(value, 'name') ?? '',
-    claim: goField(value, 'claim'),
-  };
+  const { node, name: given, claim } = goFields(value, OWNER_FIELDS);
+  const name = given ?? '';
   if (!isOwnerText(node) || !isOwnerText(name) || !isOwnerText(claim) || node === '' || claim === '') return undefined;
   return { node, name, claim };
 }
@@ -223,27 +218,34 @@ function dataText(value: unknown): string | undefined {
 export function parseLeaseValue(text: string): { readonly ok: true; attributes: LeaseAttributes } | Refused {
   const parsed = parseObject(text);
   if (!parsed.ok) return parsed;
-  const field = (name: string) => goField(parsed.object, name);
-  const publicIp = parsePublicIp(field('PublicIP'));
-  if (publicIp === undefined) return refused(`PublicIP ${shown(field('PublicIP'))} is no IPv4 address`);
-  const publicIp6 = parsePublicIp6(field('PublicIPv6'));
+  const { PublicIP, PublicIPv6, BackendType, BackendData, BackendV6Data, Tartan } = goFields(parsed.object, FIELDS);
+  const publicIp = parsePublicIp(PublicIP);
+  if (publicIp === undefined) return refused(`PublicIP ${shown(PublicIP)} is no IPv4 address`);
+  const publicIp6 = parsePublicIp6(PublicIPv6);
   if (!publicIp6.ok) return publicIp6;
-  const backendType = field('BackendType') ?? '';
+  const backendType = BackendType ?? '';
   if (typeof backendType !== 'string') return refused(`BackendType ${shown(backendType)} is no string`);
   const attributes = {
     publicIp,
     publicIp6: publicIp6.ip,
     backendType,
-    backendData: dataText(field('BackendData')),
-    backendV6Data: dataText(field('BackendV6Data')),
-    owner: parseOwner(field('Tartan')),
+    backendData: dataText(BackendData),
+    backendV6Data: dataText(BackendV6Data),
+    owner: parseOwner(Tartan),
   };
   return { ok: true, attributes };
 }
 
+type LeaseRead = { readonly ok: true; readonly lease: StoredLease } | Refused;
+
 /** A key and its value as a lease. */
-export function decodeLease(prefix: string, kv: KeyValue): { readonly ok: true; lease: StoredLease } | Refused {
-  const key = parseLeaseKey(prefix, kv.key);
+export function decodeLease(prefix: string, kv: KeyValue): LeaseRead {
+  return decodeLeaseIn(subnetsFolder(prefix), kv);
+}
+
+/** As `decodeLease`, for many: with their folder (`subnetsFolder`) instead of the prefix. */
+export function decodeLeaseIn(folder: string, kv: KeyValue): LeaseRead {
+  const key = parseKeyIn(folder, kv.key);
   if (!key.ok) return key;
   const value = parseLeaseValue(kv.value);
   if (!value.ok) return value;

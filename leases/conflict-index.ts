@@ -3,11 +3,12 @@
  * the older stays. The rule doesn't cascade: an older claimant is in the way even if a still older one is in its own.
  * So the answer depends on the set alone, never on the order in which it came about.
  *
- *   token   -> bucket      prefix -> bucket      the buckets of one family, sorted by first address:
- *                                                10.5.0.0/16 [ 10.5.1.0/24 [ 10.5.1.128/25 ] 10.5.2.0/24 ]
+ *   token -> claimants     prefix -> claimants     the prefixes of one family, sorted by first address:
+ *                                                  10.5.0.0/16 [ 10.5.1.0/24 [ 10.5.1.128/25 ] 10.5.2.0/24 ]
  *
  * Prefixes nest or are apart, so what overlaps a prefix is the few lengths around it (looked up) and what follows it in
- * the sorted list up to its last address. Only the oldest of a bucket can be in force: a change touches O(log n).
+ * the sorted list up to its last address. Only the oldest of a token or a prefix can be in force: a change touches
+ * O(log n).
  */
 import {
   familyOf,
@@ -37,90 +38,168 @@ interface Position {
   readonly prefix: Prefix;
 }
 
-/** The claimants of one token or prefix: nearly always one. Finding the next oldest is put off until it is asked for. */
-class Bucket<T extends Claimant> {
+/** Several claimants of one token or prefix. Finding the next oldest is put off until it is asked for. */
+class Rivals<T extends Claimant> {
+  readonly #members: Set<T>;
   #oldest: T | undefined;
-  /** Made when there is a second one: then all of them. */
-  #members: Set<T> | undefined;
 
-  get isEmpty(): boolean {
-    return this.#members ? this.#members.size === 0 : this.#oldest === undefined;
+  constructor(oldest: T) {
+    this.#members = new Set([oldest]);
+    this.#oldest = oldest;
+  }
+
+  get size(): number {
+    return this.#members.size;
   }
 
   get oldest(): T | undefined {
-    if (this.#oldest === undefined && this.#members)
+    if (this.#oldest === undefined)
       for (const member of this.#members)
         if (this.#oldest === undefined || member.isOlderThan(this.#oldest)) this.#oldest = member;
     return this.#oldest;
   }
 
-  /** @returns the claimant that is the oldest no more. */
-  add(claimant: T): T | undefined {
+  add(claimant: T): void {
     const before = this.oldest;
-    if (before !== undefined) this.#members ??= new Set([before]);
-    this.#members?.add(claimant);
-    if (before !== undefined && !claimant.isOlderThan(before)) return undefined;
-    this.#oldest = claimant;
-    return before;
+    this.#members.add(claimant);
+    if (before === undefined || claimant.isOlderThan(before)) this.#oldest = claimant;
   }
 
   delete(claimant: T): void {
-    this.#members?.delete(claimant);
+    this.#members.delete(claimant);
     if (this.#oldest === claimant) this.#oldest = undefined;
   }
 }
 
+/** Who claims which tokens. Of each nearly always one, who then stands there without more ado. */
+class Claims<Token extends string, T extends Claimant> {
+  readonly #claims = new Map<Token, T | Rivals<T>>();
+  /** What may have another oldest claimant now, or one with other conflicts. */
+  readonly #doubted = new Set<Token>();
+
+  keys(): Iterable<Token> {
+    return this.#claims.keys();
+  }
+
+  has(token: Token): boolean {
+    return this.#claims.has(token);
+  }
+
+  oldest(token: Token): T | undefined {
+    const claim = this.#claims.get(token);
+    return claim instanceof Rivals ? claim.oldest : claim;
+  }
+
+  /** @returns the claimant that is the oldest no more. */
+  add(token: Token, claimant: T): T | undefined {
+    const claim = this.#claims.get(token);
+    if (claim === undefined) {
+      this.#claims.set(token, claimant);
+      return undefined;
+    }
+    const rivals = claim instanceof Rivals ? claim : new Rivals(claim);
+    const before = rivals.oldest;
+    rivals.add(claimant);
+    this.#claims.set(token, rivals);
+    return rivals.oldest === before ? undefined : before;
+  }
+
+  delete(token: Token, claimant: T): void {
+    const claim = this.#claims.get(token);
+    if (claim instanceof Rivals) {
+      claim.delete(claimant);
+      if (claim.size > 0) this.#doubted.add(token);
+      else this.#claims.delete(token);
+    } else if (claim === claimant) this.#claims.delete(token);
+  }
+
+  doubt(token: Token): void {
+    this.#doubted.add(token);
+  }
+
+  /** The oldest of all that is doubted, which then is no more. */
+  takeDoubted(into: Set<T>): void {
+    if (this.#doubted.size === 0) return;
+    for (const token of this.#doubted) {
+      const oldest = this.oldest(token);
+      if (oldest !== undefined) into.add(oldest);
+    }
+    this.#doubted.clear();
+  }
+}
+
+const NONE: readonly Prefix[] = [];
+
 /** The prefixes of one family. */
-class PrefixBuckets<T extends Claimant> {
-  readonly #buckets = new Map<Prefix, Bucket<T>>();
-  /** How many buckets there are of each length. */
+class PrefixClaims<T extends Claimant> {
+  readonly #claims = new Claims<Prefix, T>();
+  /** How many prefixes there are of each length. */
   readonly #lengths = new Map<number, number>();
   /** Made when it is first asked for: where all prefixes have one length, none lies in another. */
   #order: Position[] | undefined;
 
-  get(prefix: Prefix): Bucket<T> | undefined {
-    return this.#buckets.get(prefix);
+  oldest(prefix: Prefix): T | undefined {
+    return this.#claims.oldest(prefix);
   }
 
-  getOrMake(prefix: Prefix): Bucket<T> {
-    const known = this.#buckets.get(prefix);
-    if (known) return known;
-    const bucket = new Bucket<T>();
-    const length = prefixLength(prefix);
-    this.#buckets.set(prefix, bucket);
-    this.#lengths.set(length, (this.#lengths.get(length) ?? 0) + 1);
-    if (this.#order) {
-      const position = positionOf(prefix);
-      this.#order.splice(indexOf(this.#order, position.at), 0, position);
-    }
-    return bucket;
+  /** @returns the claimant that is the oldest no more. */
+  add(prefix: Prefix, claimant: T): T | undefined {
+    if (!this.#claims.has(prefix)) this.#begin(prefix);
+    const before = this.#claims.add(prefix, claimant);
+    this.#doubtAround(prefix);
+    return before;
   }
 
-  drop(prefix: Prefix): void {
-    const length = prefixLength(prefix);
-    const left = (this.#lengths.get(length) ?? 0) - 1;
-    if (left > 0) this.#lengths.set(length, left);
-    else this.#lengths.delete(length);
-    this.#buckets.delete(prefix);
-    this.#order?.splice(indexOf(this.#order, positionOf(prefix).at), 1);
+  delete(prefix: Prefix, claimant: T): void {
+    this.#claims.delete(prefix, claimant);
+    if (!this.#claims.has(prefix)) this.#end(prefix);
+    this.#doubtAround(prefix);
+  }
+
+  takeDoubted(into: Set<T>): void {
+    this.#claims.takeDoubted(into);
   }
 
   /** The prefixes that lie around or in `prefix`, itself not among them. */
-  *around(prefix: Prefix): Generator<Prefix> {
+  around(prefix: Prefix): Iterable<Prefix> {
+    return this.#lengths.size === 1 && this.#lengths.has(prefixLength(prefix)) ? NONE : this.#around(prefix);
+  }
+
+  *#around(prefix: Prefix): Generator<Prefix> {
     const own = prefixLength(prefix);
     let hasInner = false;
     for (const length of this.#lengths.keys()) {
       if (length > own) hasInner = true;
       const outer = length < own ? prefixOf(networkAddress(prefix), length) : prefix;
-      if (length < own && this.#buckets.has(outer)) yield outer;
+      if (length < own && this.#claims.has(outer)) yield outer;
     }
     if (!hasInner) return;
-    this.#order ??= inOrder(this.#buckets.keys());
+    this.#order ??= inOrder(this.#claims.keys());
     const end = indexOf(this.#order, `${hex(lastAddress(prefix))}~`);
     for (let i = indexOf(this.#order, `${positionOf(prefix).at}~`); i < end; i++) {
       const position = this.#order[i];
       if (position) yield position.prefix;
     }
+  }
+
+  #doubtAround(prefix: Prefix): void {
+    for (const other of this.around(prefix)) this.#claims.doubt(other);
+  }
+
+  #begin(prefix: Prefix): void {
+    const length = prefixLength(prefix);
+    this.#lengths.set(length, (this.#lengths.get(length) ?? 0) + 1);
+    if (!this.#order) return;
+    const position = positionOf(prefix);
+    this.#order.splice(indexOf(this.#order, position.at), 0, position);
+  }
+
+  #end(prefix: Prefix): void {
+    const length = prefixLength(prefix);
+    const left = (this.#lengths.get(length) ?? 0) - 1;
+    if (left > 0) this.#lengths.set(length, left);
+    else this.#lengths.delete(length);
+    this.#order?.splice(indexOf(this.#order, positionOf(prefix).at), 1);
   }
 }
 
@@ -149,53 +228,34 @@ function positionOf(prefix: Prefix): Position {
 }
 
 export class ConflictIndex<T extends Claimant> {
-  readonly #tokens = new Map<string, Bucket<T>>();
-  readonly #families = { 4: new PrefixBuckets<T>(), 6: new PrefixBuckets<T>() };
-  readonly #doubted = new Set<T>();
-  readonly #doubtedBuckets = new Set<Bucket<T>>();
+  readonly #tokens = new Claims<string, T>();
+  readonly #families = { 4: new PrefixClaims<T>(), 6: new PrefixClaims<T>() };
+  #doubted = new Set<T>();
 
   add(claimant: T): void {
-    for (const token of claimant.tokens) {
-      const bucket = this.#tokens.get(token) ?? new Bucket<T>();
-      this.#tokens.set(token, bucket);
-      this.#doubt(bucket.add(claimant));
-    }
-    for (const prefix of claimant.prefixes) {
-      this.#doubt(this.#families[familyOf(prefix)].getOrMake(prefix).add(claimant));
-      this.#doubtAround(prefix);
-    }
+    for (const token of claimant.tokens) this.#doubt(this.#tokens.add(token, claimant));
+    for (const prefix of claimant.prefixes) this.#doubt(this.#families[familyOf(prefix)].add(prefix, claimant));
   }
 
   delete(claimant: T): void {
-    for (const token of claimant.tokens) {
-      const bucket = this.#tokens.get(token);
-      bucket?.delete(claimant);
-      if (bucket?.isEmpty) this.#tokens.delete(token);
-      else if (bucket) this.#doubtedBuckets.add(bucket);
-    }
-    for (const prefix of claimant.prefixes) {
-      const buckets = this.#families[familyOf(prefix)];
-      const bucket = buckets.get(prefix);
-      bucket?.delete(claimant);
-      if (bucket?.isEmpty) buckets.drop(prefix);
-      else if (bucket) this.#doubtedBuckets.add(bucket);
-      this.#doubtAround(prefix);
-    }
+    for (const token of claimant.tokens) this.#tokens.delete(token, claimant);
+    for (const prefix of claimant.prefixes) this.#families[familyOf(prefix)].delete(prefix, claimant);
   }
 
   /** The claimants whose conflicts may have changed since the last call, besides those added and deleted. */
   takeDoubted(): ReadonlySet<T> {
-    const doubted = new Set(this.#doubted);
-    for (const { oldest } of this.#doubtedBuckets) if (oldest !== undefined) doubted.add(oldest);
-    this.#doubted.clear();
-    this.#doubtedBuckets.clear();
+    const doubted = this.#doubted;
+    this.#tokens.takeDoubted(doubted);
+    this.#families[4].takeDoubted(doubted);
+    this.#families[6].takeDoubted(doubted);
+    if (doubted.size > 0) this.#doubted = new Set();
     return doubted;
   }
 
   /** The older claimant that stands in the way of one that was added. */
   conflictOf(claimant: T): Conflict<T> | undefined {
     for (const token of claimant.tokens) {
-      const oldest = this.#tokens.get(token)?.oldest;
+      const oldest = this.#tokens.oldest(token);
       if (oldest !== undefined && oldest !== claimant) return { with: oldest, about: token };
     }
     for (const prefix of claimant.prefixes) {
@@ -206,11 +266,11 @@ export class ConflictIndex<T extends Claimant> {
   }
 
   #overlapOf(claimant: T, prefix: Prefix): Conflict<T> | undefined {
-    const buckets = this.#families[familyOf(prefix)];
-    const oldest = buckets.get(prefix)?.oldest;
+    const claims = this.#families[familyOf(prefix)];
+    const oldest = claims.oldest(prefix);
     if (oldest !== undefined && oldest !== claimant) return { with: oldest, about: prefix };
-    for (const other of buckets.around(prefix)) {
-      const rival = buckets.get(other)?.oldest;
+    for (const other of claims.around(prefix)) {
+      const rival = claims.oldest(other);
       if (rival?.isOlderThan(claimant)) return { with: rival, about: other };
     }
     return undefined;
@@ -218,13 +278,5 @@ export class ConflictIndex<T extends Claimant> {
 
   #doubt(claimant: T | undefined): void {
     if (claimant !== undefined) this.#doubted.add(claimant);
-  }
-
-  #doubtAround(prefix: Prefix): void {
-    const buckets = this.#families[familyOf(prefix)];
-    for (const other of buckets.around(prefix)) {
-      const bucket = buckets.get(other);
-      if (bucket) this.#doubtedBuckets.add(bucket);
-    }
   }
 }

@@ -1,4 +1,4 @@
-import { ipFromBigInt, type Prefix, prefixLength, prefixOf } from '../config/address.ts';
+import { ipFromBigInt, type Prefix, prefixOf } from '../config/address.ts';
 import type { LeaseSubnets } from './lease.ts';
 
 /** IPv6-only leases still need an IPv4 part in their key; flannel writes this one. */
@@ -11,7 +11,12 @@ export const NO_IPV4: Prefix = prefixOf(ipFromBigInt(0n, 4), 0);
 export function coverage(subnets: LeaseSubnets): readonly Prefix[] {
   const { subnet, subnet6 } = subnets;
   if (subnet6 === undefined) return [subnet];
-  return prefixLength(subnet) === 0 ? [subnet6] : [subnet, subnet6];
+  return subnet === NO_IPV4 ? [subnet6] : [subnet, subnet6];
+}
+
+/** Whether a lease covers IPv4 addresses. */
+export function covers4({ subnet, subnet6 }: LeaseSubnets): boolean {
+  return subnet6 === undefined || subnet !== NO_IPV4;
 }
 
 export function sameSubnets(a: LeaseSubnets, b: LeaseSubnets): boolean {

@@ -1,19 +1,24 @@
-import { overlaps, type Prefix } from '../config/address.ts';
+import type { Prefix } from '../config/address.ts';
+import { type AddressRange, overlap, rangeOf } from '../config/address-range.ts';
 import type { Claimant, Conflict } from './conflict-index.ts';
 import { coverage } from './coverage.ts';
 import { excerpt } from './excerpt.ts';
 import type { StoredLease } from './lease.ts';
 import type { KeyValue } from './store.ts';
 
-/** What the caller knows about leases. Both functions are pure; when what they know changes: setPolicy. */
+/** What the caller knows about leases. When that changes: setPolicy. */
 export interface DirectoryPolicy {
   /** The key of the lease that this host holds: never a peer, and nobody may overlap it. */
   readonly ownKey: string | undefined;
-  /** Why a lease can't be a peer's, looked at alone: network and backend checks. */
-  refuse(lease: StoredLease): string | undefined;
-  /** What no two leases may share: `public IP 192.0.2.1`, `MAC 02:…`. */
-  identities(lease: StoredLease): readonly string[];
+  /** Looks at a lease alone. Pure. */
+  judge(lease: StoredLease): Judgement;
 }
+
+/**
+ * Why a lease can't be a peer's (network and backend checks), or what no two leases may share: `public IP 192.0.2.1`,
+ * `MAC 02:…`.
+ */
+export type Judgement = { readonly refused: string } | { readonly identities: readonly string[] };
 
 /**
  * What a lease stands on, and until when that is left open (monotonic ms), where the store was restored or wiped:
@@ -30,31 +35,40 @@ export interface Standing {
 const STORED: Standing = { kind: 'stored', until: Number.POSITIVE_INFINITY };
 const RANK = { stored: 0, kept: 1, unproven: 2 } as const;
 
-/** A lease in the directory, and what is thought of it. */
+const NOTHING: readonly string[] = [];
+
+/** A lease in the directory, and what is thought of it. There are thousands: what can be told of the lease is not kept. */
 export class Entry implements Claimant {
-  readonly key: string;
-  readonly prefixes: readonly Prefix[];
   lease: StoredLease;
-  tokens: readonly string[] = [];
+  tokens = NOTHING;
   isOwn = false;
   invalid: string | undefined;
   isIndexed = false;
   readonly standing: Standing;
 
   constructor(lease: StoredLease, standing = STORED) {
-    this.key = lease.key;
     this.lease = lease;
-    this.prefixes = coverage(lease);
     this.standing = standing;
   }
 
+  get key(): string {
+    return this.lease.key;
+  }
+
+  get prefixes(): readonly Prefix[] {
+    return coverage(this.lease);
+  }
+
   /** Looks at the lease alone: whether it is ours, valid, and what it lays claim to. */
-  judge(policy: DirectoryPolicy, ownPrefixes: readonly Prefix[]): void {
+  judge(policy: DirectoryPolicy, own: readonly AddressRange[]): void {
     this.isOwn = this.key === policy.ownKey;
-    const own = ownPrefixes.find((ours) => this.prefixes.some((theirs) => overlaps(ours, theirs)));
-    if (this.isOwn) this.invalid = undefined;
-    else this.invalid = own === undefined ? policy.refuse(this.lease) : `it overlaps our own ${own}`;
-    this.tokens = this.isOwn || this.invalid !== undefined ? [] : policy.identities(this.lease);
+    this.invalid = undefined;
+    this.tokens = NOTHING;
+    if (this.isOwn) return;
+    const ours = own.find((range) => this.prefixes.some((prefix) => overlap(range, rangeOf(prefix))));
+    const judgement = ours ? { refused: `it overlaps our own ${ours.prefix}` } : policy.judge(this.lease);
+    if ('refused' in judgement) this.invalid = judgement.refused;
+    else this.tokens = judgement.identities;
   }
 
   /** By standing first: revisions of two stores don't compare. */

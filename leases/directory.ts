@@ -10,8 +10,8 @@
  * on the day of the backup; a peer that is refused because of another must come back when that one goes. A change costs
  * what it touches, not the size of the set.
  */
-import type { Prefix } from '../config/address.ts';
-import { decodeLease, parseLeaseKey } from './codec.ts';
+import { type AddressRange, rangeOf } from '../config/address-range.ts';
+import { decodeLeaseIn, parseLeaseKey, subnetsFolder } from './codec.ts';
 import { ConflictIndex } from './conflict-index.ts';
 import { coverage } from './coverage.ts';
 import { type DirectoryPolicy, describeConflict, Entry, type Standing } from './directory-entry.ts';
@@ -44,9 +44,10 @@ const MAX_REPORTED = 100;
 
 export class Directory {
   readonly #prefix: string;
+  readonly #folder: string;
   readonly #graceMs: number;
   #policy: DirectoryPolicy | undefined;
-  #ownPrefixes: readonly Prefix[] = [];
+  #own: readonly AddressRange[];
   readonly #entries = new Map<string, Entry>();
   readonly #index = new ConflictIndex<Entry>();
   readonly #peers = new Map<string, StoredLease>();
@@ -66,9 +67,10 @@ export class Directory {
    */
   constructor(prefix: string, policy: DirectoryPolicy | undefined, graceMs = 60_000) {
     this.#prefix = prefix;
+    this.#folder = subnetsFolder(prefix);
     this.#policy = policy;
     this.#graceMs = graceMs;
-    this.#ownPrefixes = this.#prefixesOf(policy?.ownKey);
+    this.#own = this.#rangesOf(policy?.ownKey);
   }
 
   /** The accepted leases of other hosts by key: a live view. */
@@ -100,6 +102,11 @@ export class Directory {
     return this.#entries.get(key)?.lease;
   }
 
+  /** How many leases `all` has. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
   /** Every lease that decodes: peers, refused ones, our own, and those that a new store doesn't have yet. */
   all(): StoredLease[] {
     return Array.from(this.#entries.values(), ({ lease }) => lease);
@@ -112,9 +119,11 @@ export class Directory {
    * @param how.now monotonic milliseconds, as for `sweep`.
    */
   applySnapshot(kvs: readonly KeyValue[], how: { readonly continuous: boolean; readonly now: number }): Changes {
-    const present = new Map(kvs.map((kv) => [kv.key, kv]));
-    const until = how.continuous ? undefined : how.now + this.#graceMs;
     const wasKnown = this.#entries.size > 0;
+    // To those that were known already it is compared.
+    const present = new Map<string, KeyValue>();
+    if (wasKnown) for (const kv of kvs) present.set(kv.key, kv);
+    const until = how.continuous ? undefined : how.now + this.#graceMs;
     const junkBefore = this.#junk;
     this.#junk = new JunkKeys();
     if (until !== undefined) this.#keepAll(present, until);
@@ -125,12 +134,16 @@ export class Directory {
       const isProven = !isDoubted || this.#inForce(kv.key)?.value === kv.value;
       this.#put(kv, junkBefore, isProven ? undefined : { kind: 'unproven', until });
     }
+    if (wasKnown) this.#removeAbsent(present, until);
+    return this.#settle();
+  }
+
+  #removeAbsent(present: ReadonlyMap<string, KeyValue>, until: number | undefined): void {
     for (const { key, standing } of this.#entries.values()) {
       const isKept = standing.kind === 'kept' && (until === undefined || standing.until === until);
       if (!present.has(key) && !isKept) this.#remove(key);
     }
     for (const key of this.#contradictions.keys()) if (!present.has(key)) this.#contradictions.delete(key);
-    return this.#settle();
   }
 
   /** Applies what an unbroken watch reports, in its order. Events older than what is known of their key do nothing. */
@@ -171,14 +184,14 @@ export class Directory {
   /** Judges every lease again: our key is known now, or the network was widened. */
   setPolicy(policy: DirectoryPolicy): Changes {
     this.#policy = policy;
-    this.#ownPrefixes = this.#prefixesOf(policy.ownKey);
+    this.#own = this.#rangesOf(policy.ownKey);
     for (const entry of this.#entries.values()) this.#place(entry);
     return this.#settle();
   }
 
-  #prefixesOf(key: string | undefined): readonly Prefix[] {
+  #rangesOf(key: string | undefined): readonly AddressRange[] {
     const parsed = key === undefined ? undefined : parseLeaseKey(this.#prefix, key);
-    return parsed?.ok ? coverage(parsed.subnets) : [];
+    return parsed?.ok ? coverage(parsed.subnets).map(rangeOf) : [];
   }
 
   /** Before anything is judged, whatever is there. */
@@ -199,6 +212,7 @@ export class Directory {
 
   /** Whether this is what the restored store had from the first, not put since. */
   #isContradiction({ key, modRevision, value }: KeyValue): boolean {
+    if (this.#contradictions.size === 0) return false;
     const known = this.#contradictions.get(key);
     if (known?.modRevision === modRevision && known.value === value) return true;
     this.#contradictions.delete(key);
@@ -211,7 +225,7 @@ export class Directory {
       this.#renew(known, kv);
       return;
     }
-    const decoded = decodeLease(this.#prefix, kv);
+    const decoded = decodeLeaseIn(this.#folder, kv);
     if (decoded.ok) {
       this.#junk.delete(kv.key);
       this.#place(new Entry(decoded.lease, standing));
@@ -236,7 +250,7 @@ export class Directory {
     this.#entries.set(entry.key, entry);
     if (entry.standing.kind !== 'stored') this.#open.add(entry);
     if (!this.#policy) return;
-    entry.judge(this.#policy, this.#ownPrefixes);
+    entry.judge(this.#policy, this.#own);
     if (!entry.isOwn && entry.invalid === undefined) {
       this.#index.add(entry);
       entry.isIndexed = true;

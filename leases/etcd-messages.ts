@@ -1,22 +1,8 @@
 /**
- * etcd's messages (api/etcdserverpb/rpc.proto) as far as they are used here, and our own forms of them. int64 are decimal
- * strings on the way in; keys and values are bytes.
+ * What goes to etcd (api/etcdserverpb/rpc.proto), made of our own forms, and what comes of its answers (etcd-answers.ts).
+ * In requests int64 are decimal strings; keys and values are bytes.
  */
 import type { Compare, KeyRange, KeyValue, StoreEvent, StoreOp, StoreVersion, Txn, TxnResult } from './store.ts';
-
-export interface Header {
-  readonly cluster_id: string;
-  readonly revision: string;
-  readonly raft_term: string;
-}
-
-export interface WireKeyValue {
-  readonly key: Buffer;
-  readonly value: Buffer;
-  readonly create_revision: string;
-  readonly mod_revision: string;
-  readonly lease: string;
-}
 
 export interface RangeRequest {
   readonly key: Buffer;
@@ -28,9 +14,12 @@ export interface RangeRequest {
 }
 
 export interface RangeResponse {
-  readonly header: Header;
-  readonly kvs: readonly WireKeyValue[];
-  readonly more: boolean;
+  readonly version: StoreVersion;
+  readonly kvs: readonly KeyValue[];
+  /** The last key, byte for byte, where more follow it. */
+  readonly lastKey: Buffer | undefined;
+  /** How long the answer was. */
+  readonly bytes: number;
 }
 
 interface WireCompare {
@@ -62,12 +51,6 @@ export interface TxnRequest {
   readonly failure: readonly WireOp[];
 }
 
-export interface TxnResponse {
-  readonly header: Header;
-  readonly succeeded: boolean;
-  readonly responses: readonly { readonly response_range?: { readonly kvs: readonly WireKeyValue[] } | null }[];
-}
-
 export interface WatchRequest {
   readonly create_request: {
     readonly key: Buffer;
@@ -78,71 +61,52 @@ export interface WatchRequest {
   };
 }
 
-export interface WireEvent {
-  readonly type: string;
-  readonly kv: WireKeyValue;
-}
-
 export interface WatchResponse {
-  readonly header: Header;
+  /** Of a watch: one member's own view. Its term may be that of an election which it will lose, or an old one. */
+  readonly version: Omit<StoreVersion, 'term'>;
   readonly created: boolean;
   readonly canceled: boolean;
-  readonly compact_revision: string;
-  readonly cancel_reason: string;
+  /** What was asked for, and all before that revision, is gone from history; 0: it is not. */
+  readonly compactRevision: number;
+  readonly cancelReason: string;
+  /** More events of this revision follow. */
   readonly fragment: boolean;
-  readonly events: readonly WireEvent[];
+  readonly events: readonly StoreEvent[];
+}
+
+/** Of an etcd lease, what the call tells of it. */
+export interface LeaseResponse {
+  readonly id: string;
+  /** Below 1: it is gone. */
+  readonly seconds: number;
+  readonly grantedSeconds: number;
+}
+
+export interface LoginResponse {
+  readonly token: string;
+}
+
+interface LeaseRequest {
+  readonly ID: string;
 }
 
 /** The unary calls in use. */
 export interface Calls {
   readonly range: { readonly request: RangeRequest; readonly response: RangeResponse };
-  readonly txn: { readonly request: TxnRequest; readonly response: TxnResponse };
-  readonly leaseGrant: {
-    readonly request: { readonly TTL: string };
-    readonly response: { readonly ID: string; readonly TTL: string };
-  };
-  readonly leaseRevoke: { readonly request: { readonly ID: string }; readonly response: unknown };
-  readonly leaseTimeToLive: {
-    readonly request: { readonly ID: string };
-    readonly response: { readonly TTL: string; readonly grantedTTL: string };
-  };
+  readonly txn: { readonly request: TxnRequest; readonly response: TxnResult };
+  readonly leaseGrant: { readonly request: { readonly TTL: string }; readonly response: LeaseResponse };
+  readonly leaseRevoke: { readonly request: LeaseRequest; readonly response: LeaseResponse };
+  readonly leaseTimeToLive: { readonly request: LeaseRequest; readonly response: LeaseResponse };
   readonly authenticate: {
     readonly request: { readonly name: string; readonly password: string };
-    readonly response: { readonly token: string };
+    readonly response: LoginResponse;
   };
 }
 
 /** The streams in use. */
 export interface Streams {
   readonly watch: { readonly request: WatchRequest; readonly response: WatchResponse };
-  readonly leaseKeepAlive: { readonly request: { readonly ID: string }; readonly response: { readonly TTL: string } };
-}
-
-export function versionOf(header: Header): StoreVersion {
-  return { clusterId: header.cluster_id, revision: Number(header.revision), term: Number(header.raft_term) };
-}
-
-/** Of a watch: one member's own view. Its term may be that of an election which it will lose, or an old one. */
-export function watchVersionOf(header: Header): StoreVersion {
-  return { clusterId: header.cluster_id, revision: Number(header.revision) };
-}
-
-/** More of a value is never kept: nothing that anybody reads here is so long, and any number of hostile ones are. */
-const MAX_VALUE_BYTES = 65_536 + 1;
-
-export function keyValueOf(kv: WireKeyValue): KeyValue {
-  return {
-    key: kv.key.toString('utf8'),
-    value: kv.value.toString('utf8', 0, MAX_VALUE_BYTES),
-    createRevision: Number(kv.create_revision),
-    modRevision: Number(kv.mod_revision),
-    lease: kv.lease,
-  };
-}
-
-export function eventOf(event: WireEvent): StoreEvent {
-  if (event.type !== 'Delete') return { type: 'put', kv: keyValueOf(event.kv) };
-  return { type: 'delete', key: event.kv.key.toString('utf8'), modRevision: Number(event.kv.mod_revision) };
+  readonly leaseKeepAlive: { readonly request: LeaseRequest; readonly response: LeaseResponse };
 }
 
 export function rangeRequest(range: KeyRange): { readonly key: Buffer; readonly range_end: Buffer } {
@@ -186,9 +150,4 @@ export function txnRequest(txn: Txn): TxnRequest {
     success: txn.success.map(opRequest),
     failure: txn.failure.map(opRequest),
   };
-}
-
-export function txnResultOf(response: TxnResponse): TxnResult {
-  const responses = response.responses.map((one) => (one.response_range?.kvs ?? []).map(keyValueOf));
-  return { ...versionOf(response.header), succeeded: response.succeeded, responses };
 }

@@ -1,7 +1,7 @@
 import type { EtcdCalls } from './etcd-calls.ts';
 import { etcdError, isOvertime, isRevisionGone, refused, toFailure, unavailable } from './etcd-failure.ts';
-import type { RangeRequest, RangeResponse } from './etcd-messages.ts';
-import { keyValueOf, rangeRequest, txnRequest, txnResultOf, versionOf } from './etcd-messages.ts';
+import type { RangeRequest } from './etcd-messages.ts';
+import { rangeRequest, txnRequest } from './etcd-messages.ts';
 import { EtcdWatch } from './etcd-watch.ts';
 import type {
   KeyRange,
@@ -30,9 +30,8 @@ export class EtcdStore implements Store {
 
   async get(key: string): Promise<{ readonly kv: KeyValue | undefined } & StoreVersion> {
     this.#checkOpen();
-    const response = await this.#calls.unary('range', { key: Buffer.from(key) });
-    const [kv] = response.kvs;
-    return { ...versionOf(response.header), kv: kv === undefined ? undefined : keyValueOf(kv) };
+    const { version, kvs } = await this.#calls.unary('range', { key: Buffer.from(key) });
+    return { ...version, kv: kvs[0] };
   }
 
   /** Each page has a deadline of its own. */
@@ -46,15 +45,15 @@ export class EtcdStore implements Store {
 
   async txn(txn: Txn): Promise<TxnResult> {
     this.#checkOpen();
-    return txnResultOf(await this.#calls.unary('txn', txnRequest(txn)));
+    return await this.#calls.unary('txn', txnRequest(txn));
   }
 
   async grant(ttlSeconds: number): Promise<string> {
     this.#checkOpen();
-    const granted = await this.#calls.unary('leaseGrant', { TTL: String(ttlSeconds) });
-    if (Number(granted.TTL) === ttlSeconds) return granted.ID;
-    await this.revoke(granted.ID);
-    throw refused('ttl', this.#calls.urls, `asked for ${ttlSeconds} s, got ${granted.TTL} s`);
+    const { id, seconds } = await this.#calls.unary('leaseGrant', { TTL: String(ttlSeconds) });
+    if (seconds === ttlSeconds) return id;
+    await this.revoke(id);
+    throw refused('ttl', this.#calls.urls, `asked for ${ttlSeconds} s, got ${seconds} s`);
   }
 
   async keepAlive(lease: string): Promise<number> {
@@ -64,7 +63,7 @@ export class EtcdStore implements Store {
     return new Promise((resolve, reject) => {
       stream.on('data', (answer) => {
         stream.cancel();
-        resolve(Number(answer.TTL));
+        resolve(answer.seconds);
       });
       stream.on('error', (error) => reject(etcdError(toFailure(error, true), urls)));
       stream.on('end', () => reject(unavailable(urls, 'the stream ended without an answer')));
@@ -75,8 +74,8 @@ export class EtcdStore implements Store {
 
   async timeToLive(lease: string): Promise<{ readonly seconds: number; readonly grantedSeconds: number }> {
     this.#checkOpen();
-    const { TTL, grantedTTL } = await this.#calls.unary('leaseTimeToLive', { ID: lease });
-    return { seconds: Number(TTL), grantedSeconds: Number(grantedTTL) };
+    const { seconds, grantedSeconds } = await this.#calls.unary('leaseTimeToLive', { ID: lease });
+    return { seconds, grantedSeconds };
   }
 
   /** A lease that is gone already is no error. */
@@ -140,23 +139,19 @@ export class EtcdStore implements Store {
       }
       if (!outcome.ok && isRevisionGone(outcome.failure) && !last) return undefined;
       if (!outcome.ok) throw etcdError(outcome.failure, this.#calls.urls);
-      const response = outcome.value;
-      for (const kv of response.kvs) kvs.push(keyValueOf(kv));
+      const { version, kvs: some, lastKey, bytes } = outcome.value;
+      for (const kv of some) kvs.push(kv);
       // Later pages carry the store's current revision in their header; what they show is the first page's.
-      const revision: string = page.revision ?? response.header.revision;
-      const end = response.kvs.at(-1);
-      if (!response.more || end === undefined) {
-        const version = versionOf(response.header);
+      const revision: string = page.revision ?? String(version.revision);
+      if (lastKey === undefined)
         return { ...version, revision: at === undefined ? Number(revision) : version.revision, kvs };
-      }
-      page = { ...page, key: Buffer.concat([end.key, Buffer.of(0)]), revision };
-      limit = nextLimit(response.kvs);
+      page = { ...page, key: Buffer.concat([lastKey, Buffer.of(0)]), revision };
+      limit = nextLimit(some.length, bytes);
     }
   }
 }
 
 /** As many keys as make a moderate page, if the next are as long as these. */
-function nextLimit(kvs: RangeResponse['kvs']): number {
-  const bytes = kvs.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
-  return Math.max(1, Math.min(PAGE.keys, Math.floor((PAGE.bytes * kvs.length) / Math.max(1, bytes))));
+function nextLimit(keys: number, bytes: number): number {
+  return Math.max(1, Math.min(PAGE.keys, Math.floor((PAGE.bytes * keys) / Math.max(1, bytes))));
 }

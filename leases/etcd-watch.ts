@@ -1,8 +1,8 @@
 import { toError } from '../config/errors.ts';
 import type { EtcdCalls, RawStream } from './etcd-calls.ts';
 import { toFailure } from './etcd-failure.ts';
-import type { Header, WatchRequest, WatchResponse, WireEvent } from './etcd-messages.ts';
-import { eventOf, rangeRequest, watchVersionOf } from './etcd-messages.ts';
+import type { WatchRequest, WatchResponse } from './etcd-messages.ts';
+import { rangeRequest } from './etcd-messages.ts';
 import type { KeyRange, StoreEvent, StoreVersion, WatchEnd, WatchHandler } from './store.ts';
 
 type WatchStream = RawStream<WatchRequest, WatchResponse>;
@@ -22,7 +22,7 @@ export class EtcdWatch {
   #stream: WatchStream | undefined;
   #ended = false;
   #opening: NodeJS.Timeout | undefined;
-  #fragments: WireEvent[] = [];
+  #fragments: StoreEvent[] = [];
 
   constructor(calls: EtcdCalls, range: KeyRange, fromRevision: number, handler: WatchHandler) {
     this.#calls = calls;
@@ -92,29 +92,33 @@ export class EtcdWatch {
     else this.#collect(response);
   }
 
-  #canceled({ compact_revision, cancel_reason }: WatchResponse): void {
-    const compacted = compact_revision !== '0';
-    const reason = compacted ? `compacted at revision ${compact_revision}` : cancel_reason;
+  #canceled({ compactRevision, cancelReason }: WatchResponse): void {
+    const compacted = compactRevision !== 0;
+    const reason = compacted ? `compacted at revision ${compactRevision}` : cancelReason;
     this.end({ reason: reason === '' ? 'cancelled by etcd' : reason, compacted });
   }
 
-  #created({ header }: WatchResponse): void {
+  #created({ version }: WatchResponse): void {
     clearTimeout(this.#opening);
-    this.#handler.onCreated(watchVersionOf(header));
+    this.#handler.onCreated(version);
   }
 
-  #collect(response: WatchResponse): void {
-    for (const event of response.events) this.#fragments.push(event);
-    if (response.fragment) return;
-    const events = this.#fragments.map(eventOf);
+  #collect({ version, events, fragment }: WatchResponse): void {
+    if (!fragment && this.#fragments.length === 0) {
+      this.#deliver(events, version);
+      return;
+    }
+    for (const event of events) this.#fragments.push(event);
+    if (fragment) return;
+    const all = this.#fragments;
     this.#fragments = [];
-    this.#handler.onEvents(events, deliveredVersion(response.header, events.at(-1)));
+    this.#deliver(all, version);
   }
-}
 
-/** While a watch catches up, the header has the store's revision, which is ahead of what was delivered. */
-function deliveredVersion(header: Header, last: StoreEvent | undefined): StoreVersion {
-  const version = watchVersionOf(header);
-  if (last === undefined) return version;
-  return { ...version, revision: last.type === 'put' ? last.kv.modRevision : last.modRevision };
+  /** While a watch catches up, etcd says what revision the store has, which is ahead of what was delivered. */
+  #deliver(events: readonly StoreEvent[], version: StoreVersion): void {
+    const last = events.at(-1);
+    const revision = last?.type === 'put' ? last.kv.modRevision : (last?.modRevision ?? version.revision);
+    this.#handler.onEvents(events, { clusterId: version.clusterId, revision });
+  }
 }

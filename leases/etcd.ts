@@ -13,11 +13,13 @@ import { noop } from 'cockatiel';
 import type { ICallable, IOptions } from 'etcd3';
 import { Etcd3 } from 'etcd3';
 import { TartanError, toError } from '../config/errors.ts';
+import { ANSWERS } from './etcd-answers.ts';
 import type { CallOptions, Endpoint, Identity, Outcome, RawStream } from './etcd-calls.ts';
 import { EtcdCalls } from './etcd-calls.ts';
+import { alterConnectors } from './etcd-connectors.ts';
 import { refused, toFailure } from './etcd-failure.ts';
 import type { Calls, Streams } from './etcd-messages.ts';
-import { leaveOutAddresses } from './etcd-server-name.ts';
+import { leaveOutAddress } from './etcd-server-name.ts';
 import { EtcdSockets } from './etcd-sockets.ts';
 import { EtcdStore } from './etcd-store.ts';
 import type { Store } from './store.ts';
@@ -81,13 +83,16 @@ const CONNECTING = 1;
 const READY = 2;
 const SHUTDOWN = 4;
 
-type Method = keyof typeof SERVICE;
 type Reached = Parameters<Parameters<ICallable<unknown>['withConnection']>[1]>[0];
 type Client = Reached['client'];
 type Channel = ReturnType<Client['getChannel']>;
-type Answered = (error: Error | null, response: unknown) => void;
-type UnaryMethod = (request: unknown, metadata: unknown, options: object, answered: Answered) => void;
-type StreamMethod = (metadata: unknown, options: object) => unknown;
+type Method = keyof typeof SERVICE;
+
+/** What the client says of a method: how its requests are written. The answers are read here. */
+interface Description {
+  readonly path: string;
+  readonly requestSerialize: (request: unknown) => Buffer;
+}
 
 /** A connection that is being made; `since`: monotonic clock, ms. */
 interface Attempt {
@@ -96,9 +101,12 @@ interface Attempt {
 
 /** Opens the one thing of etcd3 that is needed: a gRPC client and its headers. */
 class Link extends Etcd3 {
-  constructor(options: IOptions) {
+  constructor(options: IOptions, sockets: EtcdSockets) {
     super(options);
-    leaveOutAddresses(this.pool);
+    alterConnectors(this.pool, (connector) => {
+      leaveOutAddress(connector);
+      sockets.follow(connector);
+    });
   }
 
   reach(method: Method): Promise<Reached> {
@@ -118,27 +126,8 @@ class GrpcEndpoint implements Endpoint {
   constructor(target: Target, tls: EtcdTls) {
     this.url = target.name;
     this.#target = target;
-    this.#link = linkTo(target, tls);
+    this.#link = linkTo(target, tls, this.#sockets);
     this.#tls = tls;
-  }
-
-  settle(call: Method, deadline: number): Promise<'ready' | 'failed' | 'connecting'> {
-    return this.#sockets.within(() => this.#settle(call, deadline - Date.now()));
-  }
-
-  unary<C extends keyof Calls>(
-    call: C,
-    request: Calls[C]['request'],
-    options: CallOptions,
-  ): Promise<Outcome<Calls[C]['response']>> {
-    return this.#sockets.within(() => this.#unary(call, request, options));
-  }
-
-  open<S extends keyof Streams>(
-    stream: S,
-    options: CallOptions,
-  ): Promise<RawStream<Streams[S]['request'], Streams[S]['response']>> {
-    return this.#sockets.within(() => this.#open(stream, options));
   }
 
   drop(): void {
@@ -150,7 +139,7 @@ class GrpcEndpoint implements Endpoint {
    * @returns what takes the new certificates into use; until then nothing has changed. Throws where they do not load.
    */
   prepare(tls: EtcdTls, graceMs: number): () => void {
-    const link = linkTo(this.#target, tls);
+    const link = linkTo(this.#target, tls, this.#sockets);
     return () => {
       const former = [...this.#clients];
       this.#link = link;
@@ -168,9 +157,9 @@ class GrpcEndpoint implements Endpoint {
     this.#closeClients();
   }
 
-  /** The wall clock may be set meanwhile. */
-  async #settle(call: Method, withinMs: number): Promise<'ready' | 'failed' | 'connecting'> {
-    const until = performance.now() + withinMs;
+  async settle(call: Method, deadline: number): Promise<'ready' | 'failed' | 'connecting'> {
+    // The wall clock may be set meanwhile.
+    const until = performance.now() + deadline - Date.now();
     const channel = (await this.#reach(call)).client.getChannel();
     for (;;) {
       const state = channel.getConnectivityState(true);
@@ -197,32 +186,33 @@ class GrpcEndpoint implements Endpoint {
     });
   }
 
-  async #unary<C extends keyof Calls>(
+  async unary<C extends keyof Calls>(
     call: C,
     request: Calls[C]['request'],
     options: CallOptions,
   ): Promise<Outcome<Calls[C]['response']>> {
     try {
       const { client, metadata } = await this.#reach(call, options.token);
-      const method = Reflect.get(client, call) as UnaryMethod;
-      const response = await new Promise((resolve, reject) => {
-        const answered: Answered = (error, value) => (error === null ? resolve(value) : reject(error));
-        method.call(client, request, metadata, { deadline: options.deadline }, answered);
+      const { path, requestSerialize } = descriptionOf(client, call);
+      const read: (bytes: Buffer) => Calls[C]['response'] = ANSWERS[call];
+      const value = await new Promise<Calls[C]['response']>((resolve, reject) => {
+        client.makeUnaryRequest(path, requestSerialize, read, request, metadata, limitsOf(options), (error, answer) =>
+          answer === undefined ? reject(error) : resolve(answer),
+        );
       });
-      return { ok: true, value: response as Calls[C]['response'] };
+      return { ok: true, value };
     } catch (error) {
       return { ok: false, failure: toFailure(error, true) };
     }
   }
 
-  async #open<S extends keyof Streams>(
+  async open<S extends keyof Streams>(
     stream: S,
     options: CallOptions,
   ): Promise<RawStream<Streams[S]['request'], Streams[S]['response']>> {
     const { client, metadata } = await this.#reach(stream, options.token);
-    const method = Reflect.get(client, stream) as StreamMethod;
-    const limits = options.deadline === undefined ? {} : { deadline: options.deadline };
-    return method.call(client, metadata, limits) as RawStream<Streams[S]['request'], Streams[S]['response']>;
+    const { path, requestSerialize } = descriptionOf(client, stream);
+    return client.makeBidiStreamRequest(path, requestSerialize, ANSWERS[stream], metadata, limitsOf(options));
   }
 
   async #reach(call: Method, token?: string): Promise<Reached> {
@@ -238,13 +228,21 @@ class GrpcEndpoint implements Endpoint {
   #reset(): void {
     this.#attempt = undefined;
     this.#closeClients();
-    this.#link = linkTo(this.#target, this.#tls);
+    this.#link = linkTo(this.#target, this.#tls, this.#sockets);
   }
 
   #closeClients(): void {
     for (const client of this.#clients) client.close();
     this.#clients.clear();
   }
+}
+
+function descriptionOf(client: Client, method: Method): Description {
+  return Reflect.get(client, method) as Description;
+}
+
+function limitsOf({ deadline }: CallOptions): { readonly deadline?: number } {
+  return deadline === undefined ? {} : { deadline };
 }
 
 /** One endpoint, as gRPC and people name it. */
@@ -282,16 +280,17 @@ function checkCertificate(pem: Buffer): X509Certificate {
   return new X509Certificate(pem);
 }
 
-function linkTo({ url, host, name, deadlineMs }: Target, tls: EtcdTls): Link {
+function linkTo({ url, host, name, deadlineMs }: Target, tls: EtcdTls, sockets: EtcdSockets): Link {
   try {
     const credentials = credentialsOf(url, tls);
-    return new Link({
+    const options = {
       hosts: host,
       // gRPC gives channels that it takes for the same one connection, also those of two members that one name stands for.
       grpcOptions: { ...CHANNEL_OPTIONS, 'grpc.keepalive_timeout_ms': deadlineMs, 'tartan.link': randomUUID() },
       faultHandling: { host: () => noop, global: noop },
       ...(credentials === undefined ? {} : { credentials }),
-    });
+    };
+    return new Link(options, sockets);
   } catch (error) {
     throw refused('tls', [name], toError(error).message);
   }

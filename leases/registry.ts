@@ -12,7 +12,7 @@
  */
 import { posix } from 'node:path';
 import { TartanError } from '../config/errors.ts';
-import { decodeLease, leaseKey, leaseRange, parseLeaseKey } from './codec.ts';
+import { decodeLeaseIn, leaseKey, leaseRange, parseLeaseKey } from './codec.ts';
 import type { RefusalReason } from './etcd-failure.ts';
 import type { LeaseSubnets, StoredLease } from './lease.ts';
 import type { KeyRange, KeyValue, Listing, Store, StoreVersion } from './store.ts';
@@ -75,20 +75,23 @@ export function viewOf(
   const taken: LeaseSubnets[] = [];
   let config: KeyValue | undefined;
   for (const kv of listing.kvs) {
-    const lease = known(kv);
-    if (lease) {
-      leases.push(lease);
-      taken.push(lease);
-      continue;
-    }
     if (kv.key === keys.config) config = kv;
-    const parsed = parseLeaseKey(prefix, kv.key);
-    if (!parsed.ok) continue;
-    taken.push(parsed.subnets);
-    const decoded = decodeLease(prefix, kv);
-    if (decoded.ok) leases.push(decoded.lease);
+    const lease = known(kv) ?? leaseOf(keys, kv);
+    if (lease) leases.push(lease);
+    const subnets = lease ?? subnetsOf(prefix, kv);
+    if (subnets) taken.push(subnets);
   }
   return { config, leases, taken, revision: listing.revision, clusterId: listing.clusterId };
+}
+
+function leaseOf(keys: Keys, kv: KeyValue): StoredLease | undefined {
+  const decoded = decodeLeaseIn(keys.subnets.key, kv);
+  return decoded.ok ? decoded.lease : undefined;
+}
+
+function subnetsOf(prefix: string, kv: KeyValue): LeaseSubnets | undefined {
+  const parsed = parseLeaseKey(prefix, kv.key);
+  return parsed.ok ? parsed.subnets : undefined;
 }
 
 export async function readView(store: Store, prefix: string): Promise<ClusterView> {

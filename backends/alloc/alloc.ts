@@ -2,7 +2,7 @@
 import { type Family, ipFromBigInt, type Mac } from '../../config/address.ts';
 import type { JsonObject } from '../../config/go-json.ts';
 import type { LeaseAttributes } from '../../leases/lease.ts';
-import type { Backend, PeerState, Underlay } from '../backend.ts';
+import type { Backend, PeerClaim, PeerState, Underlay } from '../backend.ts';
 import type { BackendResult, Families } from '../backend-config.ts';
 import { enabledFamilies } from '../lease-part.ts';
 import type { Address, Link } from '../state.ts';
@@ -46,8 +46,8 @@ class Alloc implements Backend {
     return [];
   }
 
-  identities(): readonly string[] {
-    return [];
+  claim(): PeerClaim {
+    return { identities: [] };
   }
 
   peer(): PeerState {

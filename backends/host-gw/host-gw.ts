@@ -7,9 +7,9 @@
 import { type Family, type Ip, ipFromBigInt, type Mac } from '../../config/address.ts';
 import type { JsonObject } from '../../config/go-json.ts';
 import type { Lease, LeaseAttributes } from '../../leases/lease.ts';
-import type { Backend, PeerState, Underlay } from '../backend.ts';
+import type { Backend, PeerClaim, PeerState, Underlay } from '../backend.ts';
 import type { BackendResult, Families } from '../backend-config.ts';
-import { badPublicIp, enabledFamilies, leasePart, sharedFamilies, subnetOf } from '../lease-part.ts';
+import { badPublicIp, enabledFamilies, leasePart, nothingShared, subnetOf } from '../lease-part.ts';
 import type { Address, KernelObject, Link, Route } from '../state.ts';
 
 const TYPE = 'host-gw';
@@ -66,24 +66,23 @@ class HostGw implements Backend {
     return [];
   }
 
-  identities(): readonly string[] {
-    return [];
+  claim(lease: Lease): PeerClaim {
+    const state = this.peer(lease);
+    return 'objects' in state ? { identities: [] } : state;
   }
 
   peer(lease: Lease): PeerState {
     if (lease.backendType !== TYPE) return { foreign: `backend type is "${lease.backendType}", not "${TYPE}"` };
-    const shared = sharedFamilies(lease, this.#families);
-    if (typeof shared === 'string') return { foreign: shared };
     const objects: KernelObject[] = [];
-    for (const family of shared) {
+    for (const family of this.#families) {
       const dst = subnetOf(lease, family);
+      if (dst === undefined) continue;
       const part = leasePart(lease, family);
       const fault = badPublicIp(part);
-      if (fault !== undefined) return { refused: fault };
-      if (dst === undefined || part.publicIp === undefined) continue;
+      if (fault !== undefined || part.publicIp === undefined) return { refused: fault ?? 'no public IP' };
       objects.push(this.#route(dst, part.publicIp));
     }
-    return { objects };
+    return objects.length > 0 ? { objects } : { foreign: nothingShared(this.#families) };
   }
 
   #route(dst: Route['dst'], gateway: Ip): Route {

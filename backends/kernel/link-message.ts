@@ -193,7 +193,7 @@ export function decodeLink(message: Message, nameOf: NameOf): LinkInfo | undefin
   const whole = eachAttribute(body, IFINFOMSG_BYTES, body.length, (type, at, length) => {
     if (type === IFLA_IFNAME) found.name = textAt(body, at, length);
     else if (type === IFLA_MTU) found.mtuBytes = u32At(body, at, length);
-    else if (type === IFLA_ADDRESS && length === 6) mac = macFromBytes(body.subarray(at, at + 6));
+    else if (type === IFLA_ADDRESS && length === 6) mac = macFromBytes(body, at);
     else if (type === IFLA_MASTER) found.isPort = u32At(body, at, length) !== 0;
     else if (type === IFLA_LINK_NETNSID) found.foreign = true;
     else if (type === IFLA_LINKINFO) {

@@ -1,6 +1,7 @@
 import type { Family, Ip, Prefix } from '../../config/address.ts';
 import { TartanError } from '../../config/errors.ts';
 import type { Log } from '../../config/log.ts';
+import { turnOfLoop } from '../../config/turn-of-loop.ts';
 import {
   type AddressInfo,
   type FdbEntry,
@@ -27,7 +28,7 @@ import {
   encodeNeighbourDump,
   isOfFamily,
 } from './neighbour-message.ts';
-import { type EncodeDump, NetlinkSocket, turnOfLoop } from './netlink-socket.ts';
+import { type EncodeDump, NetlinkSocket } from './netlink-socket.ts';
 import { decodeNexthop, encodeNexthopDump, nexthopIdIn } from './nexthop-message.ts';
 import { Programmer } from './programmer.ts';
 import { isDefaultRoute, routeFilter } from './route-filter.ts';

@@ -48,16 +48,16 @@ export class MessageWriter {
     this.#count++;
   }
 
-  /** A copy of what was written, the last message with the wish to be acknowledged. */
+  /** As `bytes`, the last message with the wish to be acknowledged. */
   acknowledged(): Buffer {
     const flags = this.#buffer.readUInt16LE(this.#start + 6);
     this.#buffer.writeUInt16LE(flags | NLM_F_ACK, this.#start + 6);
     return this.bytes();
   }
 
-  /** A copy of what was written. */
+  /** What was written: until the next `reset`. */
   bytes(): Buffer {
-    return Buffer.from(this.#buffer.subarray(0, this.#at));
+    return this.#buffer.subarray(0, this.#at);
   }
 
   u8(value: number): void {

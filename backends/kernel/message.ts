@@ -108,7 +108,7 @@ export function u32At(body: Buffer, at: number, length: number): number {
 }
 
 export function ipAt(body: Buffer, at: number, length: number): Ip | undefined {
-  return ipFromBytes(body.subarray(at, at + length));
+  return ipFromBytes(body, at, length);
 }
 
 /** Text up to the first zero byte. */

@@ -102,7 +102,7 @@ function decodeEntry(message: Message, nameOf: NameOf): Entry | undefined {
   let detour = false;
   const whole = eachAttribute(body, NDMSG_BYTES, body.length, (type, at, length) => {
     if (type === NDA_DST) ip = ipAt(body, at, length);
-    else if (type === NDA_LLADDR && length === 6) mac = macFromBytes(body.subarray(at, at + 6));
+    else if (type === NDA_LLADDR && length === 6) mac = macFromBytes(body, at);
     else if (type === NDA_PORT || type === NDA_VNI) detour = true;
   });
   const dev = nameOf(body.readInt32LE(4));

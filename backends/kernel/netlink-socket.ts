@@ -1,6 +1,7 @@
 /**
- * One rtnetlink socket. The only importer of the netlink package, of which it uses the raw socket alone: what the
- * package builds on top mixes up replies and costs ten times as much (README.md has the list of traps).
+ * One rtnetlink socket. The only importer of the netlink package, of which it uses the raw socket alone, and that to
+ * receive: what the package builds on top mixes up replies and costs ten times as much, and its sending waits for the
+ * loop's next turn (README.md has the list of traps).
  *
  *   batch:  | request | request | … | request, to be acknowledged |  ->  refusals and answers, then the acknowledgement
  *   dump:   | request with NLM_F_DUMP |                              ->  parts, then NLMSG_DONE
@@ -11,6 +12,7 @@
 import { RawNetlinkSocket } from 'netlink/dist/raw.js';
 import { TartanError, toError } from '../../config/errors.ts';
 import type { Log } from '../../config/log.ts';
+import { turnOfLoop } from '../../config/turn-of-loop.ts';
 import {
   type Failure,
   failureIn,
@@ -25,7 +27,7 @@ import {
 import { MessageWriter } from './message-writer.ts';
 import { Silence } from './silence.ts';
 import { netlinkDescriptor } from './socket-descriptor.ts';
-import { attachFilter, setSocketOption, socketOption } from './syscalls.ts';
+import { attachFilter, sendNow, setSocketOption, socketOption } from './syscalls.ts';
 
 const NETLINK_ROUTE = 0;
 const SOL_SOCKET = 1;
@@ -209,7 +211,8 @@ export class NetlinkSocket {
       };
       const finish = (error?: Error): void => settle(error === undefined ? () => resolve(true) : () => reject(error));
       this.#exchange = { accept, finish, silence };
-      this.#raw.send(bytes, {}, (error) => this.#guard(() => error && this.#fail(error.code, error)));
+      const refused = sendNow(this.#fd, bytes);
+      if (refused !== undefined) this.#fail(refused);
     });
   }
 
@@ -283,11 +286,6 @@ export class NetlinkSocket {
     this.#exchange?.finish(closedError());
     setImmediate(() => this.#raw.close());
   }
-}
-
-/** Lets the event loop read its sockets once. */
-export function turnOfLoop(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function closedError(): TartanError {

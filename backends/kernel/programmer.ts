@@ -1,3 +1,4 @@
+import { turnOfLoop } from '../../config/turn-of-loop.ts';
 import type { Link, LinkInfo, Operation } from '../state.ts';
 import type { DeviceTable } from './device-table.ts';
 import { isHeard } from './echo-filter.ts';
@@ -14,7 +15,7 @@ import {
 } from './link-message.ts';
 import { isAstray, linkStep } from './link-step.ts';
 import { MessageWriter } from './message-writer.ts';
-import { type BatchReply, type NetlinkSocket, turnOfLoop } from './netlink-socket.ts';
+import type { BatchReply, NetlinkSocket } from './netlink-socket.ts';
 import { deviceNeeded, encodeOperation, isDoneAnyway } from './operation-message.ts';
 import { setSysctl } from './sysctl.ts';
 
@@ -35,6 +36,7 @@ type Results = (KernelRefusal | undefined)[];
 interface Tools {
   readonly socket: NetlinkSocket;
   readonly devices: DeviceTable;
+  readonly writer: MessageWriter;
   /** Reads every device, into `devices` too. */
   readonly readLinks: () => Promise<LinkInfo[]>;
   /** Lets the event loop turn between two sends, until what `heard` operations make the kernel tell us has been read. */
@@ -49,7 +51,13 @@ export class Programmer {
   isWatched = false;
 
   constructor(socket: NetlinkSocket, devices: DeviceTable, readLinks: () => Promise<LinkInfo[]>) {
-    this.#tools = { socket, devices, readLinks, pause: (heard) => this.#pause(heard) };
+    this.#tools = {
+      socket,
+      devices,
+      writer: new MessageWriter(BATCH_BYTES),
+      readLinks,
+      pause: (heard) => this.#pause(heard),
+    };
   }
 
   /** One list at a time: one that began earlier is done before the next begins. */
@@ -71,7 +79,7 @@ export class Programmer {
 /** One list of operations on its way. */
 class Run {
   readonly #tools: Tools;
-  readonly #writer = new MessageWriter(BATCH_BYTES);
+  readonly #writer: MessageWriter;
   readonly #results: Results = [];
   /** What has been written since the last send, and where the results belong. */
   #written: { readonly operation: Operation; readonly place: number }[] = [];
@@ -79,6 +87,7 @@ class Run {
 
   constructor(tools: Tools) {
     this.#tools = tools;
+    this.#writer = tools.writer;
   }
 
   async all(operations: readonly Operation[]): Promise<Results> {

@@ -14,8 +14,8 @@ import {
   networkAddress,
   type Prefix,
   parseIp,
+  prefixAt,
   prefixLength,
-  prefixOf,
 } from '../../config/address.ts';
 import { MAIN_TABLE, type Operation, type Route, type RouteInfo, RTN_UNICAST, TARTAN_PROTOCOL } from '../state.ts';
 import type { RouteLookup } from './kernel.ts';
@@ -170,7 +170,7 @@ export function decodeRoute(message: Message, nameOf: NameOf): TableRoute | unde
   if (familyOf(address) !== family || length > bitsOf(family)) return undefined;
   const info: RouteInfo = {
     family,
-    dst: prefixOf(address, length),
+    dst: prefixAt(address, length),
     metric: found.metric,
     protocol: body[5] ?? 0,
     dev: found.dev,

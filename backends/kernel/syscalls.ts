@@ -14,6 +14,7 @@ interface Libc {
   getsockopt(fd: number, level: number, option: number, value: Buffer, length: Uint32Array): number;
   flock(fd: number, operation: number): number;
   socket(domain: number, type: number, protocol: number): number;
+  send(fd: number, data: Buffer, length: number, flags: number): number;
   sendto(fd: number, data: Buffer, length: number, flags: number, address: Buffer, addressLength: number): number;
   _exit(status: number): void;
   addressOf(bytes: Buffer): bigint;
@@ -48,6 +49,7 @@ function load(): Libc {
     getsockopt: library.func('int getsockopt(int fd, int level, int option, void *value, uint32_t *length)'),
     flock: library.func('int flock(int fd, int operation)'),
     socket: library.func('int socket(int domain, int type, int protocol)'),
+    send: library.func('intptr_t send(int fd, const void *data, size_t length, int flags)'),
     sendto: library.func(
       'intptr_t sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t addressLength)',
     ),
@@ -78,6 +80,15 @@ export function attachFilter(fd: number, program: Buffer): string | undefined {
   header.writeUInt16LE(program.length / 8);
   header.writeBigUInt64LE(libc().addressOf(program), 8);
   return libc().setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, header, header.length) === 0 ? undefined : libc().errno();
+}
+
+/**
+ * send(2), here and now, on a socket that knows where to.
+ * @returns undefined where all of it was taken, else the error's name.
+ */
+export function sendNow(fd: number, data: Buffer): string | undefined {
+  const sent = libc().send(fd, data, data.length, MSG_DONTWAIT);
+  return sent < 0 ? libc().errno() : undefined;
 }
 
 /** getsockopt(2) into `length` bytes; undefined where the kernel refuses. */

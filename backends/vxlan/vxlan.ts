@@ -11,9 +11,9 @@ import { type Family, type Ip, ipFromBigInt, type Mac, networkAddress, type Pref
 import { TartanError } from '../../config/errors.ts';
 import type { JsonObject } from '../../config/go-json.ts';
 import type { Lease, LeaseAttributes, LeaseSubnets } from '../../leases/lease.ts';
-import type { Backend, DeviceMacs, PeerContext, PeerState, Underlay } from '../backend.ts';
+import type { Backend, DeviceMacs, PeerClaim, PeerContext, PeerState, Underlay, Unusable } from '../backend.ts';
 import type { BackendResult, Families } from '../backend-config.ts';
-import { badPublicIp, leasePart, sharedFamilies, subnetOf } from '../lease-part.ts';
+import { badPublicIp, leasePart, nothingShared, subnetOf } from '../lease-part.ts';
 import type { Address, KernelObject, Link } from '../state.ts';
 import { OVERHEAD_4, OVERHEAD_6, readVxlanConfig, type VxlanConfig } from './vxlan-config.ts';
 import { decodeVtepMac, encodeVxlanData } from './vxlan-lease.ts';
@@ -27,6 +27,14 @@ interface Side {
   readonly mtuBytes: number;
   readonly local: Ip;
   readonly publicIp: Ip;
+}
+
+/** How a peer is reached in one family. */
+interface Tunnel {
+  readonly side: Side;
+  readonly subnet: Prefix;
+  readonly publicIp: Ip;
+  readonly mac: Mac;
 }
 
 /**
@@ -89,8 +97,7 @@ class Vxlan implements Backend {
   publishedMac(lease: LeaseAttributes, device: string): Mac | undefined {
     const side = this.#sides.find((candidate) => candidate.device === device);
     if (side === undefined || lease.backendType !== TYPE) return undefined;
-    const decoded = decodeVtepMac(leasePart(lease, side.family));
-    return decoded.ok ? decoded.mac : undefined;
+    return macIn(lease, side.family);
   }
 
   advertise(macs: DeviceMacs): Omit<LeaseAttributes, 'owner'> {
@@ -113,34 +120,42 @@ class Vxlan implements Backend {
     });
   }
 
-  identities(lease: Lease): readonly string[] {
-    const found: string[] = [];
-    if (lease.backendType !== TYPE) return found;
-    for (const family of this.#families) {
-      const decoded = decodeVtepMac(leasePart(lease, family));
-      const identity = decoded.ok ? `MAC ${decoded.mac}` : undefined;
-      if (identity !== undefined && !found.includes(identity)) found.push(identity);
+  claim(lease: Lease): PeerClaim {
+    const read = this.#read(lease);
+    if (!('tunnels' in read)) return read;
+    const identities: string[] = [];
+    for (const side of this.#sides) {
+      // Also what it says for a family that it has no subnet of.
+      const mac = read.tunnels.find((tunnel) => tunnel.side === side)?.mac ?? macIn(lease, side.family);
+      const identity = mac && `MAC ${mac}`;
+      if (identity !== undefined && !identities.includes(identity)) identities.push(identity);
     }
-    return found;
+    return { identities };
+  }
+
+  peer(lease: Lease, context: PeerContext): PeerState {
+    const read = this.#read(lease);
+    if (!('tunnels' in read)) return read;
+    const objects: KernelObject[] = [];
+    for (const tunnel of read.tunnels) this.#reach(tunnel, context, objects);
+    return { objects };
   }
 
   /** A peer is taken or refused whole: one bad family refuses it, as half a peer would be hard to notice. */
-  peer(lease: Lease, context: PeerContext): PeerState {
+  #read(lease: Lease): { readonly tunnels: readonly Tunnel[] } | Unusable {
     if (lease.backendType !== TYPE) return { foreign: `backend type is "${lease.backendType}", not "${TYPE}"` };
-    const shared = sharedFamilies(lease, this.#families);
-    if (typeof shared === 'string') return { foreign: shared };
-    const objects: KernelObject[] = [];
+    const tunnels: Tunnel[] = [];
     for (const side of this.#sides) {
-      const subnet = shared.includes(side.family) ? subnetOf(lease, side.family) : undefined;
+      const subnet = subnetOf(lease, side.family);
       if (subnet === undefined) continue;
       const part = leasePart(lease, side.family);
       const decoded = decodeVtepMac(part);
       if (!decoded.ok) return { refused: decoded.reason };
       const fault = badPublicIp(part);
       if (fault !== undefined || part.publicIp === undefined) return { refused: fault ?? 'no public IP' };
-      objects.push(...this.#reach(side, subnet, part.publicIp, decoded.mac, context));
+      tunnels.push({ side, subnet, publicIp: part.publicIp, mac: decoded.mac });
     }
-    return { objects };
+    return tunnels.length > 0 ? { tunnels } : { foreign: nothingShared(this.#families) };
   }
 
   #link(side: Side, mac: Mac): Link {
@@ -149,27 +164,30 @@ class Vxlan implements Backend {
     return { kind: 'link', name: side.device, mac, mtuBytes: side.mtuBytes, up: true, vxlan };
   }
 
-  #reach(side: Side, subnet: Prefix, publicIp: Ip, mac: Mac, context: PeerContext): KernelObject[] {
+  #reach({ side, subnet, publicIp, mac }: Tunnel, context: PeerContext, objects: KernelObject[]): void {
     if (this.#config.directRouting && context.isOnLink(publicIp)) {
       const { dev } = this.#underlay;
-      return [{ kind: 'route', dst: subnet, dev, gateway: publicIp, onlink: false, nexthopId: undefined }];
+      objects.push({ kind: 'route', dst: subnet, dev, gateway: publicIp, onlink: false, nexthopId: undefined });
+      return;
     }
     const dev = side.device;
     const gateway = networkAddress(subnet);
     const nexthopId = context.nexthopId?.(gateway, dev);
-    const objects: KernelObject[] = [
-      { kind: 'neighbour', dev, ip: gateway, mac },
-      { kind: 'fdb', dev, mac, dst: publicIp },
-    ];
+    objects.push({ kind: 'neighbour', dev, ip: gateway, mac }, { kind: 'fdb', dev, mac, dst: publicIp });
     if (nexthopId !== undefined) objects.push({ kind: 'nexthop', id: nexthopId, dev, gateway, onlink: true });
     objects.push({ kind: 'route', dst: subnet, dev, gateway, onlink: true, nexthopId });
-    return objects;
   }
 }
 
 /** The subnet's first address, alone: what peers route via and this host answers from. */
 function endpoint(side: Side, subnet: Prefix): Address {
   return { kind: 'address', dev: side.device, ip: networkAddress(subnet), length: side.family === 4 ? 32 : 128 };
+}
+
+/** What the lease says, where it makes sense. */
+function macIn(lease: LeaseAttributes, family: Family): Mac | undefined {
+  const decoded = decodeVtepMac(leasePart(lease, family));
+  return decoded.ok ? decoded.mac : undefined;
 }
 
 function macOf(side: Side, macs: DeviceMacs): Mac {

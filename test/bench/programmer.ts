@@ -7,9 +7,9 @@
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { RawNetlinkSocket } from 'netlink/dist/raw.js';
 import type { Kernel } from '../../backends/kernel/kernel.ts';
 import { openKernel } from '../../backends/kernel/linux-kernel.ts';
+import { NetlinkSocket } from '../../backends/kernel/netlink-socket.ts';
 import type { Operation } from '../../backends/state.ts';
 import { silentLog } from '../../config/log.ts';
 import { instant, tell } from './instant.ts';
@@ -21,13 +21,13 @@ const [way = '', peers = '', directory] = process.argv.slice(2);
 class Recording {
   readonly #parts: Buffer[] = [];
 
-  /** From now on. Requests for dumps (types 4n + 2) change nothing and are left out. */
+  /** From now on. Questions (types 4n + 2) change nothing and are left out. */
   start(): void {
-    const send = RawNetlinkSocket.prototype.send;
-    const note = (bytes: Uint8Array) => this.#note(Buffer.from(bytes));
-    RawNetlinkSocket.prototype.send = function (...args: Parameters<typeof send>) {
-      if (args[0] instanceof Uint8Array) note(args[0]);
-      return send.apply(this, args);
+    const batch = NetlinkSocket.prototype.batch;
+    const note = (bytes: Buffer) => this.#note(Buffer.from(bytes));
+    NetlinkSocket.prototype.batch = function (writer) {
+      note(writer.acknowledged());
+      return batch.call(this, writer);
     };
   }
 

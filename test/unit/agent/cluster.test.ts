@@ -9,7 +9,7 @@ import { keyValue } from '../leases/leases.ts';
 import { Line } from '../model/line.ts';
 
 const PREFIX = '/coreos.com/network';
-const POLICY = { ownKey: undefined, refuse: () => undefined, identities: () => [] };
+const POLICY = { ownKey: undefined, judge: () => ({ identities: [] }) };
 
 /** A cluster that is followed and served. */
 async function scene(t: ExecutionContext, known?: (now: StoreVersion) => StoreVersion) {

@@ -11,12 +11,12 @@ import { keepRemembering } from '../../../agent/remembering.ts';
 import { parseCommandLine } from '../../../config/command-line.ts';
 import { silentLog } from '../../../config/log.ts';
 import type { PeerChange } from '../../../leases/directory.ts';
-import { addressIdentities } from '../../../leases/network-checks.ts';
 import { VirtualClock } from '../../fakes/clock.ts';
 import { FakeEtcd } from '../../fakes/etcd.ts';
 import type { FakeKernel } from '../../fakes/kernel.ts';
 import type { FakeStore } from '../../fakes/store.ts';
 import { hostKernel } from '../backends/rig.ts';
+import { policyOf } from '../leases/leases.ts';
 
 const PREFIX = '/coreos.com/network';
 const VXLAN = '{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan"}}';
@@ -98,7 +98,7 @@ class World {
       (found) => {
         joined = found;
         memory.hold(found.held, cluster.settledVersion);
-        const policy = { ownKey: found.held.key, refuse: () => undefined, identities: addressIdentities };
+        const policy = policyOf({ ownKey: found.held.key });
         cluster.serve(policy, { onPeers: () => undefined, onOwnKey: () => undefined, onConfig: () => undefined });
         keepRemembering({ cluster, memory, clock }, () => found.config.text, stop.signal).catch(() => undefined);
       },
@@ -168,10 +168,11 @@ test('when etcd is back, who left is gone at once, if it is the store that we kn
   const run = await world.waiting();
   world.etcd.delete(peer(1)[0]);
   const changes: PeerChange[] = [];
-  run.cluster.serve(
-    { ownKey: run.joined()?.held.key, refuse: () => undefined, identities: addressIdentities },
-    { onPeers: (some) => changes.push(...some), onOwnKey: () => undefined, onConfig: () => undefined },
-  );
+  run.cluster.serve(policyOf({ ownKey: run.joined()?.held.key }), {
+    onPeers: (some) => changes.push(...some),
+    onOwnKey: () => undefined,
+    onConfig: () => undefined,
+  });
   run.store.reachable = true;
   t.true(await world.until(() => run.cluster.directory.peers.size === 1, 3_000));
   t.is(run.cluster.recalledOf, undefined);

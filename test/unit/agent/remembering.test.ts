@@ -11,7 +11,7 @@ import { VirtualClock } from '../../fakes/clock.ts';
 import { FakeEtcd } from '../../fakes/etcd.ts';
 
 const PREFIX = '/coreos.com/network';
-const POLICY = { ownKey: undefined, refuse: () => undefined, identities: () => [] };
+const POLICY = { ownKey: undefined, judge: () => ({ identities: [] }) };
 
 const lease = (n: number): [string, string] => [
   `${PREFIX}/subnets/10.5.${n}.0-24`,

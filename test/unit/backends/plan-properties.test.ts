@@ -1,8 +1,9 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { isOurs } from '../../../backends/ownership.ts';
-import { type Actual, conflicts, type Desired, plan, planKeys } from '../../../backends/plan.ts';
+import { type Actual, type Desired, plan, planKeys } from '../../../backends/plan.ts';
 import { type KernelObject, keyOf, type Observed, type Operation } from '../../../backends/state.ts';
+import { conflicts } from '../../../backends/taken-ids.ts';
 import { createVxlan } from '../../../backends/vxlan/vxlan.ts';
 import { apply } from './kernel-tables.ts';
 import {
@@ -106,7 +107,8 @@ function consistent(tables: Map<string, Observed>): Map<string, Observed> {
 
 /** Gives every gateway whose id is taken another one, as the caller does by NexthopIds. */
 function resolved(desired: Desired, actual: Actual): Map<string, KernelObject> {
-  const moved = new Map(conflicts(desired, actual, POLICY).map(({ wanted }) => [wanted.id, wanted.id + 5000]));
+  const ids = Array.from(desired.values()).flatMap((one) => (one.kind === 'nexthop' ? [one.id] : []));
+  const moved = new Map(conflicts(ids, actual, POLICY).taken.map((id) => [id, id + 5000]));
   const objects = Array.from(desired.values(), (one): KernelObject => {
     if (one.kind === 'nexthop') return { ...one, id: moved.get(one.id) ?? one.id };
     if (one.kind !== 'route' || one.nexthopId === undefined) return one;

@@ -2,8 +2,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import test from 'ava';
 import type { Backend } from '../../../backends/backend.ts';
 import { createHostGw } from '../../../backends/host-gw/host-gw.ts';
-import { conflicts, plan, planKeys } from '../../../backends/plan.ts';
+import { plan, planKeys } from '../../../backends/plan.ts';
 import { type KernelObject, keyOf, type Observed, type Operation } from '../../../backends/state.ts';
+import { conflicts } from '../../../backends/taken-ids.ts';
 import { createVxlan } from '../../../backends/vxlan/vxlan.ts';
 import type { Lease } from '../../../leases/lease.ts';
 import { apply } from './kernel-tables.ts';
@@ -182,11 +183,9 @@ test("a foreign object at a nexthop's id: neither it nor the route on it is writ
     operations.map(({ object }) => object.kind),
     ['neighbour', 'fdb'],
   );
-  t.deepEqual(
-    conflicts(desired, actual, POLICY).map(({ wanted, found: other }) => [wanted.id, other]),
-    [[FIRST_ID + 72, foreign]],
-  );
-  t.deepEqual(conflicts(desired, actualOf(desired), POLICY), []);
+  const wanted = [FIRST_ID + 72, FIRST_ID + 73];
+  t.deepEqual(conflicts(wanted, actual, POLICY), { taken: [FIRST_ID + 72], unseen: [FIRST_ID + 73] });
+  t.deepEqual(conflicts(wanted, actualOf(desired), POLICY), { taken: [], unseen: [FIRST_ID + 73] });
   const keys = ['nexthop 1409286216', 'route 10.5.72.0/24'];
   t.deepEqual([...planKeys(desired.keys(), desired, actual, POLICY).withheld].sort(), keys);
   t.deepEqual([...planKeys(['route 10.5.72.0/24'], desired, actual, POLICY).withheld].sort(), keys);

@@ -14,13 +14,40 @@ async function isDone(promise: Promise<unknown>): Promise<boolean> {
   return done;
 }
 
-test('a ring ends the wait, and the clock has nothing left to do', async (t) => {
+test('a ring ends the wait; the sleep goes on for the next one', async (t) => {
   const clock = new VirtualClock();
   const wakeup = new Wakeup();
   const waiting = wakeup.wait(1_000, clock, never);
   t.false(await isDone(waiting));
   wakeup.ring();
   t.true(await isDone(waiting));
+  t.is(clock.sleeping, 1);
+  const longer = wakeup.wait(2_000, clock, never);
+  t.is(clock.sleeping, 1);
+  await clock.advance(1_000);
+  t.false(await isDone(longer), 'woken by the old sleep, and gone to sleep again');
+  await clock.advance(1_000);
+  t.true(await isDone(longer));
+  t.is(clock.sleeping, 0);
+});
+
+test('a shorter wait, or one for another signal, has a sleep of its own', async (t) => {
+  const clock = new VirtualClock();
+  const wakeup = new Wakeup();
+  const first = wakeup.wait(1_000, clock, never);
+  wakeup.ring();
+  await first;
+  const shorter = wakeup.wait(500, clock, never);
+  t.is(clock.sleeping, 1);
+  await clock.advance(500);
+  t.true(await isDone(shorter));
+  const ending = new AbortController();
+  const long = wakeup.wait(1_000, clock, never);
+  wakeup.ring();
+  await long;
+  const other = wakeup.wait(1_000, clock, ending.signal);
+  ending.abort(new TypeError('enough'));
+  await t.throwsAsync(other, { instanceOf: TypeError });
   t.is(clock.sleeping, 0);
 });
 

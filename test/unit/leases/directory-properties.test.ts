@@ -5,22 +5,24 @@ import { overlaps } from '../../../config/address.ts';
 import { decodeLease } from '../../../leases/codec.ts';
 import { coverage } from '../../../leases/coverage.ts';
 import { Directory } from '../../../leases/directory.ts';
-import type { DirectoryPolicy } from '../../../leases/directory-entry.ts';
 import type { StoredLease } from '../../../leases/lease.ts';
 import { addressIdentities } from '../../../leases/network-checks.ts';
 import type { KeyValue, StoreEvent } from '../../../leases/store.ts';
-import { keyValue, net, PREFIX } from './leases.ts';
+import { keyValue, net, PREFIX, policyOf } from './leases.ts';
 
 const FORBIDDEN = net('10.5.6.0/23');
-const POLICY: DirectoryPolicy = {
+const OPINION = {
   ownKey: `${PREFIX}/subnets/10.5.3.0-24`,
-  refuse: (lease) => (overlaps(lease.subnet, FORBIDDEN) ? 'forbidden' : undefined),
-  identities: (lease) => [...addressIdentities(lease), `MAC ${lease.backendData}`],
+  refuse: (lease: StoredLease) => (overlaps(lease.subnet, FORBIDDEN) ? 'forbidden' : undefined),
+  identities: (lease: StoredLease) => [...addressIdentities(lease), `MAC ${lease.backendData}`],
 };
+const POLICY = policyOf(OPINION);
+/** Nothing is ours or forbidden. */
+const TOLERANT = policyOf({ identities: OPINION.identities });
 const OWN = net('10.5.3.0/24');
 
 function inConflict(a: StoredLease, b: StoredLease): boolean {
-  const shared = POLICY.identities(a).some((token) => POLICY.identities(b).includes(token));
+  const shared = OPINION.identities(a).some((token) => OPINION.identities(b).includes(token));
   return shared || coverage(a).some((mine) => coverage(b).some((theirs) => overlaps(mine, theirs)));
 }
 
@@ -33,7 +35,7 @@ function expectedPeers(kvs: Iterable<KeyValue>, policy = POLICY): Map<string, st
   const valid: StoredLease[] = [];
   for (const kv of kvs) {
     const decoded = decodeLease(PREFIX, kv);
-    if (!decoded.ok || kv.key === policy.ownKey || policy.refuse(decoded.lease) !== undefined) continue;
+    if (!decoded.ok || kv.key === policy.ownKey || 'refused' in policy.judge(decoded.lease)) continue;
     const atOurs = policy.ownKey !== undefined && coverage(decoded.lease).some((prefix) => overlaps(prefix, OWN));
     if (!atOurs) valid.push(decoded.lease);
   }
@@ -156,7 +158,7 @@ test('a policy set late gives the same as one set early; a list after events cha
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
       const { events, end } = history(steps);
-      const directory = new Directory(PREFIX, { ...POLICY, ownKey: undefined, refuse: () => undefined });
+      const directory = new Directory(PREFIX, TOLERANT);
       directory.applyEvents(events);
       directory.setPolicy(POLICY);
       t.deepEqual(sorted(peersOf(directory)), sorted(expectedPeers(end.values())));
@@ -223,7 +225,7 @@ test('10,000 leases and 100,000 junk keys', (t) => {
   const junk = Array.from({ length: 100_000 }, (_, i) => ({
     ...{ key: `${PREFIX}/subnets/junk-${i}`, value: 'x', createRevision: 1, modRevision: 1, lease: '0' },
   }));
-  const directory = new Directory(PREFIX, { ...POLICY, ownKey: undefined, refuse: () => undefined });
+  const directory = new Directory(PREFIX, TOLERANT);
   directory.applySnapshot([...junk, ...leases], { continuous: true, now: 0 });
   t.is(directory.peers.size, 10_000);
   t.is(directory.refusedCount, 100_000);

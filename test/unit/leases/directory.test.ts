@@ -1,16 +1,14 @@
 import test from 'ava';
 import { Directory } from '../../../leases/directory.ts';
-import type { DirectoryPolicy } from '../../../leases/directory-entry.ts';
 import type { StoredLease } from '../../../leases/lease.ts';
-import { addressIdentities, refuseByNetwork } from '../../../leases/network-checks.ts';
+import { addressIdentities, NetworkChecks } from '../../../leases/network-checks.ts';
 import type { KeyValue, StoreEvent } from '../../../leases/store.ts';
-import { keyValue, net, PREFIX, type Shape } from './leases.ts';
+import { keyValue, net, type Opinion, PREFIX, policyOf, type Shape } from './leases.ts';
 
-const POLICY: DirectoryPolicy = {
-  ownKey: undefined,
-  refuse: () => undefined,
+const OPINION: Opinion = {
   identities: (lease) => [...addressIdentities(lease), `MAC ${lease.backendData}`],
 };
+const POLICY = policyOf(OPINION);
 
 /** The lease of host `n`; what it says and how old it is follow from that. */
 function host(n: number, change: Partial<Shape> = {}): KeyValue {
@@ -26,8 +24,8 @@ function junk(name: string, value = 'x'): KeyValue {
   return { key: `${PREFIX}/subnets/${name}`, value, createRevision: 50, modRevision: 50, lease: '0' };
 }
 
-function started(kvs: readonly KeyValue[], policy: Partial<DirectoryPolicy> = {}): Directory {
-  const directory = new Directory(PREFIX, { ...POLICY, ...policy });
+function started(kvs: readonly KeyValue[], opinion: Opinion = {}): Directory {
+  const directory = new Directory(PREFIX, policyOf({ ...OPINION, ...opinion }));
   directory.applySnapshot(kvs, { continuous: true, now: 0 });
   return directory;
 }
@@ -204,18 +202,18 @@ test('IPv6-only leases do not overlap by the placeholder of their keys', (t) => 
 
 test('a new policy judges everything again', (t) => {
   const context = { ownSubnets: [], underlay: [], guarded: [], ownPublicIps: [] };
-  const inside = (network: string) => ({
-    ...POLICY,
-    refuse: (lease: StoredLease) => refuseByNetwork(lease, { ...context, networks: [net(network)] }),
-  });
+  const inside = (network: string): Opinion => {
+    const checks = new NetworkChecks({ ...context, networks: [net(network)] });
+    return { ...OPINION, refuse: (lease) => checks.refuse(lease) };
+  };
   const directory = started([host(1), host(200), host(201, { publicIp: '192.0.2.200' })], inside('10.5.0.0/17'));
   t.deepEqual(peerKeys(directory), [host(1).key]);
-  t.deepEqual(keys(directory.setPolicy(inside('10.5.0.0/16')).peers), [host(200).key]);
-  const owned = directory.setPolicy({ ...inside('10.5.0.0/16'), ownKey: host(200).key });
+  t.deepEqual(keys(directory.setPolicy(policyOf(inside('10.5.0.0/16'))).peers), [host(200).key]);
+  const owned = directory.setPolicy(policyOf({ ...inside('10.5.0.0/16'), ownKey: host(200).key }));
   t.deepEqual(keys(owned.peers), [host(200).key, host(201).key]);
   t.is(owned.peers[0]?.after, undefined);
   t.is(directory.refusedCount, 0);
-  t.deepEqual(keys(directory.setPolicy(inside('10.6.0.0/16')).peers), [host(1).key, host(201).key]);
+  t.deepEqual(keys(directory.setPolicy(policyOf(inside('10.6.0.0/16'))).peers), [host(1).key, host(201).key]);
 });
 
 test('absence from the store that we know is believed at once', (t) => {

@@ -1,7 +1,9 @@
 /** Leases for tests. */
 import { type Ip, type Prefix, parseIp, parsePrefix } from '../../../config/address.ts';
 import { decodeLease, formatLeaseValue, leaseKey } from '../../../leases/codec.ts';
+import type { DirectoryPolicy } from '../../../leases/directory-entry.ts';
 import type { LeaseOwner, StoredLease } from '../../../leases/lease.ts';
+import { addressIdentities } from '../../../leases/network-checks.ts';
 import type { KeyValue } from '../../../leases/store.ts';
 
 export const PREFIX = '/coreos.com/network';
@@ -46,4 +48,19 @@ export function storedLease(shape: Shape): StoredLease {
   const decoded = decodeLease(PREFIX, keyValue(shape));
   if (!decoded.ok) throw new Error(decoded.reason);
   return decoded.lease;
+}
+
+/** What a policy is made of here. Left out: no lease is ours, none is refused, no two may share a public IP. */
+export interface Opinion {
+  readonly ownKey?: string | undefined;
+  readonly refuse?: (lease: StoredLease) => string | undefined;
+  readonly identities?: (lease: StoredLease) => readonly string[];
+}
+
+export function policyOf({ ownKey, refuse, identities = addressIdentities }: Opinion = {}): DirectoryPolicy {
+  const judge = (lease: StoredLease) => {
+    const refused = refuse?.(lease);
+    return refused === undefined ? { identities: identities(lease) } : { refused };
+  };
+  return { ownKey, judge };
 }

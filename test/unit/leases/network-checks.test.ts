@@ -1,14 +1,14 @@
 import test from 'ava';
-import { addressIdentities, type NetworkContext, refuseByNetwork } from '../../../leases/network-checks.ts';
+import { addressIdentities, NetworkChecks } from '../../../leases/network-checks.ts';
 import { ip, net, type Shape, storedLease } from './leases.ts';
 
-const CONTEXT: NetworkContext = {
+const CHECKS = new NetworkChecks({
   networks: [net('10.0.0.0/12'), net('fd00:5::/48')],
   ownSubnets: [net('10.5.9.0/24'), net('fd00:5:0:9::/64')],
   underlay: [net('10.7.0.0/24'), net('192.0.2.0/24'), net('fd00:5:0:7::/64')],
   guarded: [ip('10.8.0.5'), ip('fd00:5:0:8::5'), ip('198.51.100.1')],
   ownPublicIps: [ip('192.0.2.1'), ip('fd77::1')],
-};
+});
 const GOOD: Shape = { subnet: '10.5.1.0/24', publicIp: '192.0.2.2' };
 const GOOD6: Shape = { subnet: '0.0.0.0/0', subnet6: 'fd00:5:0:1::/64', publicIp: '0.0.0.0', publicIp6: 'fd77::2' };
 
@@ -20,8 +20,7 @@ const FINE: [string, Shape][] = [
   ['an IPv6 subnet behind an IPv4 address only', { ...GOOD6, publicIp: '192.0.2.2', publicIp6: undefined }],
 ];
 
-for (const [name, shape] of FINE)
-  test(`passes: ${name}`, (t) => t.is(refuseByNetwork(storedLease(shape), CONTEXT), undefined));
+for (const [name, shape] of FINE) test(`passes: ${name}`, (t) => t.is(CHECKS.refuse(storedLease(shape)), undefined));
 
 const BAD: [string, Shape][] = [
   ['the default route', { ...GOOD, subnet: '0.0.0.0/0' }],
@@ -56,8 +55,7 @@ const BAD: [string, Shape][] = [
   ['a public IP inside its own subnet', { ...GOOD, publicIp: '10.5.1.7' }],
 ];
 
-for (const [name, shape] of BAD)
-  test(`refused: ${name}`, (t) => t.not(refuseByNetwork(storedLease(shape), CONTEXT), undefined));
+for (const [name, shape] of BAD) test(`refused: ${name}`, (t) => t.not(CHECKS.refuse(storedLease(shape)), undefined));
 
 test('the identities are the addresses that there are', (t) => {
   t.deepEqual(addressIdentities(storedLease(GOOD)), ['public IP 192.0.2.2']);

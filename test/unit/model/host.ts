@@ -13,12 +13,12 @@ import type { Offer } from '../../../leases/exchange.ts';
 import type { HeldLease } from '../../../leases/held-lease.ts';
 import { Holder } from '../../../leases/holder.ts';
 import type { LeaseOwner } from '../../../leases/lease.ts';
-import { addressIdentities, refuseByNetwork } from '../../../leases/network-checks.ts';
+import { NetworkChecks } from '../../../leases/network-checks.ts';
 import type { Store, StoreVersion } from '../../../leases/store.ts';
 import type { VirtualClock } from '../../fakes/clock.ts';
 import type { FakeEtcd } from '../../fakes/etcd.ts';
 import { ProcessClock } from '../../fakes/process-clock.ts';
-import { ip, net, PREFIX } from '../leases/leases.ts';
+import { ip, net, PREFIX, policyOf } from '../leases/leases.ts';
 import { Line } from './line.ts';
 import type { Truth } from './truth.ts';
 
@@ -303,15 +303,11 @@ export class ModelHost {
   }
 
   #policyOf(held: HeldLease): DirectoryPolicy {
-    const context = {
+    const checks = new NetworkChecks({
       ...{ networks: NETWORKS, ownSubnets: coverage(held), underlay: [], guarded: [] },
       ownPublicIps: [ip(this.#identity.publicIp)],
-    };
-    return {
-      ownKey: held.key,
-      refuse: (lease) => refuseByNetwork(lease, context),
-      identities: addressIdentities,
-    };
+    });
+    return policyOf({ ownKey: held.key, refuse: (lease) => checks.refuse(lease) });
   }
 
   #remember(held: HeldLease, cluster: Cluster): void {

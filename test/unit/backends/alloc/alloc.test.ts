@@ -18,5 +18,5 @@ test('nothing in the kernel', (t) => {
   t.deepEqual([alloc.devices, alloc.device(OWN, MACS), alloc.mtuBytes], [[], [], 1500]);
   t.deepEqual(alloc.peer(lease(72), FAR), { objects: [] });
   t.is(alloc.publishedMac(lease(72), 'flannel.1'), undefined);
-  t.deepEqual(alloc.identities(lease(72, { backendType: '' })), []);
+  t.deepEqual(alloc.claim(lease(72, { backendType: '' })), { identities: [] });
 });

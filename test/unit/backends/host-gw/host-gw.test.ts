@@ -45,7 +45,7 @@ test('foreign and refused leases', (t) => {
 });
 
 test('no identities beside the public IPs', (t) => {
-  t.deepEqual(hostGw.identities(peer), []);
+  t.deepEqual(hostGw.claim(peer), { identities: [] });
 });
 
 test('NAT is refused; another IPv6 address of this host is none', (t) => {

@@ -219,12 +219,21 @@ test('another VNI, another spelling, unknown keys: as flannel, no matter', (t) =
 });
 
 test('identities: the MACs of the enabled families, each once', (t) => {
-  t.deepEqual(dual.identities(lease(72)), ['MAC 02:00:00:00:04:48', 'MAC 02:00:00:00:06:48']);
+  const identities = ['MAC 02:00:00:00:04:48', 'MAC 02:00:00:00:06:48'];
+  t.deepEqual(dual.claim(lease(72)), { identities });
+  t.deepEqual(dual.claim(lease(72, { subnet6: undefined })), { identities });
+  const [first] = identities;
   const { backendData } = lease(72);
-  t.deepEqual(dual.identities(lease(72, { backendV6Data: backendData })), ['MAC 02:00:00:00:04:48']);
-  t.deepEqual(vxlan4.identities(lease(72)), ['MAC 02:00:00:00:04:48']);
-  t.deepEqual(vxlan4.identities(lease(72, { publicIp: ip('0.0.0.0'), backendData: undefined })), []);
-  t.deepEqual(vxlan4.identities(lease(72, { backendType: 'host-gw' })), []);
+  t.deepEqual(dual.claim(lease(72, { backendV6Data: backendData })), { identities: [first] });
+  t.deepEqual(vxlan4.claim(lease(72)), { identities: [first] });
+});
+
+test('what can be no peer has no identities either, for the same reason', (t) => {
+  for (const change of [{ backendData: undefined }, { publicIp: ip('127.0.0.1') }, { backendType: 'host-gw' }]) {
+    const claim = vxlan4.claim(lease(72, change));
+    t.false('identities' in claim);
+    t.deepEqual(claim, vxlan4.peer(lease(72, change), FAR));
+  }
 });
 
 test('the published MAC of each device', (t) => {
@@ -246,7 +255,8 @@ test('no lease data makes it throw', (t) => {
       fc.property(text, (backendData) => {
         const odd = lease(72, { backendData, backendV6Data: backendData });
         const state = dual.peer(odd, FAR);
-        return 'refused' in state || ('objects' in state && dual.identities(odd).length >= 1);
+        const claim = dual.claim(odd);
+        return 'refused' in state ? 'refused' in claim : 'identities' in claim && claim.identities.length >= 1;
       }),
     ),
   );
