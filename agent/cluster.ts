@@ -83,6 +83,7 @@ export class Cluster {
     await followRange({
       ...{ store, clock, log, signal, range: this.#keys.watched, ...(known ? { known } : {}) },
       ...(rush && { beforeWatch: () => rush.over }),
+      fleet: () => this.directory.peers.size,
       onListed: (ms) => this.listing.add(ms),
       onSnapshot: (snapshot) => this.#onSnapshot(snapshot),
       onEvents: (events, revision) => this.#onEvents(events, revision),

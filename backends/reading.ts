@@ -19,6 +19,9 @@ import { takenIds } from './taken-ids.ts';
 /** Reading leaves the process most of its time: a storm of events costs few reads, not hundreds. */
 const SPACING = { leastMs: 50, timesDuration: 4 } as const;
 
+/** Objects: to go through them takes about a millisecond. */
+const MUCH = 4_000;
+
 export interface ReadingParts {
   readonly kernel: Kernel;
   readonly view: KernelView;
@@ -92,8 +95,8 @@ export class Reading {
     if (footing) programming.footingMoved();
     if (onLink && directRouting) await this.#followNeighbours();
     if (kinds.has('nexthop')) await this.#giveWay();
-    // To plan takes a turn of its own.
-    await turnOfLoop();
+    // To plan so much takes a turn of its own.
+    if (view.objects.size > MUCH) await turnOfLoop();
   }
 
   async #followNeighbours(): Promise<void> {

@@ -9,14 +9,14 @@ import { TartanError } from '../config/errors.ts';
 import { askHolders, type Inquiry, type Sign } from './challenge.ts';
 import { sameSubnets } from './coverage.ts';
 import { type Grant, giveBack } from './grant.ts';
-import { type AcquireContext, type AcquireRequest, type Ground, readSide } from './ground.ts';
+import { type AcquireContext, type AcquireRequest, type Ground, readSide, sideOfNewcomer } from './ground.ts';
 import type { HeldLease } from './held-lease.ts';
 import type { Relation } from './identity.ts';
 import { type Intent, intend } from './intent.ts';
 import type { LeaseOwner, LeaseSubnets } from './lease.ts';
 import { type ClusterView, isForbidden, isLeaseGone, readView } from './registry.ts';
 import { resume } from './resumption.ts';
-import { warnForbidden } from './side-keys.ts';
+import { type SideKey, warnForbidden } from './side-keys.ts';
 import { type Taken, Taking } from './taking.ts';
 
 /** Rounds in a row in which somebody else changed what the choice stood on. */
@@ -37,6 +37,7 @@ class Attempt {
   readonly #request: AcquireRequest;
   readonly #owner: LeaseOwner;
   #sideForbidden = false;
+  #mayAssume = true;
   #grant: Grant | undefined;
   #transactions = 0;
 
@@ -74,7 +75,7 @@ class Attempt {
   async #round(view: ClusterView): Promise<Acquisition | 'again'> {
     const request = this.#request;
     if (view.config?.modRevision !== request.configRevision) return { outcome: 'config-changed' };
-    const side = this.#sideForbidden ? undefined : await readSide(this.#context, request, view.leases);
+    const side = await this.#side(view);
     // What stands beside the leases must not be newer than they are known here: they may have moved with it.
     if (side?.some(({ modRevision }) => modRevision > view.revision)) return 'again';
     const intent = intend(request, view.leases, side);
@@ -93,6 +94,14 @@ class Attempt {
     } finally {
       await inquiry.end();
     }
+  }
+
+  /** A newcomer's are thought to be absent, once: the claim compares that, and is foiled where it is not so. */
+  async #side({ leases }: ClusterView): Promise<SideKey[] | undefined> {
+    if (this.#sideForbidden) return undefined;
+    const assumed = this.#mayAssume ? sideOfNewcomer(this.#context, this.#request, leases) : undefined;
+    this.#mayAssume = false;
+    return assumed ?? (await readSide(this.#context, this.#request, leases));
   }
 
   #ask({ questions }: Intent): Promise<Inquiry> {

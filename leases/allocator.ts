@@ -143,49 +143,77 @@ function seedOf(node: string): Seed {
   return { a: digest.readInt32LE(0), b: digest.readInt32LE(4) };
 }
 
-function hash(seed: Seed, number: bigint): number {
-  let h = mix(seed.a, Number(number & WORD));
-  for (let rest = number >> 32n; rest > 0n; rest >>= 32n) h = mix(h, Number(rest & WORD));
+/** `low`: the number's low 32 bits; `high`: the words above, see `wordsAbove`. */
+function hash(seed: Seed, low: number, high: readonly number[]): number {
+  let h = mix(seed.a, low);
+  for (const word of high) h = mix(h, word);
   return finish(mix(finish(h), seed.b));
 }
 
-function bestRanked(free: readonly Span[], seed: Seed): bigint | undefined {
-  let best: bigint | undefined;
-  let bestHash = -1;
+/** What of a number is above its low 32 bits, in words of 32 bits, the lowest first; none for an IPv4 subnet. */
+function wordsAbove(number: bigint): number[] {
+  const words: number[] = [];
+  for (let rest = number >> 32n; rest > 0n; rest >>= 32n) words.push(Number(rest & WORD));
+  return words;
+}
+
+interface Ranked {
+  readonly number: bigint;
+  readonly rank: number;
+}
+
+/** At most `count`, the best first. Of 65,536 subnets each is looked at: no bigint in the loop. */
+function bestRanked(free: readonly Span[], seed: Seed, count: number): bigint[] {
+  const best: Ranked[] = [];
+  let worst = -1;
   for (const { first, last } of free) {
-    for (let number = first; number <= last; number++) {
-      const rank = hash(seed, number);
-      if (rank <= bestHash) continue;
-      best = number;
-      bestHash = rank;
+    for (let from = first; from <= last; from = (from | WORD) + 1n) {
+      const high = wordsAbove(from);
+      const base = from & ~WORD;
+      const end = last < (from | WORD) ? Number(last & WORD) : 0xffffffff;
+      for (let low = Number(from & WORD); low <= end; low++) {
+        const rank = hash(seed, low, high);
+        if (rank <= worst) continue;
+        insert(best, { number: base + BigInt(low), rank });
+        if (best.length > count) best.pop();
+        if (best.length === count) worst = best[count - 1]?.rank ?? -1;
+      }
     }
   }
-  return best;
+  return best.map(({ number }) => number);
+}
+
+/** Among those of the same rank it is the last. */
+function insert(sorted: Ranked[], one: Ranked): void {
+  const place = sorted.findIndex(({ rank }) => rank < one.rank);
+  sorted.splice(place < 0 ? sorted.length : place, 0, one);
 }
 
 /** The `step`-th of the node's own 128-bit random numbers. */
 function randomOf(seed: Seed, step: number): bigint {
   let value = 0n;
-  for (let word = 0; word < 4; word++) value = (value << 32n) | BigInt(hash(seed, BigInt(step * 4 + word)));
+  for (let word = 0; word < 4; word++) value = (value << 32n) | BigInt(hash(seed, step * 4 + word, []));
   return value;
 }
 
 /**
- * The first free one in the node's own order. Where so little is free that chance does not find it, the free ones are
+ * The first free ones in the node's own order. Where so little is free that chance does not find it, the free ones are
  * counted, and one of them is it: a range is never called exhausted while it is not.
  */
-function firstInOrder(span: Span, free: readonly Span[], seed: Seed): bigint | undefined {
+function firstInOrder(span: Span, free: readonly Span[], seed: Seed, count: number): bigint[] {
   const size = span.last - span.first + 1n;
-  for (let step = 0; step < MAX_TRIES; step++) {
+  const found = new Set<bigint>();
+  for (let step = 0; step < MAX_TRIES && found.size < count; step++) {
     const number = span.first + (randomOf(seed, step) % size);
-    if (holds(free, number)) return number;
+    if (holds(free, number)) found.add(number);
   }
+  if (found.size > 0) return [...found];
   let left = randomOf(seed, MAX_TRIES) % free.reduce((sum, { first, last }) => sum + last - first + 1n, 0n);
   for (const { first, last } of free) {
-    if (first + left <= last) return first + left;
+    if (first + left <= last) return [first + left];
     left -= last - first + 1n;
   }
-  return undefined;
+  return [];
 }
 
 function numberOf(prefix: Prefix | undefined, range: SubnetRange): bigint | undefined {
@@ -202,29 +230,35 @@ export function atSamePlace(range: SubnetRange, other: SubnetRange, subnet: Pref
   const number = numberOf(subnet, other);
   const wanted = number === undefined ? undefined : span.first + number - spanOf(other).first;
   if (wanted === undefined || wanted < span.first || wanted > span.last) return undefined;
-  return prefixOf(ipFromBigInt(wanted << shiftOf(range), familyOf(range.network)), range.length);
+  return subnetAt(range, wanted);
 }
 
 /**
- * The free subnet that `node` should claim: `previous` if it is one of the range and free, else the best by hash.
+ * The free subnets that `node` should claim, at most `count` and at least one if there is one, the first choice first:
+ * `previous` if it is one of the range and free, then the best by hash.
  * @param taken prefixes of any family and length, in any order; after a lost race, what was lost is one of them.
- * @returns undefined where the range is exhausted (or upside down).
+ * @returns none where the range is exhausted (or upside down).
  */
 export function bestFree(
   range: SubnetRange,
   node: string,
   taken: Iterable<Prefix>,
+  count: number,
   previous?: Prefix,
-): Prefix | undefined {
+): Prefix[] {
   const span = spanOf(range);
-  if (span.first > span.last) return undefined;
+  if (span.first > span.last) return [];
   const free = freeSpans(span, takenSpans(range, span, taken));
-  if (free.length === 0) return undefined;
-  const own = numberOf(previous, range);
-  if (own !== undefined && holds(free, own)) return previous;
+  if (free.length === 0) return [];
   const seed = seedOf(node);
   const small = span.last - span.first < MAX_RANKED;
-  const number = small ? bestRanked(free, seed) : firstInOrder(span, free, seed);
-  if (number === undefined) return undefined;
+  const best = small ? bestRanked(free, seed, count) : firstInOrder(span, free, seed, count);
+  const own = numberOf(previous, range);
+  const isOwnFree = own !== undefined && holds(free, own);
+  const order = isOwnFree ? [own, ...best.filter((one) => one !== own)] : best;
+  return order.slice(0, count).map((number) => subnetAt(range, number));
+}
+
+function subnetAt(range: SubnetRange, number: bigint): Prefix {
   return prefixOf(ipFromBigInt(number << shiftOf(range), familyOf(range.network)), range.length);
 }

@@ -3,7 +3,9 @@
  *
  *   if    config and every key that the choice stood on are unchanged, and the subnet is free (or is the lease taken on)
  *   then  put the lease and our side keys, delete what we leave behind
- *   else  return the lease, the config, the subnets taken by now, and the side keys
+ *   else  return the lease, the config, what stands at the subnet and at the next ones to try, and the side keys
+ *
+ * All leases are never returned: where a thousand hosts claim at once, most of etcd's work would be to list them.
  */
 import { formatLeaseValue, leaseKey, parseLeaseKey } from './codec.ts';
 import { NO_IPV4 } from './coverage.ts';
@@ -36,6 +38,8 @@ export interface Claim {
   readonly room: Room;
   /** What stands at the lease's key and is taken on; undefined for a subnet that must be free. */
   readonly target: Pick<SeenKey, 'modRevision'> | undefined;
+  /** What would be tried next: a lost claim tells which of these are free. */
+  readonly alternatives: readonly LeaseSubnets[];
   /** Other leases of this host, which go in the same moment. */
   readonly removes: readonly SeenKey[];
   /** Our side keys; none where etcd forbids them. */
@@ -57,8 +61,16 @@ export type ClaimResult =
   | { readonly lost: 'config-changed' }
   | { readonly lost: 'moved' }
   | { readonly lost: 'unsettled' }
-  /** Only the chosen subnet was taken: choose again from what is taken at that revision, and without what was lost. */
-  | { readonly lost: 'taken'; readonly taken: readonly LeaseSubnets[]; readonly avoid: readonly LeaseSubnets[] };
+  /**
+   * Only the chosen subnet was taken: choose again without `avoid`, what was lost. The alternatives are `taken` or `free`;
+   * none counts as free where it was no lease of that very subnet that foiled the claim: read all leases then.
+   */
+  | {
+      readonly lost: 'taken';
+      readonly avoid: readonly LeaseSubnets[];
+      readonly taken: readonly LeaseSubnets[];
+      readonly free: readonly LeaseSubnets[];
+    };
 
 /** Every key that leases this subnet, alone or (IPv4) paired with any IPv6 one: `&`, which `'` follows. */
 function keysOf(keys: Keys, subnets: LeaseSubnets): KeyRange {
@@ -98,7 +110,7 @@ function compares(keys: Keys, claim: Claim): Compare[] {
 }
 
 export function claimTxn(keys: Keys, claim: Claim): Txn {
-  const { subnets, attributes, side, removes, sideLease } = claim;
+  const { subnets, attributes, alternatives, side, removes, sideLease } = claim;
   const key = leaseKey(keys.prefix, subnets);
   const record = formatSideRecord(keys.prefix, attributes.owner, subnets);
   const lengths: StoreOp = { put: keys.otherLengths.key, value: key, lease: '0' };
@@ -113,10 +125,9 @@ export function claimTxn(keys: Keys, claim: Claim): Txn {
     failure: [
       { get: key },
       { get: keys.config },
-      { list: keys.subnets, keysOnly: true },
-      { list: keysOf(keys, subnets), keysOnly: true },
       ...side.map((one): StoreOp => ({ get: one.key })),
       ...(claim.needsSettled ? [{ get: keys.unsettled }] : []),
+      ...[subnets, ...alternatives].map((one): StoreOp => ({ list: keysOf(keys, one), keysOnly: true })),
     ],
   };
 }
@@ -134,16 +145,24 @@ export function claimResult(keys: Keys, claim: Claim, result: TxnResult): ClaimR
   const key = leaseKey(keys.prefix, claim.subnets);
   const value = formatLeaseValue(claim.attributes);
   if (result.succeeded) return { won: { key, value, modRevision: result.revision } };
-  const [lease, config, subnets = [], here = [], ...sides] = result.responses;
+  const [lease, config, ...rest] = result.responses;
+  const [sides, places] = [rest.slice(0, claim.side.length), rest.slice(claim.side.length)];
   const stored = lease?.[0];
   if (stored && isOurs(claim, value, stored)) return { won: { key, value, modRevision: stored.modRevision } };
   const { configRevision } = claim;
   if (configRevision !== undefined && config?.[0]?.modRevision !== configRevision) return { lost: 'config-changed' };
-  if (claim.needsSettled && sides[claim.side.length]?.[0]) return { lost: 'unsettled' };
+  if (claim.needsSettled && places.shift()?.[0]) return { lost: 'unsettled' };
   const moved = claim.side.filter((one, i) => one.modRevision !== (sides[i]?.[0]?.modRevision ?? 0));
   const stoodOnMore = claim.target !== undefined || claim.removes.length > 0 || claim.unanswered.length > 0;
   if (stoodOnMore || moved.some(({ about }) => about !== 'subnet6')) return { lost: 'moved' };
-  return { lost: 'taken', taken: subnetsOf(keys.prefix, subnets), avoid: lostOnes(claim.subnets, here, moved) };
+  const [here = [], ...next] = places;
+  const isTold = here.length > 0 && claim.room.read === 'key';
+  return {
+    lost: 'taken',
+    avoid: lostOnes(claim.subnets, here, moved),
+    taken: claim.alternatives.filter((_, i) => next[i]?.length !== 0),
+    free: isTold ? claim.alternatives.filter((_, i) => next[i]?.length === 0) : [],
+  };
 }
 
 /** The client may have sent the transaction twice: then the first one won, and our own value stands there since. */

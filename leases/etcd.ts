@@ -49,7 +49,7 @@ export interface EtcdOptions {
   readonly tls?: EtcdTls;
   readonly username?: string;
   readonly password?: string;
-  /** For every call; default 3000. */
+  /** For every call, and for the answer to a ping; default 3000. */
   readonly deadlineMs?: number;
 }
 
@@ -67,7 +67,6 @@ const SERVICE = {
 const CHANNEL_OPTIONS = {
   // A second more than etcd asks for: one ping that is held up and the next one that is not are closer to each other.
   'grpc.keepalive_time_ms': 6000,
-  'grpc.keepalive_timeout_ms': 3000,
   'grpc.keepalive_permit_without_calls': 1,
   'grpc.initial_reconnect_backoff_ms': 200,
   'grpc.max_reconnect_backoff_ms': 2000,
@@ -252,16 +251,18 @@ interface Target {
   readonly url: URL;
   readonly host: string;
   readonly name: string;
+  /** How long it may take to answer. */
+  readonly deadlineMs: number;
 }
 
-function targetOf(text: string): Target {
+function targetOf(text: string, deadlineMs: number): Target {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !['http:', 'https:'].includes(url.protocol) || url.hostname === '') {
     throw new TartanError('USAGE', 'An etcd endpoint must be a URL like https://192.0.2.1:2379');
   }
   const port = url.port === '' ? (url.protocol === 'https:' ? '443' : '80') : url.port;
   const host = `${url.hostname}:${port}`;
-  return { url, host, name: `${url.protocol}//${host}` };
+  return { url, host, name: `${url.protocol}//${host}`, deadlineMs };
 }
 
 /** TLS for https, and, as flannel does, for whatever URL where a client certificate and key are given. */
@@ -280,13 +281,13 @@ function checkCertificate(pem: Buffer): X509Certificate {
   return new X509Certificate(pem);
 }
 
-function linkTo({ url, host, name }: Target, tls: EtcdTls, sockets: EtcdSockets): Link {
+function linkTo({ url, host, name, deadlineMs }: Target, tls: EtcdTls, sockets: EtcdSockets): Link {
   try {
     const credentials = credentialsOf(url, tls);
     const options = {
       hosts: host,
       // gRPC gives channels that it takes for the same one connection, also those of two members that one name stands for.
-      grpcOptions: { ...CHANNEL_OPTIONS, 'tartan.link': randomUUID() },
+      grpcOptions: { ...CHANNEL_OPTIONS, 'grpc.keepalive_timeout_ms': deadlineMs, 'tartan.link': randomUUID() },
       faultHandling: { host: () => noop, global: noop },
       ...(credentials === undefined ? {} : { credentials }),
     };
@@ -324,6 +325,7 @@ export function connectEtcd(options: EtcdOptions): RenewableStore {
     options.username === undefined || options.username === ''
       ? undefined
       : { username: options.username, password: options.password ?? '' };
-  const endpoints = options.endpoints.map((text) => new GrpcEndpoint(targetOf(text), tls));
-  return new ConnectedStore(endpoints, identity, options.deadlineMs ?? 3000);
+  const { deadlineMs = 3000 } = options;
+  const endpoints = options.endpoints.map((text) => new GrpcEndpoint(targetOf(text, deadlineMs), tls));
+  return new ConnectedStore(endpoints, identity, deadlineMs);
 }

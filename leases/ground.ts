@@ -4,7 +4,7 @@ import type { Clock } from '../config/clock.ts';
 import type { Log } from '../config/log.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
 import type { OwnedAttributes } from './claim.ts';
-import type { Self } from './identity.ts';
+import { candidates, type Self } from './identity.ts';
 import { type Intent, intend } from './intent.ts';
 import type { LeaseAttributes, LeaseOwner, LeaseSubnets, StoredLease } from './lease.ts';
 import { type ClusterView, type Keys, keysUnder } from './registry.ts';
@@ -62,6 +62,16 @@ export async function readSide(
   const success = [...names.keys()].map((get) => ({ get }));
   const { responses } = await store.txn({ compare: [], success, failure: [] });
   return [...names.values()].map((name, i) => sideKey(prefix, name, responses[i]?.[0]));
+}
+
+/** Those of a host that no lease speaks of, as they are where nobody has its address or node: undefined if one does. */
+export function sideOfNewcomer(
+  { prefix }: AcquireContext,
+  { self }: AcquireRequest,
+  leases: readonly StoredLease[],
+): SideKey[] | undefined {
+  if (candidates(self, leases).length > 0) return undefined;
+  return identityKeys(keysUnder(prefix), self.node, self).map((name) => sideKey(prefix, name, undefined));
 }
 
 /**

@@ -178,7 +178,7 @@ async function put(
   const { subnet, subnet6, modRevision, etcdLease, sideLease } = held;
   const claim: Claim = {
     ...{ subnets: { subnet, subnet6 }, attributes, target: { modRevision }, unanswered },
-    removes: [...gone, ...side.left.filter(isLeft)],
+    ...{ removes: [...gone, ...side.left.filter(isLeft)], alternatives: [] },
     ...{ side: side.kept, etcdLease, sideLease: sideLease ?? etcdLease },
     // Of a target nothing is asked, whatever the config says now.
     ...{ configRevision: undefined, isOtherLength: false, needsSettled: false, room: { read: 'key', since: 0 } },

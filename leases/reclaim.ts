@@ -199,7 +199,7 @@ class Reclaim {
     const keys = keysUnder(prefix);
     const grant = await this.#granted();
     const claim: Claim = {
-      ...{ subnets: { subnet, subnet6 }, attributes, target: this.#stands, room, ...rivals },
+      ...{ subnets: { subnet, subnet6 }, attributes, target: this.#stands, room, ...rivals, alternatives: [] },
       // Whether our length is the current one stands on the config that was read.
       configRevision: found && (found.config?.modRevision ?? 0),
       isOtherLength: found !== undefined && !this.#stands && !this.#hasCurrentLength(found),

@@ -41,6 +41,11 @@ export interface FollowOptions {
    * noticed much earlier, by the store. Default 25 minutes.
    */
   readonly progressTimeoutMs?: number;
+  /**
+   * How many agents follow this range, about: they lost their watches in one moment, and must not all come back in one.
+   * Default 0: nobody else does, or there is no time to wait for others.
+   */
+  fleet?(): number;
   /** How long to rest where etcd forbids the range; default: as for any refusal, 2 s at most. */
   readonly forbiddenPauseMs?: number;
   /** The watch begins where the list ended, also when it is opened later. */
@@ -58,13 +63,21 @@ const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = { away: 1000, refused: 2000 } as const;
 
 /**
+ * After a break an agent waits at random up to so long for each agent that there is: two seconds where there are ten
+ * thousand, nothing to speak of where there are a hundred. A list of all leases is a thousand times as much as a resumption
+ * there, and is waited for longer; but holders claim again what a restored store lacks while it counts as unsettled.
+ */
+const SPREAD_MS = { resume: 0.2, list: 2 } as const;
+const LONGEST_SPREAD_MS = 20_000;
+
+/**
  * Keeps a range in view until `signal` is aborted, then resolves: a snapshot at revision R, every event after R, and
  * after each break the events after the last delivered revision; a new snapshot where history does not reach back
  * (compaction), or where the store is another one or went back.
  *
  *   listing ──snapshot──► watching ──break──► pause ──► is what we saw last in its history? ──yes──► watching
  *      ▲                      │                                       no │        (from the last revision delivered)
- *      └──── pause ◄── compacted, other store, gone back                 └──► listing
+ *      └──── pause ◄── compacted, other store, gone back                 └──► pause ──► listing
  *
  * The question is for a store that was restored from a backup and written past our revision before we came back.
  *
@@ -127,6 +140,7 @@ class RangeFollower {
   /** @param isOther whether it is known to be another store. */
   async #list(isOther = false): Promise<StoreVersion | undefined> {
     const { store, range, signal, clock } = this.#options;
+    if (this.#delivered !== undefined && !(await this.#sleep(this.#turn('list')))) return undefined;
     const askedAt = clock.monotonic();
     const listing = await store.list(range).catch((error: unknown) => this.#failed(error));
     if (listing === undefined || signal.aborted) return undefined;
@@ -173,9 +187,21 @@ class RangeFollower {
 
   /** @returns false where the follower was told to stop meanwhile. */
   #pause(): Promise<boolean> {
+    return this.#sleep(jittered(this.#options.clock, this.#restMs(), 0.3) + this.#turn('resume'));
+  }
+
+  /** When it is this agent's turn among all that wait for the same, ms from now. */
+  #turn(what: keyof typeof SPREAD_MS): number {
+    const { clock, fleet } = this.#options;
+    const most = Math.min(SPREAD_MS[what] * (fleet?.() ?? 0), LONGEST_SPREAD_MS);
+    return most > 0 ? most * clock.random() : 0;
+  }
+
+  #sleep(ms: number): Promise<boolean> {
     const { clock, signal } = this.#options;
     if (signal.aborted) return Promise.resolve(false);
-    return clock.sleep(jittered(clock, this.#restMs(), 0.3), signal).then(
+    if (ms <= 0) return Promise.resolve(true);
+    return clock.sleep(ms, signal).then(
       () => true,
       () => false,
     );

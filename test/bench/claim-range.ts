@@ -1,7 +1,6 @@
 /** A network of 1,024 subnets, for hosts that claim them all at once. */
 import { leaseKey } from '../../leases/codec.ts';
-import { PREFIX } from '../support/agent.ts';
-import { prefix } from '../support/network.ts';
+import { prefix as net } from '../support/network.ts';
 
 export const CLAIM_NETWORK = {
   Network: '10.0.0.0/8',
@@ -11,16 +10,17 @@ export const CLAIM_NETWORK = {
   Backend: { Type: 'vxlan' },
 };
 
-/** Their leases' keys. */
-const KEYS: readonly string[] = Array.from({ length: 1024 }, (_, i) => {
-  const subnet = prefix(`10.${4 + (i >> 8)}.${i & 255}.0/24`);
-  return leaseKey(PREFIX, { subnet, subnet6: undefined });
-});
+/** The leases' keys of a cluster with that network. */
+export function claimableKeys(prefix: string): readonly string[] {
+  return Array.from({ length: 1024 }, (_, i) =>
+    leaseKey(prefix, { subnet: net(`10.${4 + (i >> 8)}.${i & 255}.0/24`), subnet6: undefined }),
+  );
+}
 
 /** At most `most` of the keys that are not among those, in order. */
-export function firstFree(taken: ReadonlySet<string>, most: number): readonly string[] {
+export function firstFree(keys: readonly string[], taken: ReadonlySet<string>, most: number): readonly string[] {
   const free: string[] = [];
-  for (const key of KEYS) {
+  for (const key of keys) {
     if (free.length === most) break;
     if (!taken.has(key)) free.push(key);
   }

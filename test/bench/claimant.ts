@@ -1,5 +1,6 @@
 /**
- * Many agents without a kernel in one process. They connect, list, and claim subnets when SIGUSR2 comes:
+ * Many agents without a kernel in one process. They connect, list, and claim subnets when SIGUSR2 comes. Before that some
+ * have claimed elsewhere: V8 compiles the code of each real agent on that one's own processor, and while it waits.
  *
  *     node claimant.js ENDPOINT tartan|flannel FIRST COUNT CONNECTIONS
  *
@@ -18,11 +19,13 @@ import type { Store } from '../../leases/store.ts';
 import { PREFIX } from '../support/agent.ts';
 import { ip } from '../support/network.ts';
 import { realClock } from '../support/real-clock.ts';
-import { firstFree } from './claim-range.ts';
+import { CLAIM_NETWORK, claimableKeys, firstFree } from './claim-range.ts';
 import { instant, tell } from './instant.ts';
 import { untilAnswered } from './patience.ts';
 
 const TTL_SECONDS = 86_400;
+/** So many agents claim under a prefix of the process's own before it counts. */
+const WARM_UP = 500;
 /** Of so many free subnets flannel takes one. */
 const FIRST_FREE = 100;
 /** More than an agent gives a call: hundreds of them share a loop here. */
@@ -47,7 +50,18 @@ function counted(store: Store): Store {
   });
 }
 
+/** Where leases are claimed. */
+interface Cluster {
+  readonly prefix: string;
+  readonly keys: readonly string[];
+}
+
+function clusterAt(prefix: string): Cluster {
+  return { prefix, keys: claimableKeys(prefix) };
+}
+
 interface Host {
+  readonly cluster: Cluster;
   readonly store: Store;
   readonly owner: LeaseOwner;
   readonly attributes: LeaseAttributes;
@@ -55,14 +69,15 @@ interface Host {
   readonly view: ClusterView;
 }
 
-async function hostOf(number: number, store: Store): Promise<Host> {
+async function hostOf(number: number, store: Store, cluster: Cluster): Promise<Host> {
   const text = String(number).padStart(12, '0');
   const owner = { node: `${text}-node`, name: `host-${number}`, claim: `${text}-claim` };
   const publicIp = ip(`172.16.${number >> 8}.${number & 255}`);
   const backendData = '{"VNI":1,"VtepMAC":"02:42:0a:00:00:01"}';
   const none = { publicIp6: undefined, backendV6Data: undefined, owner: undefined };
   const attributes = { ...none, publicIp, backendType: 'vxlan', backendData };
-  return { store, owner, attributes, view: await untilAnswered(() => readView(store, PREFIX)) };
+  const view = await untilAnswered(() => readView(store, cluster.prefix));
+  return { cluster, store, owner, attributes, view };
 }
 
 interface Claimed {
@@ -76,9 +91,9 @@ function configOf({ config }: ClusterView): { readonly config: NetworkConfig; re
   return { config: parsed.config, configRevision: config.modRevision };
 }
 
-async function claimOurs({ store, owner, attributes, view }: Host): Promise<Claimed> {
+async function claimOurs({ cluster: { prefix }, store, owner, attributes, view }: Host): Promise<Claimed> {
   const { publicIp, publicIp6 } = attributes;
-  const context = { store, prefix: PREFIX, clock: realClock, log: silentLog, signal: new AbortController().signal };
+  const context = { store, prefix, clock: realClock, log: silentLog, signal: new AbortController().signal };
   const result = await acquire(context, {
     ...{ self: { ...owner, publicIp, publicIp6 }, ...configOf(view), view },
     ...{ previous: undefined, ttlSeconds: TTL_SECONDS, avoid: [], trust: undefined },
@@ -97,34 +112,52 @@ async function create(store: Store, key: string, value: string, lease: string): 
 }
 
 /** Of a list that is lost against only the keys are read: flannel reads values and asks for the TTL of each. */
-async function claimAsFlannel({ store, attributes }: Host): Promise<Claimed> {
+async function claimAsFlannel({ cluster: { prefix, keys }, store, attributes }: Host): Promise<Claimed> {
   const lease = await untilAnswered(() => store.grant(TTL_SECONDS));
   const value = formatLeaseValue(attributes);
   let taken: ReadonlySet<string> = new Set();
   for (let transactions = 1; ; transactions++) {
-    const free = firstFree(taken, FIRST_FREE);
+    const free = firstFree(keys, taken, FIRST_FREE);
     const key = free[Math.floor(Math.random() * free.length)];
     if (key === undefined) throw new Error('no subnet is left');
     if (await create(store, key, value, lease)) return { key, transactions };
-    const { kvs } = await untilAnswered(() => store.list(keysUnder(PREFIX).subnets, { keysOnly: true }));
+    const { kvs } = await untilAnswered(() => store.list(keysUnder(prefix).subnets, { keysOnly: true }));
     taken = new Set(kvs.map((kv) => kv.key));
   }
 }
 
+const claim = way === 'tartan' ? claimOurs : claimAsFlannel;
 const stores = Array.from({ length: Number(connections) }, () =>
   connectEtcd({ endpoints: [endpoint], deadlineMs: DEADLINE_MS }),
 );
+const counting = stores.map(counted);
+
+function hostsOf(numbers: readonly number[], cluster: Cluster): Promise<Host[]> {
+  return Promise.all(
+    numbers.map((number) => {
+      const store = counting[number % counting.length];
+      if (store === undefined) throw new Error('no connection');
+      return hostOf(number, store, cluster);
+    }),
+  );
+}
+
+function claimAll(hosts: readonly Host[]): Promise<Claimed[]> {
+  return Promise.all(hosts.map((host) => untilAnswered(() => claim(host))));
+}
+
+async function warmUp(): Promise<void> {
+  const cluster = clusterAt(`${PREFIX}-of-${first}`);
+  const config = { put: keysUnder(cluster.prefix).config, value: JSON.stringify(CLAIM_NETWORK), lease: '0' };
+  for (const store of stores.slice(0, 1)) await store.txn({ compare: [], success: [config], failure: [] });
+  await claimAll(await hostsOf([...Array(WARM_UP).keys()], cluster));
+}
+
 // So that each is connected before it counts.
 for (const store of stores) await untilAnswered(() => store.get(keysUnder(PREFIX).config));
+await warmUp();
 const numbers = Array.from({ length: Number(count) }, (_, i) => Number(first) + i);
-const counting = stores.map(counted);
-const hosts = await Promise.all(
-  numbers.map((number) => {
-    const store = counting[number % counting.length];
-    if (store === undefined) throw new Error('no connection');
-    return hostOf(number, store);
-  }),
-);
+const hosts = await hostsOf(numbers, clusterAt(PREFIX));
 const go = once(process, 'SIGUSR2');
 // A signal that is waited for does not keep a process alive.
 const alive = setInterval(() => undefined, 1000);
@@ -134,8 +167,7 @@ clearInterval(alive);
 for (const kind of ['txn', 'list', 'grant', 'other'] as const) requests[kind] = 0;
 const { user, system } = process.cpuUsage();
 const startedAt = instant();
-const claim = way === 'tartan' ? claimOurs : claimAsFlannel;
-const claimed = await Promise.all(hosts.map((host) => untilAnswered(() => claim(host))));
+const claimed = await claimAll(hosts);
 const endedAt = instant();
 const used = process.cpuUsage({ user, system });
 tell('claimed', { startedAt, endedAt, cpuMs: (used.user + used.system) / 1000, requests, claimed });

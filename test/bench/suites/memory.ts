@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LARGE_NETWORK } from '../../support/peers.ts';
 import { type Course, onCourse, withPeers } from '../course.ts';
+import { memoryOf } from '../process-memory.ts';
 import { Notebook } from '../statistics.ts';
 import type { Plan, Suite } from '../suite.ts';
 
@@ -10,13 +10,6 @@ const SETTLE_MS = 3000;
 const PEERS = { reduced: [0], usual: [0, 1000], full: [0, 1000, 10_000] } as const;
 /** Resident set, MB, by the number of peers. */
 const GOALS: Readonly<Record<number, number>> = { 0: 80, 1000: 85, 10000: 95 };
-
-/** Of /proc/PID/status, MB. */
-async function memoryOf(pid: number): Promise<{ peak: number; resident: number }> {
-  const text = await readFile(`/proc/${pid}/status`, 'utf8');
-  const megabytes = (key: string) => Number(new RegExp(`^${key}:\\s+(\\d+) kB`, 'm').exec(text)?.[1]) / 1024;
-  return { peak: megabytes('VmHWM'), resident: megabytes('VmRSS') };
-}
 
 async function measure(course: Course, plan: Plan, notes: Notebook, peers: number): Promise<void> {
   for (const contestant of plan.contestants) {

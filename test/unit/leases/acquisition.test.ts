@@ -22,6 +22,7 @@ test('a new host: one transaction, everything on one etcd lease, nothing else le
   if (result.outcome !== 'held') return t.fail(result.outcome);
   const { held, by, transactions } = result;
   t.like({ by, transactions }, { by: 'new', transactions: 1 });
+  t.like(host.store.calls, { list: 1, grant: 1, txn: 1, get: 0, revoke: 0 });
   t.deepEqual(world.etcd.leases, [held.etcdLease]);
   t.deepEqual(world.own, ['addresses/192.0.2.1', 'nodes/node1']);
   t.true(world.etcd.kvs.slice(1).every(({ lease }) => lease === held.etcdLease));
@@ -247,7 +248,8 @@ test("a side key left by a host that now has another address is in nobody's way"
   world.etcd.put(KEYS.address('192.0.2.1'), record, held.etcdLease);
   const at = world.clock.monotonic();
   t.like(await world.host({ publicIp: '192.0.2.1' }).acquire(), { outcome: 'held', by: 'new' });
-  t.is(world.clock.monotonic(), at);
+  // Nobody is asked: that takes three seconds.
+  t.true(world.clock.monotonic() - at < 100);
 });
 
 test("a lease deleted by hand does not open its holder's address to another", async (t) => {
@@ -364,6 +366,19 @@ test('the config changed: told, and nothing stays', async (t) => {
   world.etcd.put(KEYS.config, CONFIG);
   t.deepEqual(await host.acquire({ ...later, view }), { outcome: 'config-changed' });
   t.deepEqual(world.etcd.leases, []);
+});
+
+test('a range is filled by hosts that all saw it empty, in few transactions; who comes too late is told', async (t) => {
+  const world = new World(t, '{"Network":"10.5.0.0/16","SubnetMin":"10.5.64.0","SubnetMax":"10.5.127.0"}');
+  const hosts = Array.from({ length: 66 }, () => world.host());
+  const [first] = hosts;
+  const view = first && (await readView(first.store, PREFIX));
+  const results = await world.done(Promise.all(hosts.map((host) => acquire(host.context(), host.request({ view })))));
+  const held = results.flatMap((one) => (one.outcome === 'held' ? [one.held.subnet] : []));
+  t.is(new Set(held).size, 64);
+  t.is(results.filter(({ outcome }) => outcome === 'exhausted').length, 2);
+  const transactions = results.reduce((sum, one) => sum + ('transactions' in one ? one.transactions : 0), 0);
+  t.true(transactions / hosts.length < 3, `${transactions}`);
 });
 
 test('an exhausted range is said, and nothing stays; a free one is found', async (t) => {

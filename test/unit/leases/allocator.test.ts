@@ -1,11 +1,15 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { containsPrefix, ipFromBigInt, ipToBigInt, overlaps, type Prefix, prefixOf } from '../../../config/address.ts';
-import { bestFree, type SubnetRange } from '../../../leases/allocator.ts';
+import { bestFree as bestOnes, type SubnetRange } from '../../../leases/allocator.ts';
 import { ip, net } from './leases.ts';
 
 function range(network: string, length: number, min: string, max: string): SubnetRange {
   return { network: net(network), length, min: ip(min), max: ip(max) };
+}
+
+function bestFree(of: SubnetRange, node: string, taken: Iterable<Prefix>, previous?: Prefix): Prefix | undefined {
+  return bestOnes(of, node, taken, 1, previous)[0];
 }
 
 /** flannel's default for 10.5.0.0/16: 255 subnets. */
@@ -131,6 +135,24 @@ test('rounds of losers who choose again from the truth end soon', (t) => {
   }
   // All of a round see the same view here, which is worse than what a live store gives.
   t.true(tries / 200 < 2.2, `${tries}`);
+});
+
+test('of several the order is that in which they would be chosen one after another', (t) => {
+  const huge = range('fd00::/8', 64, 'fd00:0:0:1::', 'fdff:ffff:ffff:ffff::');
+  for (const of of [USUAL, USUAL6, huge])
+    for (const previous of [undefined, bestFree(of, 'another', [])]) {
+      const taken: Prefix[] = [];
+      for (const next of bestOnes(of, 'node-a', [], 9, previous)) {
+        t.is(bestFree(of, 'node-a', taken, previous), next);
+        taken.push(next);
+      }
+      t.is(taken.length, 9);
+    }
+  t.is(bestOnes(range('10.5.0.0/16', 24, '10.5.1.0', '10.5.3.0'), 'a', [], 9).length, 3);
+});
+
+test('subnet numbers that run over the end of a 32-bit word', (t) => {
+  t.is(fill(range('fd00::/16', 64, 'fd00:0:ffff:fffe::', 'fd00:1:0:3::')).length, 6);
 });
 
 test('all subnets are equally liked', (t) => {

@@ -30,6 +30,7 @@ function claimOf(etcd: FakeEtcd, change: Partial<Claim> = {}): Claim {
     ...{
       configRevision: undefined,
       target: undefined,
+      alternatives: [],
       removes: [],
       unanswered: [],
       isOtherLength: false,
@@ -73,14 +74,32 @@ test('a changed or missing config foils a claim', (t) => {
   t.deepEqual(etcd.kvs, []);
 });
 
-test('a taken subnet: what is taken now comes back, and what was lost is to be avoided', (t) => {
+const only = (subnet: string) => ({ subnet: net(subnet), subnet6: undefined });
+
+test('a taken subnet is to be avoided, and which of the next ones are free comes back with it, and no more', (t) => {
   const { etcd } = etcdWith('{}');
-  for (const name of ['10.5.1.0-24', '10.5.9.0-24', 'rubbish']) etcd.put(`${PREFIX}/subnets/${name}`, 'any');
-  t.deepEqual(run(etcd, claimOf(etcd)), {
+  for (const name of ['10.5.1.0-24', '10.5.9.0-24', '10.5.8.0-24&rubbish', 'rubbish'])
+    etcd.put(`${PREFIX}/subnets/${name}`, 'any');
+  const claim = claimOf(etcd, { alternatives: ['10.5.7.0/24', '10.5.9.0/24', '10.5.8.0/24', '10.5.6.0/24'].map(only) });
+  t.deepEqual(run(etcd, claim), {
     lost: 'taken',
-    taken: ['10.5.1.0/24', '10.5.9.0/24'].map((subnet) => ({ subnet: net(subnet), subnet6: undefined })),
-    avoid: [{ subnet: net('10.5.1.0/24'), subnet6: undefined }],
+    avoid: [only('10.5.1.0/24')],
+    taken: ['10.5.9.0/24', '10.5.8.0/24'].map(only),
+    free: ['10.5.7.0/24', '10.5.6.0/24'].map(only),
   });
+});
+
+test('what foiled the claim was no lease of that subnet: nothing counts as free', (t) => {
+  const { etcd } = etcdWith('{}');
+  const alternatives = [only('10.5.7.0/24')];
+  const [byLength, byAny] = [
+    claimOf(etcd, { alternatives }),
+    claimOf(etcd, { alternatives, room: { read: 'all', since: etcd.version.revision } }),
+  ];
+  etcd.put(KEYS.otherLengths.key, 'any');
+  t.like(run(etcd, byLength), { lost: 'taken', avoid: [], free: [] });
+  etcd.put(`${PREFIX}/subnets/10.5.1.0-24`, 'any');
+  t.like(run(etcd, byAny), { lost: 'taken', avoid: [only('10.5.1.0/24')], free: [] });
 });
 
 test('an IPv4 subnet that is paired with any IPv6 one is taken, also by a key that makes no sense', (t) => {
@@ -183,7 +202,7 @@ test('a claim of another length is seen by whoever claims now', (t) => {
   t.true('won' in run(etcd, claimOf(etcd, { ...long, ...room('all', revision) })));
   const side = [absent('node', KEYS.node('n2'))];
   const late = run(etcd, claimOf(etcd, { side, ...room('key', revision) }));
-  t.like(late, { lost: 'taken', taken: [long.subnets], avoid: [] });
+  t.like(late, { lost: 'taken', avoid: [], free: [] });
   t.true('won' in run(etcd, claimOf(etcd, { side, ...room('key', etcd.version.revision) })));
   const next = { ...long, subnets: { subnet: net('10.5.64.0/20'), subnet6: undefined }, side: [] };
   t.like(run(etcd, claimOf(etcd, { ...next, ...room('all', revision) })), { lost: 'taken' });

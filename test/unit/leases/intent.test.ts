@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { type NetworkConfig, parseNetworkConfig } from '../../../config/network-config.ts';
-import { choose, fitsConfig, hasCurrentLengths, mayKeep } from '../../../leases/intent.ts';
+import { choose as choiceOf, fitsConfig, hasCurrentLengths, mayKeep } from '../../../leases/intent.ts';
 import type { LeaseSubnets } from '../../../leases/lease.ts';
 import { net } from './leases.ts';
 
@@ -10,6 +10,8 @@ function config(fields: object): NetworkConfig {
   if (!parsed.ok) throw new Error(parsed.problems.join());
   return parsed.config;
 }
+
+const choose = (...of: Parameters<typeof choiceOf>): LeaseSubnets | undefined => choiceOf(...of)?.subnets;
 
 const IPV4 = config({ Network: '10.5.0.0/16' });
 const IPV6 = config({ EnableIPv4: false, EnableIPv6: true, IPv6Network: 'fd00:5::/56' });

@@ -282,6 +282,56 @@ test('a watch that is silent for too long is opened anew', async (t) => {
   await follower.stop();
 });
 
+/** How many of 200 agents are back in each tenth of `ms` after all lost their watches; the rest at the end. */
+async function comeBack({ etcd, store, clock }: Scene, fleet: number, ms: number, compact: boolean) {
+  etcd.put('/s/a', '1');
+  const followers = Array.from({ length: 200 }, () => new Follower(store, RANGE, clock, { fleet: () => fleet }));
+  await settle();
+  etcd.put('/other', 'x');
+  etcd.put('/other', 'y');
+  store.cut();
+  if (compact) etcd.compact();
+  const tenths: number[] = [];
+  let before = 0;
+  for (let i = 0; i < 10; i += 1) {
+    await clock.advance(ms / 10);
+    const back = followers.filter(({ isConnected }) => isConnected).length;
+    tenths.push(back - before);
+    before = back;
+  }
+  await Promise.all(followers.map((follower) => follower.stop()));
+  return tenths;
+}
+
+test('agents that all lost their watches come back one after another, the slower the more they are', async (t) => {
+  const few = await comeBack(scene(t), 100, 200, false);
+  t.is(
+    few.reduce((sum, one) => sum + one),
+    200,
+  );
+  const many = await comeBack(scene(t), 10_000, 2200, false);
+  t.is(
+    many.reduce((sum, one) => sum + one),
+    200,
+  );
+  // 22 each on average, with a standard deviation below 5.
+  t.true(Math.max(...many) < 44, many.join(' '));
+});
+
+test('where history was compacted away they list one after another, within 25 s however many they are', async (t) => {
+  for (const fleet of [10_000, 100_000]) {
+    const { store, ...rest } = scene(t);
+    const back = await comeBack({ store, ...rest }, fleet, 60_000, true);
+    t.is(store.calls.list, 400);
+    t.deepEqual(back.slice(7), [0, 0, 0]);
+    t.is(
+      back.reduce((sum, one) => sum + one),
+      200,
+    );
+    t.true(Math.max(...back) < 120, back.join(' '));
+  }
+});
+
 test('what a handler throws ends the loop, from a snapshot and from an event', async (t) => {
   const { etcd, store, clock } = scene(t);
   const fail = (): never => {
