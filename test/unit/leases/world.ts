@@ -178,7 +178,10 @@ export class Host {
       onSnapshot: ({ kvs: [kv] }) => holding.holder.observe(kv),
       onEvents: (events) => {
         const last = events.at(-1);
-        if (last) holding.holder.observe(last.type === 'put' ? last.kv : undefined);
+        // A process that is stopped reads nothing.
+        const observe = () => last && holding.holder.observe(last.type === 'put' ? last.kv : undefined);
+        if (this.clock.isStopped) void this.clock.running().then(observe);
+        else observe();
       },
     });
     const stopAnswering = this.answer(t, held, holding.holder);
