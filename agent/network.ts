@@ -32,7 +32,7 @@ import { watchExpiry } from './lease-expiry.ts';
 import { Leftovers } from './leftovers.ts';
 import type { Memory } from './memory.ts';
 import { areOurDevices } from './own-devices.ts';
-import { logPeers } from './peer-log.ts';
+import { PeerLog } from './peer-log.ts';
 import { peerPolicy } from './peer-policy.ts';
 import { type Publication, publishedFiles } from './publisher.ts';
 import { Publishing } from './publishing.ts';
@@ -113,12 +113,13 @@ export class Network {
     status.setReady();
     const { backend, underlay } = this.#joined;
     log.info('ready', { subnet: held.subnet, backend: backend.type, dev: underlay.dev, mtu: backend.mtuBytes });
+    const peerLog = new PeerLog(log);
+    this.#parts.tasks.start((signal) => peerLog.run(clock, signal));
     cluster.serve(this.#policy(), {
       onPeers: (changes, complete) => {
         reconciler.update(changes, complete);
         this.#complete ||= complete;
-        // The kernel first: a line of the log takes longer than a route.
-        setImmediate(() => logPeers(changes, log));
+        peerLog.add(changes);
       },
       onOwnKey: (kv) => holder.observe(kv),
       onConfig: (kv) => this.#followConfig(kv?.value, reconciler, holder),

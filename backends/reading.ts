@@ -19,7 +19,7 @@ import { takenIds } from './taken-ids.ts';
 /** Reading leaves the process most of its time: a storm of events costs few reads, not hundreds. */
 const SPACING = { leastMs: 50, timesDuration: 4 } as const;
 
-/** Objects: to go through them takes about a millisecond. */
+/** Objects: to go through them takes a millisecond. */
 const MUCH = 4_000;
 
 export interface ReadingParts {
@@ -92,11 +92,16 @@ export class Reading {
   async #read({ kinds, onLink, footing }: InDoubt): Promise<void> {
     const { view, programming, directRouting } = this.#parts;
     await view.read(kinds);
+    await this.#pause();
     if (footing) programming.footingMoved();
     if (onLink && directRouting) await this.#followNeighbours();
     if (kinds.has('nexthop')) await this.#giveWay();
-    // To plan so much takes a turn of its own.
-    if (view.objects.size > MUCH) await turnOfLoop();
+    await this.#pause();
+  }
+
+  /** Where there is much to go through, each time that takes a turn of its own. */
+  async #pause(): Promise<void> {
+    if (this.#parts.view.objects.size > MUCH) await turnOfLoop();
   }
 
   async #followNeighbours(): Promise<void> {

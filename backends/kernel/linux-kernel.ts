@@ -39,7 +39,7 @@ const REQUEST_SOCKET = { bufferBytes: 4 << 20, datagramBytes: 4096 };
 const DUMP_SOCKET = { bufferBytes: 4 << 20, datagramBytes: 32768 };
 const LOOKUPS_PER_SEND = 64;
 /** So many messages are decoded in some milliseconds; then others have their turn. */
-const DECODED_PER_TURN = 1_000;
+const DECODED_PER_TURN = 500;
 
 /**
  * The kernel of the network namespace that the process is in. Throws TartanError KERNEL where no socket can be had.
