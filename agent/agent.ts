@@ -16,7 +16,7 @@ import type { AgentContext } from './agent-context.ts';
 import { AgentStatus } from './agent-status.ts';
 import { readTextFile } from './atomic-file.ts';
 import { Cluster } from './cluster.ts';
-import { resumeEarly } from './early-resumption.ts';
+import { recallUnlisted, resumeEarly } from './early-resumption.ts';
 import { EtcdAddresses } from './etcd-addresses.ts';
 import { EtcdConnection } from './etcd-connection.ts';
 import { footprint, removeHalfWritten } from './footprint.ts';
@@ -28,7 +28,7 @@ import { Metrics } from './metrics.ts';
 import { Network } from './network.ts';
 import { StartRush } from './start-rush.ts';
 import { lockStateDir } from './state-lock.ts';
-import { refuseSecond, serveStatus } from './status-socket.ts';
+import { serveStatus } from './status-socket.ts';
 import { parsePreviousSubnet } from './subnet-env.ts';
 import type { Systemd } from './systemd.ts';
 import { connectSystemd } from './systemd.ts';
@@ -92,7 +92,7 @@ class Agent {
     const status = new AgentStatus({ ...this.#context, owner, cluster, systemd: this.#systemd });
     status.watch(() => memory.problem());
     memory.onProblem = () => status.announce();
-    await this.#serve(status, rush);
+    await this.#serve(status);
     this.#tasks.start((ending) => this.#systemd.watch(ending));
     const opening = openKernel(log).then((kernel) => {
       this.#kernel = kernel;
@@ -103,10 +103,14 @@ class Agent {
       await memory.settled();
     };
     const facts = { options, clock, log, signal, owner, store, macs, remembered: memory, rememberDevices };
-    const resuming = resumeEarly({ ...facts, known: memory.known, kernel: () => opening });
+    const { known, current } = memory;
+    const resuming = resumeEarly({ ...facts, known, hasRivals: current.hasRivals === true, kernel: () => opening });
     this.#tasks.start(async (ending) => {
       if (await resuming) await rush.over;
       await cluster.follow(ending);
+    });
+    this.#tasks.start(async (ending) => {
+      if (await resuming) await recallUnlisted(facts, cluster, ending);
     });
     const etcdAddresses = new EtcdAddresses(options.etcdEndpoints);
     this.#tasks.start((ending) => etcdAddresses.follow(clock, ending));
@@ -171,14 +175,10 @@ class Agent {
     return subnet && { subnet, subnet6 };
   }
 
-  async #serve(status: AgentStatus, rush: StartRush): Promise<void> {
+  async #serve(status: AgentStatus): Promise<void> {
     const { options } = this.#context;
     const { signal } = this.#tasks;
-    await refuseSecond(options.statusSocket);
-    this.#tasks.start(async () => {
-      await rush.over;
-      await serveStatus(options.statusSocket, () => status.read(), signal);
-    });
+    await serveStatus(options.statusSocket, () => status.read(), signal);
     if (options.healthzPort === 0) return;
     const where = { host: options.healthzIp, port: options.healthzPort };
     const metrics = new Metrics(() => ({

@@ -2,9 +2,9 @@
  * A restart that goes on with its lease before the leases are listed, which takes long where there are many: only the
  * config, our own key and those beside it are read, at one revision.
  *
- *   read ─▶ as remembered? ─▶ devices ─▶ renewed, and still there ─▶ held
- *              │ no, or etcd is slow       │ no                        the list follows
- *              └───────────────────────────┴────▶ as any other start
+ *   read ─▶ as remembered? ─▶ devices ─▶ renewed, and still there ─▶ held ─▶ the list follows
+ *              │ no, or etcd is slow       │ no, or slow                        │ not within 3 s
+ *              └───────────────────────────┴────▶ as any other start            └──▶ the leases remembered
  *
  * That nobody else has our public IP or node id the keys beside the lease say: whoever takes one of these over replaces
  * its key. What stands among the leases besides is judged when they are listed, as for an agent that was never away.
@@ -18,6 +18,7 @@ import { resume } from '../leases/resumption.ts';
 import { identityKeys, type SideKey, sideKey, subnet6Keys } from '../leases/side-keys.ts';
 import type { KeyValue, Store, StoreVersion } from '../leases/store.ts';
 import { follows } from '../leases/store-trust.ts';
+import type { Cluster } from './cluster.ts';
 import { familiesOf } from './config-families.ts';
 import type { Joined } from './joining.ts';
 import { prepareDevices } from './own-devices.ts';
@@ -25,8 +26,10 @@ import type { RecollectionContext } from './recollection.ts';
 import { isAsPublished, rememberedLease, unfit } from './remembered-lease.ts';
 import { surveyUnderlay } from './underlay-survey.ts';
 
-/** An etcd that has not answered by then is waited for as at any other start. */
-const PATIENCE_MS = 300;
+/** An etcd that is slower to answer, or to renew the lease, is waited for as at any other start. */
+const PATIENCE_MS = { read: 300, renew: 1_000 } as const;
+/** As long as a start without etcd waits for it. */
+const LISTED_WITHIN_MS = 3_000;
 
 export interface EarlyContext
   extends Pick<RecollectionContext, 'options' | 'clock' | 'log' | 'owner' | 'macs' | 'remembered' | 'rememberDevices'> {
@@ -34,6 +37,8 @@ export interface EarlyContext
   readonly signal: AbortSignal;
   /** The store as an earlier run saw it. */
   readonly known: StoreVersion | undefined;
+  /** Whether other leases stood for this host too: which of them it goes on with all leases decide. */
+  readonly hasRivals: boolean;
   kernel(): Promise<RecollectionContext['kernel']>;
 }
 
@@ -55,17 +60,13 @@ export async function resumeEarly(context: EarlyContext): Promise<Joined | undef
 }
 
 async function tryToResume(context: EarlyContext): Promise<Joined | undefined> {
-  const { options, clock, log, owner, remembered, store, signal, known } = context;
+  const { options, clock, log, owner, remembered, store, signal, known, hasRivals } = context;
   const prefix = options.etcdPrefix;
   const memory = rememberedLease(remembered.held, { prefix, owner, now: clock.now() });
   // Without keys of ours beside it nothing but the leases themselves tells who else has our address.
-  if (!memory.ok || memory.held.sideLease === undefined || !known) return undefined;
+  if (!memory.ok || memory.held.sideLease === undefined || !known || hasRivals) return undefined;
   const { held } = memory;
-  const patience = new AbortController();
-  const own = await Promise.race([
-    readOwn(store, keysUnder(prefix), held),
-    clock.sleep(PATIENCE_MS, AbortSignal.any([signal, patience.signal])).then(() => undefined),
-  ]).finally(() => patience.abort());
+  const own = await within(context, PATIENCE_MS.read, readOwn(store, keysUnder(prefix), held));
   if (!own || !follows(own, known) || !isUntouched(own.lease, held)) return undefined;
   const parsed = parseNetworkConfig(own.config.value);
   const decoded = decodeLease(prefix, own.lease);
@@ -82,11 +83,41 @@ async function tryToResume(context: EarlyContext): Promise<Joined | undefined> {
   const target = { relation: 'ours', lease: decoded.lease } as const;
   const ground = { intent: { target, removes: [], questions: [] }, attributes, side: own.side };
   const request = { self: owner, ttlSeconds: options.leaseTtl };
-  const resumed = await resume({ store, prefix, clock, log, signal }, request, ground);
+  const resuming = resume({ store, prefix, clock, log, signal }, request, ground);
+  const resumed = await within(context, PATIENCE_MS.renew, resuming);
   if (!resumed || resumed === 'again') return undefined;
   const { publicIp } = survey.underlay;
   log.info('holding a lease', { subnet: held.subnet, subnet6: held.subnet6, publicIp, by: 'resumed', transactions: 0 });
   return { config, backend, held: resumed, macs, transactions: 0, fromMemorySince: undefined, ...survey };
+}
+
+/** undefined: it took longer, and goes on unheeded. */
+async function within<T>(
+  { clock, signal }: Pick<EarlyContext, 'clock' | 'signal'>,
+  ms: number,
+  work: Promise<T>,
+): Promise<T | undefined> {
+  const patience = new AbortController();
+  const late = clock.sleep(ms, AbortSignal.any([signal, patience.signal])).then(() => undefined);
+  late.catch(() => undefined);
+  return await Promise.race([work, late]).finally(() => patience.abort());
+}
+
+/** After such a start: where the leases are not listed in time, the network goes by those that an earlier run knew. */
+export async function recallUnlisted(
+  { clock, log, remembered }: Pick<EarlyContext, 'clock' | 'log' | 'remembered'>,
+  cluster: Pick<Cluster, 'version' | 'recall'>,
+  signal: AbortSignal,
+): Promise<void> {
+  await clock.sleep(LISTED_WITHIN_MS, signal);
+  if (cluster.version !== undefined) return;
+  const read = await remembered.cluster();
+  if (!read.ok) {
+    log.warn('etcd does not list the leases, and those remembered can not be gone by', { reason: read.reason });
+    return;
+  }
+  log.warn('etcd does not list the leases: going by those remembered', { leases: read.cluster.kvs.length });
+  cluster.recall(read.cluster);
 }
 
 /** undefined where one of them is missing. */

@@ -17,6 +17,7 @@ import { coverage } from '../leases/coverage.ts';
 import type { DirectoryPolicy } from '../leases/directory-entry.ts';
 import type { Offer } from '../leases/exchange.ts';
 import { Holder } from '../leases/holder.ts';
+import type { Self } from '../leases/identity.ts';
 import type { LeaseOwner } from '../leases/lease.ts';
 import type { Store } from '../leases/store.ts';
 import type { AgentContext } from './agent-context.ts';
@@ -37,6 +38,7 @@ import { peerPolicy } from './peer-policy.ts';
 import { type Publication, publishedFiles } from './publisher.ts';
 import { Publishing } from './publishing.ts';
 import { keepRemembering } from './remembering.ts';
+import { watchRivals } from './rivals.ts';
 import type { StartRush } from './start-rush.ts';
 import type { Tasks } from './tasks.ts';
 import { type SurveyChange, surveyAgain, type UnderlaySurvey } from './underlay-survey.ts';
@@ -102,13 +104,13 @@ export class Network {
     const holder = this.#hold();
     await this.#place();
     await memory.settled();
+    await keepForwarding({ ...this.#parts, joined: this.#joined });
     this.#parts.tasks.start((signal) => this.#publishing.ended(signal), PUBLISHED_WITHIN_MS);
     // One that is only remembered is published without asking: etcd is away.
     await holder.good();
     await this.#publishing.first();
     this.#parts.rush.end();
     const reconciler = await this.#program(holder);
-    await keepForwarding({ ...this.#parts, joined: this.#joined });
     status.watch(() => shadowProblem(reconciler.shadows()));
     status.setReady();
     const { backend, underlay } = this.#joined;
@@ -131,6 +133,8 @@ export class Network {
     this.#parts.tasks.start((signal) => giveBackAfterStart(() => reconciler.step().inStep, clock, signal));
     const remembering = { cluster, memory, clock };
     this.#parts.tasks.start((signal) => keepRemembering(remembering, () => this.#running.text, signal));
+    const self = (): Self => ({ ...this.#parts.owner, ...addressesOf(this.#joined.underlay) });
+    this.#parts.tasks.start((signal) => watchRivals({ ...remembering, status }, self, held.key, signal));
     this.#parts.tasks.start((signal) => watchExpiry({ status, clock, log }, holder, signal));
   }
 
@@ -286,4 +290,8 @@ export class Network {
     reconciler.setNetworks(this.#networks());
     memory.update({ macs: this.#joined.macs, networks: this.#networks() });
   }
+}
+
+function addressesOf({ publicIp, publicIp6 }: Joined['underlay']): Pick<Self, 'publicIp' | 'publicIp6'> {
+  return { publicIp, publicIp6 };
 }

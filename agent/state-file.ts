@@ -6,7 +6,7 @@
  *       "held": { "key", "value", "subnet", "subnet6", "publicIp", "etcdLease", "sideLease", "ttlSeconds", "expiresAt",
  *                 "modRevision", "clusterId", "seen": { "clusterId", "revision", "term" } },
  *       "macs": { "flannel.1": "c2:88:f0:5b:5f:ac" }, "networks": ["10.5.0.0/16"], "files": ["/run/flannel/subnet.env"],
- *       "journal": what was changed besides, see journal.ts,
+ *       "journal": what was changed besides, see journal.ts, "hasRivals": true, or not there,
  *       "sha256": "<of all that, without spaces>" }
  */
 import { createHash, randomBytes } from 'node:crypto';
@@ -43,6 +43,8 @@ export interface AgentMemory {
   readonly files: readonly string[];
   /** What `tartan down` puts back. */
   readonly journal: Journal;
+  /** Whether other leases stand for this host too. */
+  readonly hasRivals?: boolean;
 }
 
 export interface MemoryRead {
@@ -123,21 +125,22 @@ export function parseMemory(text: string | undefined): MemoryRead {
   }
 }
 
-function parseRest(claim: string, { held, macs, networks, files, journal }: JsonObject): MemoryRead {
+function parseRest(claim: string, { held, macs, networks, files, journal, hasRivals }: JsonObject): MemoryRead {
   const parsed = isJsonObject(held) ? parseHeld(held) : undefined;
   const memory = {
     ...{ claim, held: parsed, macs: parseMacs(macs) },
     networks: (Array.isArray(networks) ? networks : []).flatMap((one) => prefixIn(one) ?? []),
     files: (Array.isArray(files) ? files : []).filter((one) => typeof one === 'string'),
     journal: parseJournal(journal),
+    ...(hasRivals === true && { hasRivals }),
   };
   const isOdd = held !== null && held !== undefined && !parsed;
   return { memory, problem: isOdd ? 'its lease makes no sense' : undefined };
 }
 
-export function formatMemory({ claim, held, macs, networks, files, journal }: AgentMemory): string {
+export function formatMemory({ claim, held, macs, networks, files, journal, hasRivals }: AgentMemory): string {
   const made = { macs: Object.fromEntries(macs), networks, files, journal: formatJournal(journal) };
-  return seal({ version: VERSION, claim, held: held ?? null, ...made });
+  return seal({ version: VERSION, claim, held: held ?? null, ...made, ...(hasRivals && { hasRivals }) });
 }
 
 /** The file's text, with the checksum by which it is believed. */

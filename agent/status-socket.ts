@@ -83,7 +83,7 @@ function isDead(error: unknown): boolean {
  * Rejects with ALREADY_RUNNING where anybody listens there (an agent: it publishes the same files for another network),
  * USAGE where the path can't be a socket.
  */
-export async function refuseSecond(path: string): Promise<void> {
+async function refuseSecond(path: string): Promise<void> {
   checkLength(path);
   if (!(await lstat(path).catch(() => undefined))) return;
   const other = await readStatus(path).catch((error: unknown) => {

@@ -19,7 +19,7 @@ export const systemClock: Clock = {
           signal.removeEventListener('abort', abort);
           resolve();
         },
-        Math.min(ms, LONGEST_MS),
+        Math.min(Math.max(ms, 0), LONGEST_MS),
       );
       signal.addEventListener('abort', abort, { once: true });
     }),

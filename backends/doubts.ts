@@ -1,6 +1,6 @@
 /**
  * What has to be looked at again. Events never say more than that: IPv4 routes vanish without one when their device
- * goes down or their nexthop goes, and what we delete is reported like what others do.
+ * goes down or their nexthop goes, and some of what we do ourselves is reported like what others do.
  *
  *   event about                        puts in doubt
  *   our device, its addresses          everything

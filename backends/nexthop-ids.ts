@@ -37,7 +37,7 @@ export class NexthopIds {
     }
   }
 
-  /** What is wanted. */
+  /** The ids that wanted objects have. */
   get inUse(): Iterable<number> {
     return this.#inUse;
   }

@@ -58,6 +58,12 @@ function keyBytesOf(reader: ProtobufReader, end = reader.end()): Buffer | undefi
   return key;
 }
 
+/** An answer that does not say of which store it is would pass for another store's, an empty one. */
+function told(version: Required<StoreVersion>): Required<StoreVersion> {
+  if (version === NO_VERSION) throw new RangeError('an answer without a header');
+  return version;
+}
+
 function rangeOf(bytes: Buffer): RangeResponse {
   const reader = new ProtobufReader(bytes);
   const kvs: KeyValue[] = [];
@@ -74,7 +80,7 @@ function rangeOf(bytes: Buffer): RangeResponse {
     else reader.skip(tag);
   }
   const lastKey = more && last !== undefined ? keyBytesOf(new ProtobufReader(bytes, last)) : undefined;
-  return { version, kvs, lastKey, bytes: bytes.length };
+  return { version: told(version), kvs, lastKey, bytes: bytes.length };
 }
 
 function txnOf(bytes: Buffer): TxnResult {
@@ -89,7 +95,7 @@ function txnOf(bytes: Buffer): TxnResult {
     else if (tag === 0x1a) responses.push(keyValuesOf(reader, 0x0a));
     else reader.skip(tag);
   }
-  return { ...version, succeeded, responses };
+  return { ...told(version), succeeded, responses };
 }
 
 /** Of an operation in a transaction, down to the range that it may have read: none but that has anything to tell. */
@@ -99,7 +105,7 @@ function keyValuesOf(reader: ProtobufReader, wanted: 0x0a | 0x12, end = reader.e
     const tag = reader.uint();
     if (tag !== wanted) reader.skip(tag);
     else if (wanted === 0x12) kvs.push(keyValueOf(reader));
-    else kvs.push(...keyValuesOf(reader, 0x12));
+    else for (const kv of keyValuesOf(reader, 0x12)) kvs.push(kv);
   }
   return kvs;
 }

@@ -3,31 +3,27 @@
  * peers make thirty thousand such messages, each a datagram of its own. A socket filter keeps them from our monitor:
  *
  *   port u32 at 12   not that of our requests ───────────────► pass    (nlmsghdr, linux/netlink.h)
- *   type u16 at 4    set: neighbour, route, nexthop ─────────► drop
- *                    delete: nexthop, IPv4 route (family at 16) drop
+ *   type u16 at 4    route, nexthop, neighbour that is set ──► drop
  *                    anything else ──────────────────────────► pass
  *
- * An IPv6 route that goes along with its nexthop is told of under our port too, and is news. Of forwarding entries, and of
- * neighbours that go, the kernel tells no port.
+ * Of forwarding entries, of neighbours that go, and of an IPv6 route that goes along with its nexthop the kernel tells no
+ * port.
  *
  * Instructions are struct sock_filter of linux/filter.h: code u16, jump if true u8, if false u8, k u32. Loads read network
  * order, netlink writes the host's: constants are swapped.
  */
-import { familyOf } from '../../config/address.ts';
 import type { Operation } from '../state.ts';
-import { AF_INET } from './message.ts';
 import { RTM_NEWNEIGH } from './neighbour-message.ts';
 import { RTM_DELNEXTHOP, RTM_NEWNEXTHOP } from './nexthop-message.ts';
 import { RTM_DELROUTE, RTM_NEWROUTE } from './route-message.ts';
 
 const LOAD_WORD = 0x20;
 const LOAD_HALF = 0x28;
-const LOAD_BYTE = 0x30;
 const JUMP_IF_EQUAL = 0x15;
 const RETURN = 0x06;
 
-const AT = { type: 4, port: 12, family: 16 } as const;
-const DROPPED = [RTM_NEWNEIGH, RTM_NEWROUTE, RTM_NEWNEXTHOP, RTM_DELNEXTHOP];
+const AT = { type: 4, port: 12 } as const;
+const DROPPED = [RTM_NEWNEIGH, RTM_NEWROUTE, RTM_DELROUTE, RTM_NEWNEXTHOP, RTM_DELNEXTHOP];
 const WHOLE = 0xffffffff;
 const INSTRUCTION_BYTES = 8;
 
@@ -49,9 +45,6 @@ export function echoFilter(ownPort: number): Buffer {
     { code: JUMP_IF_EQUAL, k: swapped32(ownPort), no: 'pass' },
     { code: LOAD_HALF, k: AT.type },
     ...isOneOf,
-    { code: JUMP_IF_EQUAL, k: swapped16(RTM_DELROUTE), no: 'pass' },
-    { code: LOAD_BYTE, k: AT.family },
-    { code: JUMP_IF_EQUAL, k: AF_INET, yes: 'drop', no: 'pass' },
   ]);
 }
 
@@ -59,17 +52,16 @@ export function echoFilter(ownPort: number): Buffer {
 export function isHeard({ verb, object }: Operation): boolean {
   switch (object.kind) {
     case 'nexthop':
+    case 'route':
       return false;
     case 'neighbour':
       return verb === 'delete';
-    case 'route':
-      return verb === 'delete' && familyOf(object.dst) === 6;
     default:
       return true;
   }
 }
 
-/** Both ends are behind the last instruction. */
+/** Both ends are behind the last instruction, whoever falls off its end passes. */
 function assembled(program: readonly Instruction[]): Buffer {
   const ends: readonly Verdict[] = ['pass', 'drop'];
   const bytes = Buffer.alloc((program.length + ends.length) * INSTRUCTION_BYTES);

@@ -63,7 +63,10 @@ export interface Kernel {
    * @returns one entry per operation, undefined where it is done.
    */
   apply(operations: readonly Operation[]): Promise<(KernelRefusal | undefined)[]>;
-  /** Reports changes from now on, to this handler as well. It never throws. Own changes are reported too. */
+  /**
+   * Reports changes from now on, to this handler as well. It never throws. Of our own changes only those are reported that
+   * the kernel does not say to be ours: of devices, addresses and forwarding entries, and neighbours that go.
+   */
   monitor(handler: (event: KernelEvent) => void): Promise<void>;
   close(): void;
 }

@@ -1,7 +1,7 @@
 /**
  * One rtnetlink socket. The only importer of the netlink package, of which it uses the raw socket alone, and that to
- * receive: what the package builds on top mixes up replies and costs ten times as much, and its sending waits for the
- * loop's next turn (README.md has the list of traps).
+ * receive: what the package builds on top mixes up replies and costs ten times as much, and its sending may wait
+ * for the loop's next turn (README.md has the list of traps).
  *
  *   batch:  | request | request | … | request, to be acknowledged |  ->  refusals and answers, then the acknowledgement
  *   dump:   | request with NLM_F_DUMP |                              ->  parts, then NLMSG_DONE

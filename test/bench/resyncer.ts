@@ -24,7 +24,7 @@ reconciler.update(arrivals(Number(process.argv[2])), true);
 await inStep(reconciler);
 const { operations } = reconciler.counters;
 
-/** As at --resync, but now: the networks, the same ones, put everything in doubt. */
+/** As at --resync, but now: the networks, the same ones, put everything in doubt, and have all of it planned anew. */
 async function resync(): Promise<void> {
   reconciler.setNetworks([prefix(LARGE_NETWORK)]);
   await inStep(reconciler);

@@ -1,5 +1,6 @@
 /** A kernel in memory: the tables of Linux behind the contract of kernel.ts, with failures on demand. */
 
+import { isHeard } from '../../backends/kernel/echo-filter.ts';
 import type { Kernel, KernelEvent, KernelRefusal, RouteLookup } from '../../backends/kernel/kernel.ts';
 import { formatOperation } from '../../backends/operation-text.ts';
 import { isTartanId } from '../../backends/ownership.ts';
@@ -13,6 +14,7 @@ import type {
   Operation,
   RouteInfo,
 } from '../../backends/state.ts';
+import { keyOf } from '../../backends/state.ts';
 import type { Family, Ip, Prefix } from '../../config/address.ts';
 import { containsPrefix, familyOf, prefixLength } from '../../config/address.ts';
 import { TartanError } from '../../config/errors.ts';
@@ -47,6 +49,8 @@ export class FakeKernel implements Kernel {
   /** Events get lost; the reader is told so, or not even that. */
   loses: 'none' | 'told' | 'silently' = 'none';
   #handlers: ((event: KernelEvent) => void)[] = [];
+  /** Key of what is being done by us, and nobody is told of. */
+  #unheard: string | undefined;
   readonly #failing: Call[] = [];
 
   /** The next call of that kind rejects, as where the socket is gone. */
@@ -132,9 +136,14 @@ export class FakeKernel implements Kernel {
 
   #do(operation: Operation): KernelRefusal | undefined {
     const { verb, object, protocol } = operation;
-    if (verb !== 'delete') return this.tables.set(verb, object);
-    this.tables.delete(object, protocol);
-    return undefined;
+    this.#unheard = isHeard(operation) ? undefined : keyOf(object);
+    try {
+      if (verb !== 'delete') return this.tables.set(verb, object);
+      this.tables.delete(object, protocol);
+      return undefined;
+    } finally {
+      this.#unheard = undefined;
+    }
   }
 
   async #read<T>(call: Call, read: () => T): Promise<T> {
@@ -155,6 +164,7 @@ export class FakeKernel implements Kernel {
 
   #report(event: KernelEvent): void {
     if (this.loses === 'silently') return;
+    if ('observed' in event && keyOf(event.observed.object) === this.#unheard) return;
     const told: KernelEvent = this.loses === 'told' ? { verb: 'lost' } : event;
     const tell = (): void => {
       for (const handler of this.#handlers) handler(told);

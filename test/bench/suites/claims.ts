@@ -61,7 +61,7 @@ async function claim(lab: Lab, way: keyof typeof WAYS, agents: number): Promise<
     agents,
   );
   await Promise.all(claimants.map(({ exited }) => exited));
-  for (const what of ['subnets', 'tartan']) await lab.etcd.ctl(['del', '--prefix', `${PREFIX}/${what}/`]);
+  for (const what of ['/subnets/', '/tartan/', '-of-']) await lab.etcd.ctl(['del', '--prefix', `${PREFIX}${what}`]);
   return judge(all, agents, etcdMs);
 }
 

@@ -1,7 +1,8 @@
 /** A restart before the leases are listed. */
 import test, { type ExecutionContext } from 'ava';
 import { Cluster } from '../../../agent/cluster.ts';
-import { type EarlyContext, resumeEarly } from '../../../agent/early-resumption.ts';
+import type { RememberedCluster } from '../../../agent/cluster-file.ts';
+import { type EarlyContext, recallUnlisted, resumeEarly } from '../../../agent/early-resumption.ts';
 import { type Joined, join } from '../../../agent/joining.ts';
 import { parseCommandLine } from '../../../config/command-line.ts';
 import { silentLog } from '../../../config/log.ts';
@@ -55,7 +56,15 @@ async function joinedBefore(t: ExecutionContext) {
   const state = { ...rest, publicIp: attributes.publicIp, seen: version };
   const next = etcd.connect();
   const context: EarlyContext = {
-    ...{ ...shared, options: options(), store: next, macs, known: version, kernel: async () => kernel },
+    ...{
+      ...shared,
+      options: options(),
+      store: next,
+      macs,
+      known: version,
+      hasRivals: false,
+      kernel: async () => kernel,
+    },
     remembered: { ...nothing, held: state },
   };
   return { clock, etcd, kernel, held, store: next, context };
@@ -89,6 +98,7 @@ test('a lease that is gone or altered, another config, TTL or name: as any other
   t.is(await outcome(clock, { ...context, owner: { ...OWNER, name: 'renamed' } }), undefined);
   t.is(await outcome(clock, { ...context, owner: { ...OWNER, node: 'n2' } }), undefined);
   t.is(await outcome(clock, { ...context, known: undefined }), undefined);
+  t.is(await outcome(clock, { ...context, hasRivals: true }), undefined);
   t.not(await outcome(clock, context), undefined);
   etcd.put(`${PREFIX}/config`, '{"Network":"10.5.0.0/16","Backend":{"Type":"host-gw"}}');
   t.is(await outcome(clock, context), undefined);
@@ -117,4 +127,33 @@ test('an etcd that does not answer costs a moment', async (t) => {
   const startedAt = clock.monotonic();
   t.is(await outcome(clock, context), undefined);
   t.true(clock.monotonic() - startedAt <= 500);
+});
+
+test('an etcd that falls silent behind its first answer costs little more', async (t) => {
+  const { clock, store, context } = await joinedBefore(t);
+  store.timeToLive = () => new Promise(() => undefined);
+  const startedAt = clock.monotonic();
+  t.is(await outcome(clock, context), undefined);
+  t.true(clock.monotonic() - startedAt <= 1_500);
+});
+
+test('where the leases are not listed in time, those remembered are gone by', async (t) => {
+  const { clock, context } = await joinedBefore(t);
+  const never = new AbortController().signal;
+  for (const isListed of [false, true]) {
+    const recalled: RememberedCluster[] = [];
+    const known = { clusterId: '1', revision: 7 };
+    const memory = { ...known, savedAt: 0, config: VXLAN, kvs: [] };
+    const remembered = { held: undefined, cluster: async () => ({ ok: true, cluster: memory }) as const };
+    const cluster = {
+      version: isListed ? known : undefined,
+      recall: (one: RememberedCluster) => void recalled.push(one),
+    };
+    const done = recallUnlisted({ ...context, remembered }, cluster, never);
+    await clock.advance(2_900);
+    t.deepEqual(recalled, []);
+    await clock.advance(200);
+    await done;
+    t.deepEqual(recalled, isListed ? [] : [memory]);
+  }
 });

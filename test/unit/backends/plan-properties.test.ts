@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { isOurs } from '../../../backends/ownership.ts';
 import { type Actual, type Desired, plan, planKeys } from '../../../backends/plan.ts';
 import { type KernelObject, keyOf, type Observed, type Operation } from '../../../backends/state.ts';
-import { conflicts } from '../../../backends/taken-ids.ts';
+import { standing } from '../../../backends/taken-ids.ts';
 import { createVxlan } from '../../../backends/vxlan/vxlan.ts';
 import { apply } from './kernel-tables.ts';
 import {
@@ -108,7 +108,7 @@ function consistent(tables: Map<string, Observed>): Map<string, Observed> {
 /** Gives every gateway whose id is taken another one, as the caller does by NexthopIds. */
 function resolved(desired: Desired, actual: Actual): Map<string, KernelObject> {
   const ids = Array.from(desired.values()).flatMap((one) => (one.kind === 'nexthop' ? [one.id] : []));
-  const moved = new Map(conflicts(ids, actual, POLICY).taken.map((id) => [id, id + 5000]));
+  const moved = new Map(standing(ids, actual, POLICY).taken.map((id) => [id, id + 5000]));
   const objects = Array.from(desired.values(), (one): KernelObject => {
     if (one.kind === 'nexthop') return { ...one, id: moved.get(one.id) ?? one.id };
     if (one.kind !== 'route' || one.nexthopId === undefined) return one;

@@ -4,7 +4,7 @@ import type { Backend } from '../../../backends/backend.ts';
 import { createHostGw } from '../../../backends/host-gw/host-gw.ts';
 import { plan, planKeys } from '../../../backends/plan.ts';
 import { type KernelObject, keyOf, type Observed, type Operation } from '../../../backends/state.ts';
-import { conflicts } from '../../../backends/taken-ids.ts';
+import { standing } from '../../../backends/taken-ids.ts';
 import { createVxlan } from '../../../backends/vxlan/vxlan.ts';
 import type { Lease } from '../../../leases/lease.ts';
 import { apply } from './kernel-tables.ts';
@@ -184,8 +184,8 @@ test("a foreign object at a nexthop's id: neither it nor the route on it is writ
     ['neighbour', 'fdb'],
   );
   const wanted = [FIRST_ID + 72, FIRST_ID + 73];
-  t.deepEqual(conflicts(wanted, actual, POLICY), { taken: [FIRST_ID + 72], unseen: [FIRST_ID + 73] });
-  t.deepEqual(conflicts(wanted, actualOf(desired), POLICY), { taken: [], unseen: [FIRST_ID + 73] });
+  t.deepEqual(standing(wanted, actual, POLICY), { taken: [FIRST_ID + 72], unseen: [FIRST_ID + 73] });
+  t.deepEqual(standing(wanted, actualOf(desired), POLICY), { taken: [], unseen: [FIRST_ID + 73] });
   const keys = ['nexthop 1409286216', 'route 10.5.72.0/24'];
   t.deepEqual([...planKeys(desired.keys(), desired, actual, POLICY).withheld].sort(), keys);
   t.deepEqual([...planKeys(['route 10.5.72.0/24'], desired, actual, POLICY).withheld].sort(), keys);
