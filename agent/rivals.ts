@@ -9,9 +9,9 @@ import type { Memory } from './memory.ts';
 const LOOK_MS = 1_000;
 
 interface RivalsContext {
-  readonly cluster: Cluster;
-  readonly memory: Memory;
-  readonly status: AgentStatus;
+  readonly cluster: Pick<Cluster, 'version' | 'edition' | 'directory'>;
+  readonly memory: Pick<Memory, 'current' | 'update'>;
+  readonly status: Pick<AgentStatus, 'setProblem'>;
   readonly clock: Clock;
 }
 

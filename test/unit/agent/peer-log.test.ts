@@ -4,11 +4,12 @@ import { silentLog } from '../../../config/log.ts';
 import { decodeLease } from '../../../leases/codec.ts';
 import type { PeerChange } from '../../../leases/directory.ts';
 import { settle, VirtualClock } from '../../fakes/clock.ts';
-import { PREFIX } from '../../support/agent.ts';
-import { peerLease } from '../../support/peers.ts';
+
+const PREFIX = '/coreos.com/network';
 
 function joined(index: number): PeerChange {
-  const { key, value } = peerLease(index);
+  const key = `${PREFIX}/subnets/10.5.${index}.0-24`;
+  const value = `{"PublicIP":"192.0.2.${index}","PublicIPv6":null}`;
   const decoded = decodeLease(PREFIX, { key, value, createRevision: 1, modRevision: 1, lease: '1' });
   if (!decoded.ok) throw new Error(decoded.reason);
   return { key, before: undefined, after: decoded.lease };
