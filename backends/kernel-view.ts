@@ -27,7 +27,7 @@ export class KernelView {
   /** By nexthop id: nearly always one. */
   readonly #routesOn = new Map<number, string | Set<string>>();
   /** What stands at a route's key and can't be ours, in words. */
-  readonly #bareRoutes = new Map<string, string>();
+  #bareRoutes = new Map<string, string>();
   /** Routes that are not by our protocol, of whatever metric and form. */
   #othersRoutes: RouteInfo[] = [];
   #networks: readonly Prefix[] | undefined;
@@ -177,9 +177,7 @@ export class KernelView {
       case 'nexthop':
         return this.#observeNexthops();
       case 'route':
-        this.#bareRoutes.clear();
-        this.#othersRoutes = [];
-        return this.#ofEach(this.#families, (family) => this.#observeRoutes(family));
+        return this.#observeAllRoutes();
     }
   }
 
@@ -214,19 +212,29 @@ export class KernelView {
     return found ?? [];
   }
 
+  /** Until all is read, what was read before stands: whoever asks meanwhile must not hear that there is nothing. */
+  async #observeAllRoutes(): Promise<Observed[]> {
+    const others: RouteInfo[] = [];
+    const bare = new Map<string, string>();
+    const found = await this.#ofEach(this.#families, (family) => this.#observeRoutes(family, others, bare));
+    this.#othersRoutes = others;
+    this.#bareRoutes = bare;
+    return found;
+  }
+
   /** IPv4 may have several routes of one key: the kernel uses the first one, and a REPLACE replaces that. */
-  async #observeRoutes(family: Family): Promise<Observed[]> {
+  async #observeRoutes(family: Family, others: RouteInfo[], bare: Map<string, string>): Promise<Observed[]> {
     const found = await this.#kernel.routes(family, this.#networks);
     const firsts = new Map<string, RouteInfo>();
     for (const info of found) {
-      if (info.protocol !== TARTAN_PROTOCOL) this.#othersRoutes.push(info);
+      if (info.protocol !== TARTAN_PROTOCOL) others.push(info);
       if (info.metric === DEFAULT_METRIC[family] && !firsts.has(info.dst)) firsts.set(info.dst, info);
     }
     const observed: Observed[] = [];
     for (const info of firsts.values()) {
       const one = this.#gatewayRoute(info);
       if (one) observed.push(one);
-      else this.#bareRoutes.set(`route ${info.dst}`, formatBareRoute(info));
+      else bare.set(`route ${info.dst}`, formatBareRoute(info));
     }
     return observed;
   }
