@@ -10,12 +10,13 @@
  * its key. What stands among the leases besides is judged when they are listed, as for an agent that was never away.
  */
 import { createBackend } from '../backends/backends.ts';
+import { within } from '../config/clock.ts';
 import { parseNetworkConfig } from '../config/network-config.ts';
 import { decodeLease } from '../leases/codec.ts';
 import type { HeldLease } from '../leases/held-lease.ts';
 import { type Keys, keysUnder } from '../leases/registry.ts';
 import { resume } from '../leases/resumption.ts';
-import { identityKeys, type SideKey, sideKey, subnet6Keys } from '../leases/side-keys.ts';
+import { readBeside, type SideKey, sideKeysOf } from '../leases/side-keys.ts';
 import type { KeyValue, Store, StoreVersion } from '../leases/store.ts';
 import { follows } from '../leases/store-trust.ts';
 import type { Cluster } from './cluster.ts';
@@ -66,7 +67,7 @@ async function tryToResume(context: EarlyContext): Promise<Joined | undefined> {
   // Without keys of ours beside it nothing but the leases themselves tells who else has our address.
   if (!memory.ok || memory.held.sideLease === undefined || !known || hasRivals) return undefined;
   const { held } = memory;
-  const own = await within(context, PATIENCE_MS.read, readOwn(store, keysUnder(prefix), held));
+  const own = await within(clock, PATIENCE_MS.read, readOwn(store, keysUnder(prefix), held), signal);
   if (!own || !follows(own, known) || !isUntouched(own.lease, held)) return undefined;
   const parsed = parseNetworkConfig(own.config.value);
   const decoded = decodeLease(prefix, own.lease);
@@ -84,23 +85,11 @@ async function tryToResume(context: EarlyContext): Promise<Joined | undefined> {
   const ground = { intent: { target, removes: [], questions: [] }, attributes, side: own.side };
   const request = { self: owner, ttlSeconds: options.leaseTtl };
   const resuming = resume({ store, prefix, clock, log, signal }, request, ground);
-  const resumed = await within(context, PATIENCE_MS.renew, resuming);
+  const resumed = await within(clock, PATIENCE_MS.renew, resuming, signal);
   if (!resumed || resumed === 'again') return undefined;
   const { publicIp } = survey.underlay;
   log.info('holding a lease', { subnet: held.subnet, subnet6: held.subnet6, publicIp, by: 'resumed', transactions: 0 });
   return { config, backend, held: resumed, macs, transactions: 0, fromMemorySince: undefined, ...survey };
-}
-
-/** undefined: it took longer, and goes on unheeded. */
-async function within<T>(
-  { clock, signal }: Pick<EarlyContext, 'clock' | 'signal'>,
-  ms: number,
-  work: Promise<T>,
-): Promise<T | undefined> {
-  const patience = new AbortController();
-  const late = clock.sleep(ms, AbortSignal.any([signal, patience.signal])).then(() => undefined);
-  late.catch(() => undefined);
-  return await Promise.race([work, late]).finally(() => patience.abort());
 }
 
 /** After such a start: where the leases are not listed in time, the network goes by those that an earlier run knew. */
@@ -123,12 +112,10 @@ export async function recallUnlisted(
 /** undefined where one of them is missing. */
 async function readOwn(store: Store, keys: Keys, held: HeldLease): Promise<OwnKeys | undefined> {
   const { attributes } = held;
-  const names = [...identityKeys(keys, attributes.owner.node, attributes), ...subnet6Keys(keys, held)];
-  const success = [keys.config, held.key, ...names.map(({ key }) => key)].map((get) => ({ get }));
-  const { responses, ...version } = await store.txn({ compare: [], success, failure: [] });
-  const [[config] = [], [lease] = [], ...beside] = responses;
-  if (!config || !lease) return undefined;
-  return { ...version, config, lease, side: names.map((name, i) => sideKey(keys.prefix, name, beside[i]?.[0])) };
+  const names = sideKeysOf(keys, attributes.owner.node, attributes, held);
+  const { others, ...beside } = await readBeside(store, keys.prefix, names, [keys.config, held.key]);
+  const [config, lease] = others;
+  return config && lease && { ...beside, config, lease };
 }
 
 function isUntouched({ value, lease, modRevision }: KeyValue, held: HeldLease): boolean {

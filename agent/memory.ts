@@ -1,4 +1,4 @@
-import type { Clock } from '../config/clock.ts';
+import { type Clock, within } from '../config/clock.ts';
 import { toError } from '../config/errors.ts';
 import type { Log } from '../config/log.ts';
 import type { HeldLease } from '../leases/held-lease.ts';
@@ -115,11 +115,8 @@ export class Memory {
 
   /** As `settled`, but where the disk hangs it is not waited for. The last thing done here. */
   async close(clock: Clock): Promise<void> {
-    const patience = new AbortController();
-    const late = clock.sleep(CLOSED_WITHIN_MS, patience.signal).then(() => 'late' as const);
-    const outcome = await Promise.race([this.#writing, late]);
-    patience.abort();
-    if (outcome === 'late') {
+    const written = this.#writing.then(() => true);
+    if (!(await within(clock, CLOSED_WITHIN_MS, written))) {
       this.#log.error('the state directory hangs: what was last to be written may be lost', { dir: this.#stateDir });
     }
   }

@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import type { Clock } from '../config/clock.ts';
+import { type Clock, within } from '../config/clock.ts';
 
 /** How long a task may take to end: one that still waits for an answer (etcd hangs) is left behind. */
 const PATIENCE_MS = 1_000;
@@ -45,9 +45,7 @@ export class Tasks {
   }
 
   async #endOf({ ended, patienceMs }: { readonly ended: Promise<void>; readonly patienceMs: number }): Promise<void> {
-    const patience = new AbortController();
-    await Promise.race([ended, this.#clock.sleep(patienceMs, patience.signal)]);
-    patience.abort();
+    await within(this.#clock, patienceMs, ended);
   }
 
   #fail(error: unknown): void {

@@ -16,6 +16,23 @@ export function monotonicMs(): number {
   return seconds * 1_000 + nanoseconds / 1_000_000;
 }
 
+/**
+ * What `work` comes to, undefined where it takes longer than `ms`: it then goes on unheeded.
+ * @param signal rejects with its reason as soon as it is aborted; left out: only time ends the wait.
+ */
+export async function within<T>(
+  clock: Clock,
+  ms: number,
+  work: Promise<T>,
+  signal?: AbortSignal,
+): Promise<T | undefined> {
+  const patience = new AbortController();
+  const ended = signal ? AbortSignal.any([signal, patience.signal]) : patience.signal;
+  const late = clock.sleep(ms, ended).then(() => undefined);
+  late.catch(() => undefined);
+  return await Promise.race([work, late]).finally(() => patience.abort());
+}
+
 /** `ms` spread uniformly over ±`share` of itself, so that a fleet does not act in step. */
 export function jittered(clock: Clock, ms: number, share = 0.1): number {
   return ms * (1 - share + 2 * share * clock.random());

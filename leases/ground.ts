@@ -8,7 +8,7 @@ import { candidates, type Self } from './identity.ts';
 import { type Intent, intend } from './intent.ts';
 import type { LeaseAttributes, LeaseOwner, LeaseSubnets, StoredLease } from './lease.ts';
 import { type ClusterView, type Keys, keysUnder } from './registry.ts';
-import { identityKeys, type SideKey, type SideKeyName, sideKey, subnet6Keys } from './side-keys.ts';
+import { identityKeys, readBeside, type SideKey, type SideKeyName, sideKey, subnet6Keys } from './side-keys.ts';
 import type { Store } from './store.ts';
 import type { StoreTrust } from './store-trust.ts';
 
@@ -59,9 +59,7 @@ export async function readSide(
   const subnets6 = [...subnet6Keys(keys, target?.lease), ...subnet6Keys(keys, previous)];
   const names = new Map<string, SideKeyName>();
   for (const name of [...identityKeys(keys, self.node, self), ...subnets6]) names.set(name.key, name);
-  const success = [...names.keys()].map((get) => ({ get }));
-  const { responses } = await store.txn({ compare: [], success, failure: [] });
-  return [...names.values()].map((name, i) => sideKey(prefix, name, responses[i]?.[0]));
+  return (await readBeside(store, prefix, [...names.values()])).side;
 }
 
 /** Those of a host that no lease speaks of, as they are where nobody has its address or node: undefined if one does. */

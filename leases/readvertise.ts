@@ -19,11 +19,11 @@ import { type ClusterView, isLeaseGone, keysUnder, readView } from './registry.t
 import {
   formatSideRecord,
   identityKeys,
+  readBeside,
   type SeenKey,
   type SideKey,
   type SideKeyName,
-  sideKey,
-  subnet6Keys,
+  sideKeysOf,
 } from './side-keys.ts';
 import type { KeyValue, StoreOp } from './store.ts';
 
@@ -76,18 +76,12 @@ async function readSide({ store, prefix }: AcquireContext, held: HeldLease, next
   if (held.sideLease === undefined) return { kept: [], left: [] };
   const keys = keysUnder(prefix);
   const { owner } = next;
-  const wanted = [...identityKeys(keys, owner.node, next), ...subnet6Keys(keys, held)];
+  const wanted = sideKeysOf(keys, owner.node, next, held);
   const old = identityKeys(keys, owner.node, held.attributes).filter(
     ({ key }) => !wanted.some((one) => one.key === key),
   );
   const read = async (names: readonly SideKeyName[]): Promise<SideKey[]> => {
-    if (names.length === 0) return [];
-    const { responses } = await store.txn({
-      compare: [],
-      success: names.map(({ key: get }) => ({ get })),
-      failure: [],
-    });
-    return names.map((name, i) => sideKey(prefix, name, responses[i]?.[0]));
+    return names.length === 0 ? [] : (await readBeside(store, prefix, names)).side;
   };
   const left = (await read(old)).filter(({ record }) => record?.claim === owner.claim);
   return { kept: await read(wanted), left };

@@ -17,7 +17,7 @@ import { isSameAddress } from './identity.ts';
 import { hasCurrentLengths } from './intent.ts';
 import type { LeaseOwner, LeaseSubnets, StoredLease } from './lease.ts';
 import { isForbidden, isLeaseGone, keysUnder } from './registry.ts';
-import { identityKeys, type SideKey, sideKey, subnet6Keys, warnForbidden } from './side-keys.ts';
+import { readBeside, type SideKey, sideKeysOf, warnForbidden } from './side-keys.ts';
 import type { KeyValue, StoreVersion } from './store.ts';
 import { follows } from './store-trust.ts';
 
@@ -74,12 +74,13 @@ async function renew({ store, clock }: AcquireContext, held: HeldLease): Promise
 
 async function readFound({ store, prefix }: AcquireContext, held: HeldLease): Promise<Found> {
   const keys = keysUnder(prefix);
-  const names = [...identityKeys(keys, held.attributes.owner.node, held.attributes), ...subnet6Keys(keys, held)];
-  const gets = [keys.config, keys.otherLengths.key, ...names.map(({ key }) => key)];
-  const txn = { compare: [], success: gets.map((get) => ({ get })), failure: [] };
-  const { responses, clusterId, revision } = await store.txn(txn);
-  const [config, otherLengths, ...side] = responses.map(([kv]) => kv);
-  return { config, otherLengths, side: names.map((name, i) => sideKey(prefix, name, side[i])), clusterId, revision };
+  const names = sideKeysOf(keys, held.attributes.owner.node, held.attributes, held);
+  const { others, side, clusterId, revision } = await readBeside(store, prefix, names, [
+    keys.config,
+    keys.otherLengths.key,
+  ]);
+  const [config, otherLengths] = others;
+  return { config, otherLengths, side, clusterId, revision };
 }
 
 class Reclaim {

@@ -12,7 +12,7 @@ import { leaseKey, parseLeaseKey, parseOwner } from './codec.ts';
 import { type Addresses, knownAddresses } from './identity.ts';
 import type { LeaseOwner, LeaseSubnets } from './lease.ts';
 import type { Keys } from './registry.ts';
-import type { KeyValue } from './store.ts';
+import type { KeyValue, Store, StoreVersion } from './store.ts';
 
 /** Who stands behind a side key. */
 export interface SideRecord extends LeaseOwner {
@@ -64,9 +64,37 @@ export function subnet6Keys(keys: Keys, subnets: LeaseSubnets | undefined): read
   return subnets?.subnet6 === undefined ? [] : [{ about: 'subnet6', key: keys.subnet6(subnets.subnet6) }];
 }
 
+/** Those that a lease of these subnets has beside it, held by that node with these addresses. */
+export function sideKeysOf(
+  keys: Keys,
+  node: string,
+  addresses: Addresses,
+  subnets: LeaseSubnets,
+): readonly SideKeyName[] {
+  return [...identityKeys(keys, node, addresses), ...subnet6Keys(keys, subnets)];
+}
+
 export function sideKey(prefix: string, name: SideKeyName, kv: KeyValue | undefined): SideKey {
   if (!kv) return { ...name, modRevision: 0, etcdLease: '0', record: undefined };
   return { ...name, modRevision: kv.modRevision, etcdLease: kv.lease, record: parseSideRecord(prefix, kv.value) };
+}
+
+/** What stands at the side keys of these names, and at other keys, all at one revision. */
+export async function readBeside(
+  store: Pick<Store, 'txn'>,
+  prefix: string,
+  names: readonly SideKeyName[],
+  others: readonly string[] = [],
+): Promise<{ readonly side: SideKey[]; readonly others: readonly (KeyValue | undefined)[] } & StoreVersion> {
+  const keys = [...others, ...names.map(({ key }) => key)];
+  const { responses, ...version } = await store.txn({
+    compare: [],
+    success: keys.map((get) => ({ get })),
+    failure: [],
+  });
+  const found = responses.map(([kv]) => kv);
+  const side = names.map((name, i) => sideKey(prefix, name, found[others.length + i]));
+  return { ...version, side, others: found.slice(0, others.length) };
 }
 
 export function warnForbidden(log: Log, prefix: string, error: unknown): void {
