@@ -2,14 +2,18 @@ import { mkdir, open, readFile, rename, stat, unlink, writeFile } from 'node:fs/
 import { basename, dirname, join } from 'node:path';
 import { TartanError, toError } from '../config/errors.ts';
 
+/** Whether what was thrown says that there is no such file. */
+export function isMissing(thrown: unknown): boolean {
+  return thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT';
+}
+
 /** The file's text; undefined where it does not exist. Rejects with PERMISSION where it can't be read. */
 export async function readTextFile(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, 'utf8');
   } catch (cause) {
-    const error = toError(cause);
-    if ('code' in error && error.code === 'ENOENT') return undefined;
-    throw new TartanError('PERMISSION', `cannot read ${path}: ${error.message}`, { cause });
+    if (isMissing(cause)) return undefined;
+    throw new TartanError('PERMISSION', `cannot read ${path}: ${toError(cause).message}`, { cause });
   }
 }
 
@@ -26,7 +30,7 @@ async function modeOf(path: string, otherwise: number): Promise<number> {
 /** What is not there need not be removed. */
 async function remove(path: string): Promise<void> {
   await unlink(path).catch((error: unknown) => {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    if (!isMissing(error)) throw error;
   });
 }
 

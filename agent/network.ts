@@ -133,7 +133,10 @@ export class Network {
     this.#parts.tasks.start((signal) => giveBackAfterStart(() => reconciler.step().inStep, clock, signal));
     const remembering = { cluster, memory, clock };
     this.#parts.tasks.start((signal) => keepRemembering(remembering, () => this.#running.text, signal));
-    const self = (): Self => ({ ...this.#parts.owner, ...addressesOf(this.#joined.underlay) });
+    const self = (): Self => {
+      const { publicIp, publicIp6 } = this.#joined.underlay;
+      return { ...this.#parts.owner, publicIp, publicIp6 };
+    };
     this.#parts.tasks.start((signal) => watchRivals({ ...remembering, status }, self, held.key, signal));
     this.#parts.tasks.start((signal) => watchExpiry({ status, clock, log }, holder, signal));
   }
@@ -290,8 +293,4 @@ export class Network {
     reconciler.setNetworks(this.#networks());
     memory.update({ macs: this.#joined.macs, networks: this.#networks() });
   }
-}
-
-function addressesOf({ publicIp, publicIp6 }: Joined['underlay']): Pick<Self, 'publicIp' | 'publicIp6'> {
-  return { publicIp, publicIp6 };
 }

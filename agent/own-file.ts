@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { constants, open, rename, rm } from 'node:fs/promises';
 import { toError } from '../config/errors.ts';
+import { isMissing } from './atomic-file.ts';
 
 /** `problem`: why what stands there is not ours to believe. */
 export type OwnFile = { readonly text: string } | { readonly problem: string };
@@ -32,8 +33,7 @@ export async function readOwnFile(path: string, maxBytes: number): Promise<OwnFi
       await file.close();
     }
   } catch (cause) {
-    const error = toError(cause);
-    return 'code' in error && error.code === 'ENOENT' ? undefined : { problem: error.message };
+    return isMissing(cause) ? undefined : { problem: toError(cause).message };
   }
 }
 

@@ -79,10 +79,6 @@ function isDead(error: unknown): boolean {
   return 'code' in cause && DEAD.has(String(cause.code));
 }
 
-/**
- * Rejects with ALREADY_RUNNING where anybody listens there (an agent: it publishes the same files for another network),
- * USAGE where the path can't be a socket.
- */
 async function refuseSecond(path: string): Promise<void> {
   checkLength(path);
   if (!(await lstat(path).catch(() => undefined))) return;

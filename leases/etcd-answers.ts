@@ -98,7 +98,7 @@ function txnOf(bytes: Buffer): TxnResult {
   return { ...told(version), succeeded, responses };
 }
 
-/** Of an operation in a transaction, down to the range that it may have read: none but that has anything to tell. */
+/** Of an operation in a transaction the keys that it read, in its response_range; of a put or a deletion none are read. */
 function keyValuesOf(reader: ProtobufReader, wanted: 0x0a | 0x12, end = reader.end()): readonly KeyValue[] {
   const kvs: KeyValue[] = [];
   while (reader.isBefore(end)) {

@@ -1,6 +1,7 @@
 /**
  * Many agents in one process, of each all that it does with etcd: the lease that it claims and holds, the watch on
- * everybody's leases and the one for challenges. Where there are less connections than agents some share one. What it would make of the leases it does not.
+ * everybody's leases and the one for challenges. What it would make of the leases it does not. Where there are fewer
+ * connections than agents some share one.
  *
  *     node fleet.js ENDPOINT FIRST COUNT CONNECTIONS
  *

@@ -1,5 +1,6 @@
 /** What the measuring programs tell: lines of JSON on stdout, with instants on the one clock that all processes share. */
 import { constants, setPriority } from 'node:os';
+import { monotonicMs } from '../../config/clock.ts';
 
 /** Who only looks at the clock must not wait for a core: what it reads late it would have seen late. */
 export function comeFirst(): void {
@@ -8,7 +9,7 @@ export function comeFirst(): void {
 
 /** CLOCK_MONOTONIC, ms since boot: comparable between processes. */
 export function instant(): number {
-  return Number(process.hrtime.bigint()) / 1e6;
+  return monotonicMs();
 }
 
 export function tell(event: string, fields: object): void {
