@@ -22,9 +22,8 @@ import { type Sighting, type Stranger, Strangers } from './strangers.ts';
 
 const RENEW_MS = 20_000;
 const ASKING_MS = 1_000;
-/** A look at the whole table takes at most this share of the time, however many peers there are. */
-const LOOKS_SHARE = 1 / 200;
-const ASKING_SHARE = 1 / 25;
+/** What a look at the whole table costs grows with the peers: so long, for each of them, until the next. */
+const REST_MS = { usual: 2, asking: 0.2 } as const;
 const TABLE = 'table';
 
 export type PeerFilterMode = 'enforce' | 'report' | 'off';
@@ -83,7 +82,6 @@ export class PeerFilter {
   #renewedAt = Number.NEGATIVE_INFINITY;
   #lookAt = Number.NEGATIVE_INFINITY;
   #wholeLookAt = Number.NEGATIVE_INFINITY;
-  #lookTook = 0;
   #lacksNft = false;
   #hasTaken = false;
   #inPlaceSince: number | undefined;
@@ -213,17 +211,14 @@ export class PeerFilter {
   }
 
   async #listAll(): Promise<Listing | 'absent' | 'no nft'> {
-    const { clock } = this.#parts;
-    const begun = clock.monotonic();
     const outcome = await this.#nft(['list', 'table', ...this.#table.split(' ')]);
     this.#lacksNft = outcome === undefined;
     const listing = outcome?.status === 0 ? readListing(outcome.stdout) : undefined;
     if (listing) this.#take(listing);
     else this.#begin();
-    const now = clock.monotonic();
-    this.#lookTook = now - begun;
+    const now = this.#parts.clock.monotonic();
     this.#lookAt = now + this.#everyMs();
-    this.#wholeLookAt = now + Math.max(this.#everyMs(), this.#lookTook / LOOKS_SHARE);
+    this.#wholeLookAt = now + Math.max(this.#everyMs(), this.#peers.addresses.size * REST_MS.usual);
     if (outcome !== undefined) return listing ?? 'absent';
     this.#inPlaceSince = undefined;
     return 'no nft';
@@ -324,7 +319,7 @@ export class PeerFilter {
   }
 
   #everyMs(): number {
-    if (this.#strangers.isAsking) return Math.max(ASKING_MS, this.#lookTook / ASKING_SHARE);
+    if (this.#strangers.isAsking) return Math.max(ASKING_MS, this.#peers.addresses.size * REST_MS.asking);
     return 0.8 * this.#parts.resyncSeconds * 1_000;
   }
 

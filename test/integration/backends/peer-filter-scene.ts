@@ -2,7 +2,6 @@
  * Three hosts on a wire. Two of them are peers on a VXLAN made by hand, each with a container; the third is in no lease,
  * and sends datagrams of its own making. The filter of the first host is what is tested.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
 import type { FilterPeer } from '../../../backends/firewall/named-peers.ts';
 import { PeerFilter, type PeerFilterState } from '../../../backends/firewall/peer-filter.ts';
@@ -20,7 +19,7 @@ const RECEIVE = `const s = require('node:dgram').createSocket(process.argv[1]);
 s.on('message', (m) => console.log(String(m))); s.bind(7777, () => console.log('ready'));`;
 
 /** Inner Ethernet, IP and UDP, sent as VXLAN from this host's address. */
-const FORGE = `const [family, to, vni, mac, from, dest, count, text] = JSON.parse(process.argv[1]);
+const FORGE = `const [family, to, vni, mac, from, dest, count, text, spread] = JSON.parse(process.argv[1]);
 const six = family === 6, data = Buffer.from(text);
 const bytes = (ip) => Buffer.from(ip, 'hex');
 const udp = Buffer.alloc(8 + data.length); udp.writeUInt16BE(7000, 0); udp.writeUInt16BE(7777, 2);
@@ -37,7 +36,10 @@ const vxlan = Buffer.alloc(8); vxlan[0] = 8; vxlan.writeUInt32BE(vni * 256, 4);
 const frame = Buffer.concat([vxlan, bytes(mac), bytes('020000000066'), Buffer.from(six ? '86dd' : '0800', 'hex'), ip, udp]);
 const s = require('node:dgram').createSocket(six ? 'udp6' : 'udp4');
 let left = count;
-const next = () => left-- > 0 ? s.send(frame, ${PORT}, to, () => setImmediate(next)) : s.close();
+const next = () => {
+  if (spread) frame.writeUInt16BE(left, six ? 44 : 36);
+  if (left-- > 0) s.send(frame, ${PORT}, to, () => setImmediate(next)); else s.close();
+};
 next();`;
 
 export interface Forgery {
@@ -46,6 +48,8 @@ export interface Forgery {
   readonly vni?: number;
   readonly count?: number;
   readonly text?: string;
+  /** Each with another inner source; what is inside is broken then. */
+  readonly spread?: boolean;
 }
 
 export class PeerFilterScene {
@@ -141,11 +145,11 @@ export class PeerFilterScene {
   }
 
   /** Datagrams by the third host to the first one's VXLAN port, for the container's receiver. */
-  async forge({ from, vni = 1, count = 1, text = 'forged' }: Forgery): Promise<void> {
+  async forge({ from, vni = 1, count = 1, text = 'forged', spread = false }: Forgery): Promise<void> {
     const { host, family } = this;
     const mac = (await host.run('cat', [`/sys/class/net/${this.device}/address`])).trim().replaceAll(':', '');
     const dest = family === 4 ? this.container(1).ip : (this.container(1).ip6 ?? '');
-    const spec = [family, addressOf(host, family), vni, mac, hexOf(from), hexOf(dest), count, text];
+    const spec = [family, addressOf(host, family), vni, mac, hexOf(from), hexOf(dest), count, text, spread];
     await this.lab.host(3).run(process.execPath, ['-e', FORGE, JSON.stringify(spec)]);
   }
 
@@ -163,11 +167,6 @@ export class PeerFilterScene {
   async elements(set: string): Promise<ReadonlySet<string>> {
     const found: unknown = JSON.parse(await this.host.run('nft', ['-j', 'list', 'set', ...this.table, set]));
     return new Set(Array.from(JSON.stringify(found).matchAll(/"val":"([^"]+)"/g), ([, value = '']) => value));
-  }
-
-  /** So that a change of the kernel's clock of a counter is seen. */
-  async pause(): Promise<void> {
-    await sleep(50);
   }
 }
 

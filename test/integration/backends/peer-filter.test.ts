@@ -181,6 +181,24 @@ test('an agent that starts anew writes nothing but the guard; who is gone guards
   });
 });
 
+test('however many inner sources somebody makes up, what is kept and told of it is bounded', async (t) => {
+  if (!needs(t, 'namespaces', 'ip', 'nft')) return;
+  const scene = await PeerFilterScene.create(t);
+  const filter = scene.filter();
+  filter.set({ mode: 'enforce' });
+  filter.setPeers([scene.peer]);
+  await filter.look();
+  await scene.forge({ from: '10.9.0.0', count: 1_000, spread: true });
+  await filter.look();
+  const { packets, strangers, hasMoreStrangers } = filter.state();
+  t.is(packets.dropped, 1_000);
+  t.true(hasMoreStrangers);
+  t.is(strangers.length, 1, 'they have one source');
+  t.is(scene.logged.length, 1);
+  await filter.look();
+  t.false(filter.state().hasMoreStrangers, 'there is room for the next');
+});
+
 test('what others make of the table is put right', async (t) => {
   if (!needs(t, 'namespaces', 'ip', 'nft')) return;
   const scene = await PeerFilterScene.create(t);
