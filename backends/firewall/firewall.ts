@@ -13,9 +13,9 @@ import { toError } from '../../config/errors.ts';
 import type { Log } from '../../config/log.ts';
 import { Wakeup } from '../../config/wakeup.ts';
 import { Troubles } from '../trouble.ts';
-import type { Masquerading } from './iptables-rules.ts';
 import { PrintedForms } from './printed-forms.ts';
 import type { Programs } from './programs.ts';
+import type { Stage } from './rule-plan.ts';
 import { dockerMasquerades, type RuleSet } from './rule-set.ts';
 import { lacking, placingOf, ruleSets } from './rule-sets.ts';
 import { type Survey, Surveyor } from './survey.ts';
@@ -153,7 +153,8 @@ export class Firewall {
     for (const set of sets) {
       // What the other kind of firewall has goes last, and only where it is not needed any more.
       if (set.isLeftover && !inPlace) break;
-      const isRight = readable.includes(set) && (await this.#keep(set, masquerading.get(set.family ?? 4) ?? 'goes'));
+      const stage = { masquerading: masquerading.get(set.family ?? 4) ?? 'goes', mayLeave: inPlace };
+      const isRight = readable.includes(set) && (await this.#keep(set, stage));
       if (!set.isLeftover) inPlace &&= isRight;
     }
     this.#inPlaceSince = inPlace ? (this.#inPlaceSince ?? this.#options.clock.now()) : undefined;
@@ -186,8 +187,8 @@ export class Firewall {
   }
 
   /** What is to become of flannel's masquerading, family by family: nobody is left without a way out. */
-  async #masquerading(wish: FirewallWish, sets: readonly RuleSet[]): Promise<Map<Family, Masquerading>> {
-    const decided = new Map<Family, Masquerading>();
+  async #masquerading(wish: FirewallWish, sets: readonly RuleSet[]): Promise<Map<Family, Stage['masquerading']>> {
+    const decided = new Map<Family, Stage['masquerading']>();
     const notes: string[] = [];
     for (const { family, subnet } of wish.families) {
       const ofFamily = sets.filter((set) => set.family === family);
@@ -213,12 +214,12 @@ export class Firewall {
   }
 
   /** @returns whether it is as wanted now */
-  async #keep(set: RuleSet, masquerading: Masquerading): Promise<boolean> {
+  async #keep(set: RuleSet, stage: Stage): Promise<boolean> {
     const { name } = set;
-    const { amiss, script } = set.plan(masquerading);
+    const { amiss, script } = set.plan(stage);
     if (amiss.length === 0) return this.#right(set);
     if (this.#troubles.isWaiting(name) || !this.#mayWrite(name, amiss)) return false;
-    const failure = (await set.write(script)) ?? (await set.read()) ?? this.#unlike(set, masquerading);
+    const failure = (await set.write(script)) ?? (await set.read()) ?? this.#unlike(set, stage);
     if (failure !== undefined) return this.#refused(name, failure);
     this.#tell(set, amiss);
     return this.#right(set);
@@ -231,9 +232,9 @@ export class Firewall {
   }
 
   /** How what was just written differs from what is wanted all the same. */
-  #unlike(set: RuleSet, masquerading: Masquerading): string | undefined {
-    set.learn(masquerading);
-    const { amiss } = set.plan(masquerading);
+  #unlike(set: RuleSet, stage: Stage): string | undefined {
+    set.learn(stage);
+    const { amiss } = set.plan(stage);
     return amiss.length === 0 ? undefined : `written, but ${amiss.join(', ')}`;
   }
 

@@ -11,6 +11,7 @@
  *   raw     PREROUTING        the same                          before any DROP
  */
 import type { Family } from '../../config/address.ts';
+import type { Stage } from './rule-plan.ts';
 import type { FirewallFamily, FirewallWish } from './wish.ts';
 
 export type IptablesTable = 'nat' | 'filter' | 'raw';
@@ -40,9 +41,6 @@ export interface IptablesRules {
   readonly guests: readonly GuestRules[];
 }
 
-/** Whether masquerading is to be there, to go, or to stay because nobody else does it yet. */
-export type Masquerading = 'wanted' | 'goes' | 'stays';
-
 export const DOCKER_COMMENT = 'tartan docker';
 export const DOCKER_USER = 'DOCKER-USER';
 export const MULTICAST = { 4: '224.0.0.0/4', 6: 'ff00::/8' } as const;
@@ -54,26 +52,27 @@ const FORWARD = '-m comment --comment "flanneld forward"';
 export function iptablesRules(
   wish: FirewallWish,
   family: Family,
-  masquerading: Masquerading,
   can: { readonly flannel: boolean; readonly randomFully: boolean },
+  { masquerading, mayLeave }: Stage,
 ): IptablesRules {
   const ground = wish.families.find((candidate) => candidate.family === family);
-  const masquerade = masquerading === 'stays' ? 'as it is' : masquerading === 'wanted' && can.flannel && ground;
-  const forward = wish.forward && can.flannel && ground;
+  const place = can.flannel ? ground : undefined;
+  const none = can.flannel || mayLeave ? [] : 'as it is';
+  const masquerade = place && masquerading === 'wanted' ? masqueradeRules(place, can.randomFully) : none;
   const own: OwnChain[] = [
     {
       table: 'nat',
       chain: 'FLANNEL-POSTRTG',
       parent: 'POSTROUTING',
       jump: `${MASQ} -j FLANNEL-POSTRTG`,
-      rules: masquerade === 'as it is' ? masquerade : masquerade ? masqueradeRules(masquerade, can.randomFully) : [],
+      rules: masquerading === 'stays' ? 'as it is' : masquerade,
     },
     {
       table: 'filter',
       chain: 'FLANNEL-FWD',
       parent: 'FORWARD',
       jump: `${FORWARD} -j FLANNEL-FWD`,
-      rules: forward ? forwardRules(forward) : [],
+      rules: place && wish.forward ? forwardRules(place) : none,
     },
   ];
   const ways = ground && wish.docker ? dockerRules(ground, wish.docker.devices) : [];

@@ -7,7 +7,8 @@
  * which swallows the last; here, as in its iptables rules, only what goes into this host's own subnet.
  */
 import type { Family } from '../../config/address.ts';
-import { type Masquerading, MULTICAST } from './iptables-rules.ts';
+import { MULTICAST } from './iptables-rules.ts';
+import type { Stage } from './rule-plan.ts';
 import type { DockerWays, FirewallFamily, FirewallWish, Mark } from './wish.ts';
 
 /** What this nft and this kernel take. */
@@ -48,11 +49,11 @@ export function flannelTable(
   wish: FirewallWish,
   family: Family,
   can: { readonly flannel: boolean; readonly abilities: NftablesAbilities },
-  masquerading: Masquerading,
+  { masquerading }: Stage,
 ): TableRules {
   const ground = can.flannel ? wish.families.find((candidate) => candidate.family === family) : undefined;
   const randomFully = wish.randomFully && can.abilities.randomFully;
-  const masquerade = ground && masquerading === 'wanted' && wish.masquerade ? masqueradeRules(ground, randomFully) : [];
+  const masquerade = ground && masquerading === 'wanted' ? masqueradeRules(ground, randomFully) : [];
   const forward = ground && wish.forward ? forwardRules(ground) : [];
   const name = `flannel-ipv${family}`;
   const { comments } = can.abilities;

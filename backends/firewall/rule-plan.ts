@@ -11,3 +11,11 @@ export interface Mending {
   readonly amiss: string;
   readonly lines: readonly string[];
 }
+
+/** How far a change from one kind of rules to another has come. */
+export interface Stage {
+  /** Whether masquerading is to be there, to go, or to stay because nobody else does it yet. */
+  readonly masquerading: 'wanted' | 'goes' | 'stays';
+  /** Whether what is to stand elsewhere does stand there, so that what is left here may go. */
+  readonly mayLeave: boolean;
+}

@@ -8,13 +8,13 @@ import {
   unreadableTables,
 } from './iptables-listing.ts';
 import { learnIptables, planIptables } from './iptables-plan.ts';
-import { type IptablesRules, iptablesRules, type Masquerading } from './iptables-rules.ts';
+import { type IptablesRules, iptablesRules } from './iptables-rules.ts';
 import { addressesIn, type NftablesListing, parseNftablesListing } from './nftables-listing.ts';
 import { learnNftables, planNftables } from './nftables-plan.ts';
 import type { TableRules } from './nftables-rules.ts';
 import type { PrintedForms } from './printed-forms.ts';
 import type { Programs } from './programs.ts';
-import type { RulePlan } from './rule-plan.ts';
+import type { RulePlan, Stage } from './rule-plan.ts';
 import type { Iptables } from './survey.ts';
 import { type Territory, territoryOf } from './territory.ts';
 import type { FirewallWish } from './wish.ts';
@@ -28,11 +28,11 @@ export interface RuleSet {
   /** @returns why it can't be read */
   read(): Promise<string | undefined>;
   /** About what was read last. */
-  plan(masquerading: Masquerading): RulePlan;
+  plan(stage: Stage): RulePlan;
   /** @returns why it can't be written */
   write(script: string): Promise<string | undefined>;
   /** What was read last is what was written just before. */
-  learn(masquerading: Masquerading): void;
+  learn(stage: Stage): void;
   /** Whether flannel's masquerading is found here. */
   hasMasquerading(): boolean;
   /** Whether somebody else masquerades what comes from the subnet. */
@@ -45,7 +45,7 @@ export class IptablesRuleSet implements RuleSet {
   readonly isLeftover: boolean;
   readonly #programs: Programs;
   readonly #iptables: Iptables;
-  readonly #rules: (masquerading: Masquerading) => IptablesRules;
+  readonly #rules: (stage: Stage) => IptablesRules;
   readonly #territory: Territory;
   readonly #forms: PrintedForms;
   #found: IptablesListing = new Map();
@@ -64,9 +64,9 @@ export class IptablesRuleSet implements RuleSet {
     this.isLeftover = !(flannel && (whole.masquerade || whole.forward)) && wanted.docker === undefined;
     this.#programs = programs;
     this.#iptables = iptables;
-    this.#rules = (masquerading) => {
+    this.#rules = (stage) => {
       const randomFully = whole.randomFully && iptables.isRecent;
-      return iptablesRules(wanted, this.family, masquerading, { flannel, randomFully });
+      return iptablesRules(wanted, this.family, { flannel, randomFully }, stage);
     };
     this.#territory = territoryOf(whole, this.family);
     this.#forms = forms;
@@ -82,8 +82,8 @@ export class IptablesRuleSet implements RuleSet {
     return `${program} can't read the table ${unreadable.join(', ')}: it has rules that only nft can show (see \`nft list ruleset\`)`;
   }
 
-  plan(masquerading: Masquerading): RulePlan {
-    return planIptables(this.#found, this.#rules(masquerading), this.#territory, this.#forms);
+  plan(stage: Stage): RulePlan {
+    return planIptables(this.#found, this.#rules(stage), this.#territory, this.#forms);
   }
 
   async write(script: string): Promise<string | undefined> {
@@ -93,8 +93,8 @@ export class IptablesRuleSet implements RuleSet {
     return outcome === undefined ? missing(program) : outcome.ok ? undefined : outcome.failure;
   }
 
-  learn(masquerading: Masquerading): void {
-    learnIptables(this.#found, this.#rules(masquerading), this.#territory, this.#forms);
+  learn(stage: Stage): void {
+    learnIptables(this.#found, this.#rules(stage), this.#territory, this.#forms);
   }
 
   hasMasquerading(): boolean {
@@ -112,7 +112,7 @@ export class NftablesRuleSet implements RuleSet {
   readonly family: Family | undefined;
   readonly isLeftover: boolean;
   readonly #programs: Programs;
-  readonly #table: (masquerading: Masquerading) => TableRules;
+  readonly #table: (stage: Stage) => TableRules;
   readonly #id: string;
   readonly #territory: Territory;
   readonly #forms: PrintedForms;
@@ -120,11 +120,11 @@ export class NftablesRuleSet implements RuleSet {
 
   constructor(
     programs: Programs,
-    table: (masquerading: Masquerading) => TableRules,
+    table: (stage: Stage) => TableRules,
     of: { readonly family: Family | undefined; readonly isLeftover: boolean; readonly territory: Territory },
     forms: PrintedForms,
   ) {
-    const wanted = table('goes');
+    const wanted = table({ masquerading: 'goes', mayLeave: true });
     this.family = of.family;
     this.isLeftover = of.isLeftover;
     this.#id = `${wanted.family} ${wanted.name}`;
@@ -143,8 +143,8 @@ export class NftablesRuleSet implements RuleSet {
     return undefined;
   }
 
-  plan(masquerading: Masquerading): RulePlan {
-    return planNftables(this.#found, this.#table(masquerading), this.#territory, this.#forms);
+  plan(stage: Stage): RulePlan {
+    return planNftables(this.#found, this.#table(stage), this.#territory, this.#forms);
   }
 
   async write(script: string): Promise<string | undefined> {
@@ -152,8 +152,8 @@ export class NftablesRuleSet implements RuleSet {
     return outcome === undefined ? missing('nft') : outcome.ok ? undefined : outcome.failure;
   }
 
-  learn(masquerading: Masquerading): void {
-    learnNftables(this.#found, this.#table(masquerading), this.#territory, this.#forms);
+  learn(stage: Stage): void {
+    learnNftables(this.#found, this.#table(stage), this.#territory, this.#forms);
   }
 
   hasMasquerading(): boolean {

@@ -1,8 +1,9 @@
 /** Where rules of ours stand, or may have been left, on this host. What is wanted comes first, leftovers last. */
 import { type Family, familyOf } from '../../config/address.ts';
-import { flannelTable, MARK_TABLES, markTable, markTableName } from './nftables-rules.ts';
+import { flannelTable, MARK_TABLES, markTable, markTableName, type TableRules } from './nftables-rules.ts';
 import type { PrintedForms } from './printed-forms.ts';
 import type { Programs } from './programs.ts';
+import type { Stage } from './rule-plan.ts';
 import { IptablesRuleSet, NftablesRuleSet, type RuleSet } from './rule-set.ts';
 import type { Survey } from './survey.ts';
 import { territoryOf } from './territory.ts';
@@ -20,9 +21,10 @@ export function placingOf(wish: FirewallWish, family: Family, survey: Survey): P
 
 export function ruleSets(programs: Programs, wish: FirewallWish, survey: Survey, forms: PrintedForms): RuleSet[] {
   const families = ([4, 6] as const).filter((family) => territoryOf(wish, family).length > 0);
+  // nft's first: what is in iptables may go once they stand.
   const sets = families.flatMap((family) => [
-    ...iptablesSets(programs, wish, survey, family, forms),
     ...flannelTables(programs, wish, survey, family, forms),
+    ...iptablesSets(programs, wish, survey, family, forms),
   ]);
   const all = [...sets, ...markTables(programs, wish, survey, forms)];
   return [...all.filter(({ isLeftover }) => !isLeftover), ...all.filter(({ isLeftover }) => isLeftover)];
@@ -55,7 +57,7 @@ function flannelTables(
   const flannel = placingOf(wish, family, survey) === 'nftables' && hasFamily(wish, family);
   const isLeftover = !(flannel && (wish.masquerade || wish.forward));
   const of = { family, isLeftover, territory: territoryOf(wish, family) };
-  const table = flannelTable.bind(undefined, wish, family, { flannel, abilities });
+  const table = (stage: Stage): TableRules => flannelTable(wish, family, { flannel, abilities }, stage);
   return [new NftablesRuleSet(programs, table, of, forms)];
 }
 
