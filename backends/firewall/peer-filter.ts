@@ -10,6 +10,7 @@
  */
 import type { Family, Ip } from '../../config/address.ts';
 import type { Clock } from '../../config/clock.ts';
+import { toError } from '../../config/errors.ts';
 import type { Log } from '../../config/log.ts';
 import { Wakeup } from '../../config/wakeup.ts';
 import { Troubles } from '../trouble.ts';
@@ -25,6 +26,7 @@ const ASKING_MS = 1_000;
 /** What a look at the whole table costs grows with the peers: so long, for each of them, until the next. */
 const REST_MS = { usual: 2, asking: 0.2 } as const;
 const TABLE = 'table';
+const NO_NFT = 'there is no program nft';
 
 export type PeerFilterMode = 'enforce' | 'report' | 'off';
 
@@ -96,7 +98,7 @@ export class PeerFilter {
     this.#table = peerFilterTable(parts.device);
     this.#peers = new NamedPeers(parts.family);
     this.#strangers = new Strangers({ ...parts, peers: this.#peers });
-    this.#troubles = new Troubles(parts.clock);
+    this.#troubles = new Troubles(parts.clock, 'nft monitor');
     this.#inKernel = new PeerFilterTable(parts);
   }
 
@@ -144,12 +146,8 @@ export class PeerFilter {
     if (this.#lacksNft) return `no nft: nothing keeps others from sending to ${this.#parts.device}; install nftables`;
     const [trouble] = this.#troubles.list();
     if (!trouble) return undefined;
-    const isRefused = this.#troubles.isRefused(TABLE);
-    const what = isRefused
-      ? 'could not be written'
-      : 'is changed again and again by another program (see `nft monitor`)';
-    const cure = isRefused ? '; `--peer-filter=off` goes without it' : '';
-    return `nftables table ${this.#table} ${what}: ${trouble.error}${cure}`;
+    const cure = this.#troubles.isRefused(TABLE) ? '; `--peer-filter=off` goes without it' : '';
+    return `nftables table ${this.#table}: ${trouble.error}${cure}`;
   }
 
   state(): PeerFilterState {
@@ -178,7 +176,7 @@ export class PeerFilter {
   }
 
   #next(): Promise<void> {
-    this.#pass = this.#pass.then(() => this.#work());
+    this.#pass = this.#pass.then(() => this.#work()).catch((error: unknown) => this.#refused(toError(error).message));
     return this.#pass;
   }
 
@@ -188,7 +186,10 @@ export class PeerFilter {
     const listing = await this.#list();
     if (listing === 'no nft' || this.#troubles.isWaiting(TABLE)) return;
     const { lines, amiss } = this.#inKernel.plan(listing, this.#wanted());
-    if (amiss !== undefined && !this.#mayRepair(amiss)) return this.#inKernel.forget();
+    if (amiss !== undefined && !this.#mayRepair(amiss)) {
+      this.#inPlaceSince = undefined;
+      return this.#inKernel.forget();
+    }
     await this.#write(lines);
   }
 
@@ -207,13 +208,13 @@ export class PeerFilter {
   /** Costs little, and tells of a table that is gone, and of peers that the kernel no longer knows. */
   async #isQuiet(): Promise<boolean> {
     const outcome = await this.#nft(['list', 'set', ...this.#table.split(' '), 'strangers']);
-    return outcome?.status === 0 && this.#sightings(readListing(outcome.stdout), 'strangers').length === 0;
+    return outcome?.ok === true && this.#sightings(readListing(outcome.stdout), 'strangers').length === 0;
   }
 
   async #listAll(): Promise<Listing | 'absent' | 'no nft'> {
     const outcome = await this.#nft(['list', 'table', ...this.#table.split(' ')]);
     this.#lacksNft = outcome === undefined;
-    const listing = outcome?.status === 0 ? readListing(outcome.stdout) : undefined;
+    const listing = outcome?.ok ? readListing(outcome.stdout) : undefined;
     if (listing) this.#take(listing);
     else this.#begin();
     const now = this.#parts.clock.monotonic();
@@ -285,7 +286,7 @@ export class PeerFilter {
   async #write(lines: readonly string[]): Promise<void> {
     if (lines.length > 0) {
       const outcome = await this.#nft(['-f', '-'], `${lines.join('\n')}\n`);
-      if (outcome?.status !== 0) return this.#refused(outcome);
+      if (!outcome?.ok) return this.#refused(outcome?.failure ?? NO_NFT);
       if (lines.some((line) => line.includes(' guarded { '))) this.#renewedAt = this.#parts.clock.monotonic();
     }
     this.#inKernel.settle();
@@ -294,11 +295,10 @@ export class PeerFilter {
   }
 
   /** All is read again, and next time the table is made anew: what can't be changed can be replaced. */
-  #refused(outcome: Outcome | undefined): void {
-    this.#lacksNft = outcome === undefined;
-    const detail = outcome?.stderr.split('\n', 1)[0] ?? '';
+  #refused(failure: string): void {
+    const [detail = ''] = failure.split('\n', 1);
     const isNew = !this.#troubles.isRefused(TABLE);
-    this.#troubles.refused(new Map([[TABLE, { errno: 'nft', detail }]]));
+    this.#troubles.refused(new Map([[TABLE, { errno: detail, detail: '' }]]));
     if (isNew) this.#parts.log.warn('the peer filter could not be written', { table: this.#table, detail });
     this.#inKernel.distrust();
     this.#inPlaceSince = undefined;
@@ -315,7 +315,7 @@ export class PeerFilter {
   }
 
   #nft(args: readonly string[], input?: string): Promise<Outcome | undefined> {
-    return this.#parts.programs.run('nft', args, input);
+    return this.#parts.programs.run('nft', args, input === undefined ? {} : { input });
   }
 
   #everyMs(): number {

@@ -5,13 +5,13 @@
 import type { ExecutionContext } from 'ava';
 import type { FilterPeer } from '../../../backends/firewall/named-peers.ts';
 import { PeerFilter, type PeerFilterState } from '../../../backends/firewall/peer-filter.ts';
-import type { Programs } from '../../../backends/firewall/programs.ts';
+import { HostPrograms, type Programs } from '../../../backends/firewall/programs.ts';
 import { type Family, type Ip, parseIp, parsePrefix } from '../../../config/address.ts';
 import { type LogFields, silentLog } from '../../../config/log.ts';
 import { eventually } from '../../support/eventually.ts';
 import type { Container, Host } from '../../support/host.ts';
 import { createLab, type Lab } from '../../support/hosts.ts';
-import type { LabProcess } from '../../support/process.ts';
+import { type LabProcess, searchPath } from '../../support/process.ts';
 import { realClock } from '../../support/real-clock.ts';
 
 export const PORT = 8472;
@@ -103,12 +103,11 @@ export class PeerFilterScene {
   /** `spell`: what becomes of a script on its way to nft. */
   filter(spell: (script: string) => string = (script) => script): PeerFilter {
     const { host, device, family } = this;
+    const inside = new HostPrograms([...host.enter, 'env', `PATH=${searchPath()}`]);
     const programs: Programs = {
-      run: async (program, args, input) => {
+      run: (program, args, { input } = {}) => {
         if (input !== undefined) this.scripts.push(input);
-        const options = input === undefined ? {} : { input: spell(input) };
-        const { status, stdout, stderr } = await host.exec(program, args, options);
-        return { status: status ?? 1, stdout, stderr };
+        return inside.run(program, args, input === undefined ? {} : { input: spell(input) });
       },
     };
     const warn = (message: string, fields?: LogFields): void => {

@@ -1,5 +1,6 @@
 import test from 'ava';
 import { PeerFilter } from '../../../backends/firewall/peer-filter.ts';
+import type { Outcome } from '../../../backends/firewall/programs.ts';
 import { silentLog } from '../../../config/log.ts';
 import { eventually } from '../../support/eventually.ts';
 import { PacketStream } from '../../support/packet-stream.ts';
@@ -227,7 +228,7 @@ test('what others make of the table is put right', async (t) => {
 });
 
 test('without nft, or where the kernel refuses, there is no filter, and that is said', async (t) => {
-  const made = (run: () => Promise<{ status: number; stdout: string; stderr: string } | undefined>): PeerFilter =>
+  const made = (run: () => Promise<Outcome | undefined>): PeerFilter =>
     new PeerFilter({
       programs: { run },
       clock: realClock,
@@ -240,10 +241,15 @@ test('without nft, or where the kernel refuses, there is no filter, and that is 
       probe: () => undefined,
     });
   const without = made(async () => undefined);
-  const refused = made(async () => ({ status: 1, stdout: '', stderr: 'Error: Could not process rule: No such file' }));
+  const refused = made(async () => ({
+    ok: false,
+    stdout: '',
+    stderr: '',
+    failure: 'nft: Error: Could not process rule',
+  }));
   for (const [filter, problem] of [
     [without, /no nft.*install nftables/],
-    [refused, /could not be written: nft: Error: Could not process rule.*--peer-filter=off/],
+    [refused, /table inet tartan-flannel\.1: nft: Error: Could not process rule.*--peer-filter=off/],
   ] as const) {
     filter.set({ mode: 'enforce' });
     filter.setPeers([]);
