@@ -12,17 +12,22 @@ export interface Listing {
   readonly chains: ReadonlyMap<string, readonly string[]>;
 }
 
-const BLOCK = /^\t(set|counter|chain) (\S+) \{\n(.*?)^\t\}$/gms;
-const ELEMENTS = /elements = \{([^}]*)\}/;
-const PACKETS = /packets (\d+)/;
-const STATE = / (?:counter|timeout|expires) .*$/s;
+const HEAD = /^\t(set|counter|chain) (\S+) \{\n/m;
+const BLOCK_ENDS = '\n\t}\n';
+const ELEMENTS = /elements = \{ ([^}]*)\}/;
+const ELEMENT = /([^\s,]+(?: \. [^\s,]+)?)([^,]*)(?:,\s*|$)/gy;
+const PACKETS = 'packets ';
 
-/** What is no part of such a listing is passed over. */
+/** What is no part of such a listing is passed over. With thousands of elements it is long: it is read once. */
 export function readListing(text: string): Listing {
   const sets = new Map<string, Elements>();
   const counters = new Map<string, number>();
   const chains = new Map<string, readonly string[]>();
-  for (const [, kind, name = '', body = ''] of text.matchAll(BLOCK)) {
+  for (const block of text.split(BLOCK_ENDS).slice(0, -1)) {
+    const head = HEAD.exec(block);
+    if (head === null) continue;
+    const [all, kind, name = ''] = head;
+    const body = block.slice(head.index + all.length);
     if (kind === 'set') sets.set(name, readElements(body));
     else if (kind === 'counter') counters.set(name, packetsOf(body));
     else chains.set(name, readLines(body));
@@ -32,15 +37,14 @@ export function readListing(text: string): Listing {
 
 function readElements(body: string): Elements {
   const found = new Map<string, number>();
-  for (const part of ELEMENTS.exec(body)?.[1]?.split(',') ?? []) {
-    const text = part.trim();
-    if (text !== '') found.set(text.replace(STATE, ''), packetsOf(text));
-  }
+  const text = ELEMENTS.exec(body)?.[1]?.trimEnd() ?? '';
+  for (const [, key = '', state = ''] of text.matchAll(ELEMENT)) found.set(key, packetsOf(state));
   return found;
 }
 
 function packetsOf(text: string): number {
-  return Number(PACKETS.exec(text)?.[1] ?? 0);
+  const at = text.indexOf(PACKETS);
+  return at < 0 ? 0 : Number.parseInt(text.slice(at + PACKETS.length), 10);
 }
 
 function readLines(body: string): string[] {

@@ -148,9 +148,11 @@ export class PeerFilterTable {
 
   *#differences(wanted: PeerFilterWanted, changed: Iterable<string> | undefined): Generator<Difference> {
     const { peers, tolerated } = this.#elements ?? { peers: new Set<string>(), tolerated: new Set<string>() };
-    for (const element of changed ?? new Set([...peers, ...wanted.addresses.keys()])) {
-      const has = peers.has(element);
-      if (wanted.addresses.has(element) !== has) yield { set: 'peers', verb: has ? 'delete' : 'add', element };
+    for (const element of changed ?? peers) {
+      if (peers.has(element) && !wanted.addresses.has(element)) yield { set: 'peers', verb: 'delete', element };
+    }
+    for (const element of changed ?? wanted.addresses.keys()) {
+      if (wanted.addresses.has(element) && !peers.has(element)) yield { set: 'peers', verb: 'add', element };
     }
     for (const element of tolerated) {
       if (!wanted.tolerated.has(element)) yield { set: 'tolerated', verb: 'delete', element };

@@ -24,7 +24,7 @@ import { type Sighting, type Stranger, Strangers } from './strangers.ts';
 const RENEW_MS = 20_000;
 const ASKING_MS = 1_000;
 /** What a look at the whole table costs grows with the peers: so long, for each of them, until the next. */
-const REST_MS = { usual: 2, asking: 0.2 } as const;
+const REST_MS = { usual: 5, asking: 0.4 } as const;
 const TABLE = 'table';
 const NO_NFT = 'there is no program nft';
 
