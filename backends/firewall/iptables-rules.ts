@@ -41,14 +41,14 @@ export interface IptablesRules {
   readonly guests: readonly GuestRules[];
 }
 
-export const DOCKER_COMMENT = 'tartan docker';
+const DOCKER_COMMENT = 'tartan docker';
 export const DOCKER_USER = 'DOCKER-USER';
 export const MULTICAST = { 4: '224.0.0.0/4', 6: 'ff00::/8' } as const;
 
 const MASQ = '-m comment --comment "flanneld masq"';
 const FORWARD = '-m comment --comment "flanneld forward"';
 
-/** `randomFully`: whether it is wanted and the program can. */
+/** `can.flannel`: whether flannel's rules stand here; `randomFully`: whether it is wanted and the program can. */
 export function iptablesRules(
   wish: FirewallWish,
   family: Family,
@@ -59,25 +59,29 @@ export function iptablesRules(
   const place = can.flannel ? ground : undefined;
   const none = can.flannel || mayLeave ? [] : 'as it is';
   const masquerade = place && masquerading === 'wanted' ? masqueradeRules(place, can.randomFully) : none;
-  const own: OwnChain[] = [
-    {
-      table: 'nat',
-      chain: 'FLANNEL-POSTRTG',
-      parent: 'POSTROUTING',
-      jump: `${MASQ} -j FLANNEL-POSTRTG`,
-      rules: masquerading === 'stays' ? 'as it is' : masquerade,
-    },
-    {
-      table: 'filter',
-      chain: 'FLANNEL-FWD',
-      parent: 'FORWARD',
-      jump: `${FORWARD} -j FLANNEL-FWD`,
-      rules: place && wish.forward ? forwardRules(place) : none,
-    },
-  ];
+  const forward = place && wish.forward ? forwardRules(place) : none;
   const ways = ground && wish.docker ? dockerRules(ground, wish.docker.devices) : [];
+  return arranged(masquerading === 'stays' ? 'as it is' : masquerade, forward, ways);
+}
+
+/** Nothing of ours; nor of flannel's, unless that is kept. */
+export function noIptablesRules(keepFlannel: boolean): IptablesRules {
+  const none = keepFlannel ? 'as it is' : [];
+  return arranged(none, none, []);
+}
+
+function arranged(masquerade: OwnChain['rules'], forward: OwnChain['rules'], ways: readonly string[]): IptablesRules {
   return {
-    own,
+    own: [
+      {
+        table: 'nat',
+        chain: 'FLANNEL-POSTRTG',
+        parent: 'POSTROUTING',
+        jump: `${MASQ} -j FLANNEL-POSTRTG`,
+        rules: masquerade,
+      },
+      { table: 'filter', chain: 'FLANNEL-FWD', parent: 'FORWARD', jump: `${FORWARD} -j FLANNEL-FWD`, rules: forward },
+    ],
     guests: [
       { table: 'filter', chain: DOCKER_USER, comment: DOCKER_COMMENT, rules: ways, notAfter: 'return' },
       { table: 'raw', chain: 'PREROUTING', comment: DOCKER_COMMENT, rules: ways, notAfter: 'drop' },

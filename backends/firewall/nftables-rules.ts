@@ -55,8 +55,20 @@ export function flannelTable(
   const randomFully = wish.randomFully && can.abilities.randomFully;
   const masquerade = ground && masquerading === 'wanted' ? masqueradeRules(ground, randomFully) : [];
   const forward = ground && wish.forward ? forwardRules(ground) : [];
+  return arranged(family, can.abilities.comments, masquerading === 'stays' ? 'as it is' : masquerade, forward);
+}
+
+export function noFlannelTable(family: Family): TableRules {
+  return arranged(family, false, [], []);
+}
+
+function arranged(
+  family: Family,
+  comments: boolean,
+  masquerade: ChainRules['rules'],
+  forward: ChainRules['rules'],
+): TableRules {
   const name = `flannel-ipv${family}`;
-  const { comments } = can.abilities;
   const chain = (named: 'postrtg' | 'forward', rules: ChainRules['rules']): ChainRules => ({
     name: named,
     comment: comments ? COMMENTS[named] : '',
@@ -67,14 +79,18 @@ export function flannelTable(
     family: WORD[family],
     name,
     comment: comments ? `rules for ${name}` : '',
-    chains: [chain('postrtg', masquerading === 'stays' ? 'as it is' : masquerade), chain('forward', forward)],
+    chains: [chain('postrtg', masquerade), chain('forward', forward)],
   };
 }
 
 /** Our own table of marks. Without `ways`, or without a mark, it is to be gone. */
-export function markTable(name: string, wish: FirewallWish, ways: DockerWays | undefined): TableRules {
+export function markTable(
+  name: string,
+  families: readonly FirewallFamily[] = [],
+  ways: DockerWays | undefined = undefined,
+): TableRules {
   const { mark, devices = [] } = ways ?? {};
-  const rules = mark ? wish.families.flatMap((ground) => devices.map((device) => markRule(ground, device, mark))) : [];
+  const rules = mark ? families.flatMap((ground) => devices.map((device) => markRule(ground, device, mark))) : [];
   const chain = { name: 'prerouting', comment: '', head: HEADS.mark, rules };
   return { family: 'inet', name, comment: '', chains: [chain] };
 }

@@ -8,7 +8,7 @@ import {
   unreadableTables,
 } from './iptables-listing.ts';
 import { learnIptables, planIptables } from './iptables-plan.ts';
-import { type IptablesRules, iptablesRules } from './iptables-rules.ts';
+import type { IptablesRules } from './iptables-rules.ts';
 import { addressesIn, type NftablesListing, parseNftablesListing } from './nftables-listing.ts';
 import { learnNftables, planNftables } from './nftables-plan.ts';
 import type { TableRules } from './nftables-rules.ts';
@@ -16,8 +16,7 @@ import type { PrintedForms } from './printed-forms.ts';
 import type { Programs } from './programs.ts';
 import type { RulePlan, Stage } from './rule-plan.ts';
 import type { Iptables } from './survey.ts';
-import { type Territory, territoryOf } from './territory.ts';
-import type { FirewallWish } from './wish.ts';
+import type { Territory } from './territory.ts';
 
 export interface RuleSet {
   /** `IPv4 rules of iptables-nft`. */
@@ -53,22 +52,17 @@ export class IptablesRuleSet implements RuleSet {
   constructor(
     programs: Programs,
     iptables: Iptables,
-    /** `flannel`: masquerading and forwarding stand here; `docker`: the ways through Docker's drops do. */
-    wish: { readonly whole: FirewallWish; readonly flannel: boolean; readonly docker: boolean },
+    rules: (stage: Stage) => IptablesRules,
+    of: { readonly isLeftover: boolean; readonly territory: Territory },
     forms: PrintedForms,
   ) {
-    const { whole, flannel, docker } = wish;
-    const wanted = docker ? whole : { ...whole, docker: undefined };
     this.family = iptables.family;
+    this.isLeftover = of.isLeftover;
     this.name = `IPv${iptables.family} rules of ${iptables.program}`;
-    this.isLeftover = !(flannel && (whole.masquerade || whole.forward)) && wanted.docker === undefined;
     this.#programs = programs;
     this.#iptables = iptables;
-    this.#rules = (stage) => {
-      const randomFully = whole.randomFully && iptables.isRecent;
-      return iptablesRules(wanted, this.family, { flannel, randomFully }, stage);
-    };
-    this.#territory = territoryOf(whole, this.family);
+    this.#rules = rules;
+    this.#territory = of.territory;
     this.#forms = forms;
   }
 

@@ -1,5 +1,6 @@
 /** Where rules of ours stand, or may have been left, on this host. What is wanted comes first, leftovers last. */
 import { type Family, familyOf } from '../../config/address.ts';
+import { type IptablesRules, iptablesRules } from './iptables-rules.ts';
 import { flannelTable, MARK_TABLES, markTable, markTableName, type TableRules } from './nftables-rules.ts';
 import type { PrintedForms } from './printed-forms.ts';
 import type { Programs } from './programs.ts';
@@ -32,16 +33,21 @@ export function ruleSets(programs: Programs, wish: FirewallWish, survey: Survey,
 
 function iptablesSets(
   programs: Programs,
-  whole: FirewallWish,
+  wish: FirewallWish,
   survey: Survey,
   family: Family,
   forms: PrintedForms,
 ): RuleSet[] {
-  const isPlace = placingOf(whole, family, survey) === 'iptables';
-  const isFamily = hasFamily(whole, family);
+  const isPlace = placingOf(wish, family, survey) === 'iptables';
+  const territory = territoryOf(wish, family);
   return survey.iptables[family].map((iptables, at) => {
-    const isInUse = at === 0 && isFamily;
-    return new IptablesRuleSet(programs, iptables, { whole, flannel: isInUse && isPlace, docker: isInUse }, forms);
+    const isInUse = at === 0 && hasFamily(wish, family);
+    const wanted = isInUse ? wish : { ...wish, docker: undefined };
+    const flannel = isInUse && isPlace;
+    const isLeftover = !(flannel && (wish.masquerade || wish.forward)) && wanted.docker === undefined;
+    const can = { flannel, randomFully: wish.randomFully && iptables.isRecent };
+    const rules = (stage: Stage): IptablesRules => iptablesRules(wanted, family, can, stage);
+    return new IptablesRuleSet(programs, iptables, rules, { isLeftover, territory }, forms);
   });
 }
 
@@ -69,7 +75,7 @@ function markTables(programs: Programs, wish: FirewallWish, survey: Survey, form
   const territory = [...territoryOf(wish, 4), ...territoryOf(wish, 6)];
   return [...(wanted === undefined ? [] : [wanted]), ...left].map((name) => {
     const isLeftover = name !== wanted;
-    const table = markTable(name, wish, isLeftover ? undefined : wish.docker);
+    const table = markTable(name, wish.families, isLeftover ? undefined : wish.docker);
     return new NftablesRuleSet(programs, () => table, { family: undefined, isLeftover, territory }, forms);
   });
 }

@@ -4,10 +4,10 @@ import type { FirewallWish } from './wish.ts';
 
 const MULTICAST = ['224.0.0.0/4', 'ff00::/8'];
 
-/** The networks of one family whose rules are ours to write and to remove. */
-export type Territory = readonly Prefix[];
+/** The networks whose rules are ours to write and to remove. */
+export type Territory = readonly Prefix[] | 'everything';
 
-export function territoryOf(wish: FirewallWish, family: Family): Territory {
+export function territoryOf(wish: FirewallWish, family: Family): readonly Prefix[] {
   const networks = wish.families.map(({ network }) => network);
   return [...networks, ...(wish.former ?? [])].filter((network) => familyOf(network) === family);
 }
@@ -17,6 +17,7 @@ export function territoryOf(wish: FirewallWish, family: Family): Territory {
  * particular.
  */
 export function isOthers(addresses: readonly string[], territory: Territory): boolean {
+  if (territory === 'everything') return false;
   const prefixes = addresses.flatMap((text) => (MULTICAST.includes(text) ? [] : (prefixIn(text) ?? [])));
   return prefixes.length > 0 && !prefixes.some((prefix) => territory.some((ours) => overlaps(ours, prefix)));
 }
