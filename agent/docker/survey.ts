@@ -8,12 +8,9 @@ import { type DockerUnit, readDockerUnit } from './docker-unit.ts';
 import type { Engine, Fact, FirewallBackend, Setting } from './engine.ts';
 import { readSmallFile } from './small-file.ts';
 
-/** How a program is run: its output, undefined where it could not be, failed or took too long. */
+/** What is needed of the host's programs. */
 export interface HelpPrograms {
-  run(
-    program: string,
-    args: readonly string[],
-  ): Promise<{ readonly status: number | null; readonly stdout: string } | undefined>;
+  run(program: string, args: readonly string[]): Promise<{ readonly ok: boolean; readonly stdout: string } | undefined>;
 }
 
 export interface SurveyParts {
@@ -136,7 +133,7 @@ export class DockerSurvey {
     const key = `${program} ${found.dev} ${found.ino} ${found.size} ${found.mtimeMs}`;
     if (this.#help?.key === key) return this.#help.flags;
     const outcome = await this.#parts.programs.run(program, ['--help']).catch(() => undefined);
-    const flags = outcome?.status === 0 ? flagsInHelp(outcome.stdout) : undefined;
+    const flags = outcome?.ok ? flagsInHelp(outcome.stdout) : undefined;
     if (flags) this.#help = { key, flags };
     return flags;
   }

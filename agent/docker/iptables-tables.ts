@@ -12,7 +12,7 @@ const PRIORITIES: ReadonlyMap<string, number> = new Map([
 
 const HOOKS = { PREROUTING: 'prerouting', FORWARD: 'forward' } as const;
 
-export interface IptablesListing {
+export interface IptablesTables {
   readonly tables: readonly RuleTable[];
   /** `10.5.17.2:80`, `[fd00::2]:80`: where connections are sent on to. */
   readonly forwardedTo: ReadonlySet<string>;
@@ -24,15 +24,17 @@ export interface IptablesListing {
  * Never throws: lines that make no sense are passed over.
  * @param program for the tables' names: `iptables`, `iptables-legacy`.
  */
-export function parseIptablesListing(text: string, program: string): IptablesListing {
+export function iptablesTables(text: string, program: string): IptablesTables {
   const tables = new Map<string, Map<string, Chain & { readonly rules: FilterRule[] }>>();
   const forwardedTo = new Set<string>();
   let table = '';
   for (const line of text.split('\n')) {
     const chains = tables.get(table);
     const [, name = '', policy = ''] = /^:(\S+) (\S+)/.exec(line) ?? [];
-    if (line.startsWith('*')) tables.set((table = line.slice(1).trim()), new Map());
-    else if (name) chains?.set(name, chainOf(table, name, policy));
+    if (line.startsWith('*')) {
+      table = line.slice(1).trim();
+      tables.set(table, new Map());
+    } else if (name) chains?.set(name, chainOf(table, name, policy));
     else if (line.startsWith('-A ')) {
       const words = wordsOf(line);
       chains?.get(words[1] ?? '')?.rules.push(ruleOf(words.slice(2), line));

@@ -9,10 +9,10 @@ import {
   parsePrefix,
 } from '../../config/address.ts';
 import { isJsonObject } from '../../config/go-json.ts';
-import { prefixIn } from './iptables-listing.ts';
+import { prefixIn } from './iptables-tables.ts';
 import type { Action, Chain, FilterRule, Packet, RuleTable, Test } from './packet-path.ts';
 
-export interface NftablesListing {
+export interface NftablesTables {
   readonly tables: readonly RuleTable[];
   /** `10.5.17.2:80`: where connections are sent on to. */
   readonly forwardedTo: ReadonlySet<string>;
@@ -27,7 +27,7 @@ const IPTABLES_NFT = /^ip6? (filter|nat|mangle|raw|security)$/;
  * Of the tables that concern one family. Never throws; undefined where the text is no such listing.
  * @param hasIptables whether the tables of iptables-nft are known from its own listing.
  */
-export function parseNftablesListing(text: string, family: Family, hasIptables: boolean): NftablesListing | undefined {
+export function nftablesTables(text: string, family: Family, hasIptables: boolean): NftablesTables | undefined {
   const objects = objectsIn(text);
   if (!objects) return undefined;
   const tables = new Map<string, TableDraft>();
@@ -100,7 +100,7 @@ class TableDraft {
   }
 
   #mapped({ key, data }: Json, packet: Packet): Action {
-    const found = valueOf(key, packet, 0);
+    const found = operand(key, packet, 0);
     const fits = this.#elements(data).find((pair) => Array.isArray(pair) && pair[0] === found);
     const verdict: unknown = Array.isArray(fits) ? fits[1] : undefined;
     const [kind = '', inner] = isJsonObject(verdict) ? (Object.entries(verdict)[0] ?? []) : [];
@@ -117,7 +117,7 @@ class TableDraft {
     if (kind !== 'match' || !isJsonObject(inner)) return () => undefined;
     const { op, left, right } = inner;
     return (packet, mark) => {
-      const found = valueOf(left, packet, mark, this.#family);
+      const found = operand(left, packet, mark, this.#family);
       if (found === undefined) return undefined;
       const isSet = isJsonObject(right) && 'set' in right;
       const isNamed = typeof right === 'string' && right.startsWith('@');
@@ -142,7 +142,7 @@ function isComment(inner: unknown): boolean {
 }
 
 function chainOf(name: string, { type, hook, prio, policy }: Json): ChainDraft {
-  const known = hook === 'prerouting' || hook === 'forward' ? hook : undefined;
+  const known: 'prerouting' | 'forward' | undefined = hook === 'prerouting' || hook === 'forward' ? hook : undefined;
   const base = known && type !== 'nat' ? { hook: known, priority: Number(prio) } : undefined;
   return { name, base, policy: policy === 'drop' ? 'drop' : 'accept', rules: [] };
 }
@@ -155,7 +155,7 @@ function targetOf(inner: unknown): readonly string[] {
 }
 
 /** What the left side of a comparison is for this packet; undefined: not known. */
-function valueOf(left: unknown, packet: Packet, mark: number, family?: Family): string | number | undefined {
+function operand(left: unknown, packet: Packet, mark: number, family?: Family): string | number | undefined {
   if (!isJsonObject(left)) return undefined;
   const { meta, payload, ct } = left;
   if (isJsonObject(meta)) return metaOf(String(meta['key']), packet, mark, family);
@@ -165,7 +165,7 @@ function valueOf(left: unknown, packet: Packet, mark: number, family?: Family): 
     if (payload['field'] === 'daddr') return packet.destination;
   }
   const and = listOf(left['&']);
-  const inner = and.length === 2 ? valueOf(and[0], packet, mark, family) : undefined;
+  const inner = and.length === 2 ? operand(and[0], packet, mark, family) : undefined;
   return typeof inner === 'number' && typeof and[1] === 'number' ? (inner & and[1]) >>> 0 : undefined;
 }
 
