@@ -25,7 +25,8 @@ export interface DockerUnit extends Unit {
   readonly words: readonly string[];
   /** The same without what tartan's own options file says. */
   readonly othersWords: readonly string[];
-  readonly readsOptions: boolean;
+  /** Whether tartan's own options file comes to be part of the command; undefined where it does not. */
+  readonly ownOptions: { readonly isOptional: boolean } | undefined;
   readonly searchPath: string;
   readonly problems: readonly string[];
 }
@@ -41,11 +42,13 @@ export async function readDockerUnit(optionsFile: string, root = ''): Promise<Do
   if (!main?.text) return undefined;
   const unit = parseUnit([main, ...(await dropIns(root, problems))]);
   const [all, others] = await variablesOf(unit, optionsFile, root, problems);
-  const readsOptions = optionsFile !== '' && unit.environmentFiles.some(({ path }) => path === optionsFile);
   const command = unit.execStart ?? '';
-  const words = commandWords(command, all);
-  const searchPath = others.get('PATH') ?? PROGRAMS;
-  return { ...unit, words, othersWords: commandWords(command, others), readsOptions, searchPath, problems };
+  const [words, othersWords] = [commandWords(command, all), commandWords(command, others)];
+  const listed = unit.environmentFiles.find(({ path }) => path === optionsFile);
+  // Before the file is there nothing tells whether the command has its variable.
+  const isUsed = words.join(' ') !== othersWords.join(' ') || !(await readSmallFile(join(root, optionsFile)));
+  const ownOptions = listed && isUsed ? { isOptional: listed.isOptional } : undefined;
+  return { ...unit, words, othersWords, ownOptions, searchPath: others.get('PATH') ?? PROGRAMS, problems };
 }
 
 async function mainFile(root: string, problems: string[]): Promise<UnitPart | undefined> {

@@ -27,7 +27,7 @@ export interface Engine {
   /** Of the daemon that runs. */
   readonly version: string | undefined;
   readonly apiVersion: string | undefined;
-  /** What the daemon that runs uses; undefined where none answers, or one before 28.2, which has iptables only. */
+  /** What the daemon uses that ran last; undefined where none has answered, or one before 28.2, which has iptables only. */
   readonly runningBackend: FirewallBackend | undefined;
   /** What its next start will use where somebody chose; undefined: nobody did, so Docker's own default. */
   readonly chosenBackend: Fact<FirewallBackend> | undefined;
@@ -35,8 +35,6 @@ export interface Engine {
   readonly knownFlags: Fact<ReadonlySet<string>> | undefined;
   /** By the flag's long name. What tartan's own options file sets is not among them. */
   readonly settings: ReadonlyMap<string, readonly Setting[]>;
-  /** Whether docker.service reads tartan's options file; undefined: there is no such unit. */
-  readonly readsOptions: boolean | undefined;
   /** The unit that it starts by. */
   readonly unit: EngineUnit | undefined;
   readonly configFile: string;
@@ -50,13 +48,15 @@ export interface EngineUnit {
   /** The file that has its ExecStart. */
   readonly path: string;
   readonly after: ReadonlySet<string>;
+  /** undefined: what tartan's options file says is no part of its command. */
+  readonly ownOptions: { readonly isOptional: boolean } | undefined;
 }
 
 /** As long as nothing is known. */
 export const NO_ENGINE: Engine = {
   ...{ isFound: false, isRunning: false, dockerd: undefined, version: undefined, apiVersion: undefined },
   ...{ runningBackend: undefined, chosenBackend: undefined, knownFlags: undefined, settings: new Map() },
-  ...{ readsOptions: undefined, unit: undefined, configFile: '', socket: '', problems: [] },
+  ...{ unit: undefined, configFile: '', socket: '', problems: [] },
 };
 
 export type DockerRules = 'auto' | 'iptables' | 'nftables' | 'off';

@@ -49,6 +49,7 @@ const FLAGS_SINCE = [
 /** Keeps what `dockerd --help` said for as long as the program is the same. */
 export class DockerSurvey {
   readonly #parts: SurveyParts;
+  #runningBackend: FirewallBackend | undefined;
   #help: { readonly key: string; readonly flags: ReadonlySet<string> } | undefined;
 
   constructor(parts: SurveyParts) {
@@ -71,16 +72,17 @@ export class DockerSurvey {
     const hasBridge = await exists(join(root, '/sys/class/net/docker0'));
     const chosen = settings.get('firewall-backend')?.at(-1);
     const chosenBackend = chosen && isBackend(chosen.value) ? { value: chosen.value, from: chosen.from } : undefined;
-    const isNftables = chosenBackend?.value === 'nftables' || answers.backend === 'nftables';
+    // A daemon that restarts, or is too busy to tell, must not take its containers' way from them.
+    this.#runningBackend = answers.backend ?? this.#runningBackend;
+    const runningBackend = this.#runningBackend;
+    const isNftables = chosenBackend?.value === 'nftables' || runningBackend === 'nftables';
     const wantsFlags = isThorough || isNftables;
     return {
       isFound: unit !== undefined || file.isThere || dockerd !== undefined || answers.isRunning || hasBridge,
-      ...answers,
-      ...{ dockerd, configFile, socket, settings, chosenBackend },
-      runningBackend: answers.backend,
+      ...{ isRunning: answers.isRunning, version: answers.version, apiVersion: answers.apiVersion },
+      ...{ dockerd, configFile, socket, settings, chosenBackend, runningBackend },
       knownFlags: wantsFlags ? await this.#flags(dockerd, answers.apiVersion) : undefined,
-      readsOptions: unit?.readsOptions,
-      unit: unit && { path: unit.execStartFrom, after: unit.after },
+      unit: unit && { path: unit.execStartFrom, after: unit.after, ownOptions: unit.ownOptions },
       problems: [...(unit?.problems ?? []), ...file.problems],
     };
   }
