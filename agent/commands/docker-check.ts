@@ -1,3 +1,4 @@
+import { HostPrograms } from '../../backends/firewall/programs.ts';
 import { openKernel } from '../../backends/kernel/linux-kernel.ts';
 import { TartanError } from '../../config/errors.ts';
 import type { Invocation } from '../../config/invocation.ts';

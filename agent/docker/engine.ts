@@ -1,12 +1,8 @@
 /** What Docker runs on this host, and what it takes for packets of the network to pass its rules. Pure. */
 
-export type FirewallBackend = 'iptables' | 'nftables';
+import type { Mark } from '../../backends/firewall/wish.ts';
 
-/** A packet's mark has it where mark & mask = value. */
-export interface FirewallMark {
-  readonly value: number;
-  readonly mask: number;
-}
+export type FirewallBackend = 'iptables' | 'nftables';
 
 /** What is known, and where from, in words: a path, "the daemon". */
 export interface Fact<T> {
@@ -62,11 +58,11 @@ export const NO_ENGINE: Engine = {
 export type DockerRules = 'auto' | 'iptables' | 'nftables' | 'off';
 
 /** What is to be done for packets of the network to pass Docker's rules. */
-export interface DockerWays {
+export interface DockerNeeds {
   /** Accepts in DOCKER-USER and raw PREROUTING. */
   readonly deviceRules: boolean;
   /** To be set on such packets, for Docker's nftables backend; undefined: none. */
-  readonly mark: FirewallMark | undefined;
+  readonly mark: Mark | undefined;
   /** For dockerd's command line, beside those of the subnet: only such that it certainly knows. */
   readonly extraFlags: readonly string[];
   /** What could not be made certain and is left to the operator. */
@@ -74,12 +70,12 @@ export interface DockerWays {
 }
 
 /** One bit that neither CNI's portmap, kube-proxy, Calico nor Tailscale uses. */
-const OUR_MARK: FirewallMark = { value: 0x1000, mask: 0x1000 };
+const OUR_MARK: Mark = { value: 0x1000, mask: 0x1000 };
 const MARK_FLAG = 'bridge-accept-fwmark';
 const ROUTING_FLAG = 'allow-direct-routing';
 
 /** @param rules --docker-rules: `nftables` claims that backend, `iptables` the other one. */
-export function dockerWays(engine: Engine, rules: DockerRules): DockerWays {
+export function dockerWays(engine: Engine, rules: DockerRules): DockerNeeds {
   if (rules === 'off') return { deviceRules: false, mark: undefined, extraFlags: [], notes: [] };
   const deviceRules = rules !== 'auto' || engine.isFound;
   const isNftables = rules === 'nftables' || (rules === 'auto' && usesNftables(engine));
@@ -123,7 +119,7 @@ export function settingOf({ settings }: Engine, name: string): Setting | undefin
 }
 
 /** `0x1000/0x1000`, `84`; without a mask the whole mark. undefined where it is none. */
-export function parseMark(text: string): FirewallMark | undefined {
+export function parseMark(text: string): Mark | undefined {
   const [value, mask] = text.split('/').map(parseNumber);
   if (value === undefined || !/^[^/]+(\/[^/]+)?$/.test(text)) return undefined;
   if (text.includes('/') && mask === undefined) return undefined;
@@ -137,6 +133,6 @@ function parseNumber(text: string): number | undefined {
   return value <= 0xff_ff_ff_ff ? value : undefined;
 }
 
-function formatMark({ value, mask }: FirewallMark): string {
+function formatMark({ value, mask }: Mark): string {
   return `0x${value.toString(16)}/0x${mask.toString(16)}`;
 }

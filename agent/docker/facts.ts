@@ -1,4 +1,5 @@
 /** Gathers what `tartan docker check` goes by. What can't be had is left out, and never ends the check. */
+import type { Programs } from '../../backends/firewall/programs.ts';
 import type { Kernel } from '../../backends/kernel/kernel.ts';
 import { readSysctl } from '../../backends/kernel/sysctl.ts';
 import { toError } from '../../config/errors.ts';
@@ -13,11 +14,11 @@ import { bridgeNetworks, runningContainers } from './docker-objects.ts';
 import type { Engine } from './engine.ts';
 import { flagsInOptions, parseLease } from './lease-file.ts';
 import { readSmallFile } from './small-file.ts';
-import { DockerSurvey, type HelpPrograms } from './survey.ts';
+import { DockerSurvey } from './survey.ts';
 
 export interface FactsParts {
   readonly options: Pick<Options, 'subnetFile' | 'dockerOptsFile' | 'statusSocket' | 'dockerd'>;
-  readonly programs: HelpPrograms;
+  readonly programs: Programs;
   readonly kernel: Kernel;
   /** The environment's PATH. */
   readonly path: string;
@@ -79,7 +80,7 @@ async function askDocker({ isRunning, socket }: Engine): Promise<OfDocker> {
   };
 }
 
-async function listRules(programs: HelpPrograms): Promise<RuleListings> {
+async function listRules(programs: Programs): Promise<RuleListings> {
   const problems: string[] = [];
   const list = async (program: string, args: readonly string[]): Promise<string | undefined> => {
     try {

@@ -1,4 +1,5 @@
 /** What iptables-save and ip6tables-save print, as rules to follow packets through. Pure. */
+import { wordsOf } from '../../backends/firewall/iptables-listing.ts';
 import { containsIp, type Ip, type Prefix, parseIp, parsePrefix } from '../../config/address.ts';
 import type { Action, Chain, FilterRule, Packet, RuleTable, Test } from './packet-path.ts';
 
@@ -56,10 +57,6 @@ function chainOf(table: string, name: string, policy: string): Chain & { readonl
   const hook = name === 'PREROUTING' || name === 'FORWARD' ? HOOKS[name] : undefined;
   const base = priority !== undefined && hook ? { hook, priority } : undefined;
   return { name, base, policy: policy === 'DROP' ? 'drop' : 'accept', rules: [] };
-}
-
-function wordsOf(line: string): string[] {
-  return [...line.matchAll(/"((?:\\.|[^"\\])*)"|(\S+)/g)].map(([, quoted, bare]) => quoted ?? bare ?? '');
 }
 
 /** @param words behind the chain's name. */

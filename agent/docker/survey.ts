@@ -1,6 +1,7 @@
 /** Looks at what Docker runs on this host. Cheap, and it survives whatever stands where Docker's files should be. */
 import { access, constants, stat } from 'node:fs/promises';
 import { delimiter, isAbsolute, join } from 'node:path';
+import type { Programs } from '../../backends/firewall/programs.ts';
 import { commandFlags, flagsInHelp, lastOf } from './command-flags.ts';
 import { DAEMON_JSON, parseDaemonJson } from './daemon-json.ts';
 import { getDocker, textAt } from './docker-api.ts';
@@ -8,13 +9,8 @@ import { type DockerUnit, readDockerUnit } from './docker-unit.ts';
 import type { Engine, Fact, FirewallBackend, Setting } from './engine.ts';
 import { readSmallFile } from './small-file.ts';
 
-/** What is needed of the host's programs. */
-export interface HelpPrograms {
-  run(program: string, args: readonly string[]): Promise<{ readonly ok: boolean; readonly stdout: string } | undefined>;
-}
-
 export interface SurveyParts {
-  readonly programs: HelpPrograms;
+  readonly programs: Pick<Programs, 'run'>;
   /** --dockerd, "" where it is not given. */
   readonly dockerd: string;
   /** --docker-opts-file: what stands there is tartan's own. */
