@@ -37,9 +37,10 @@ function toText(engine: Engine, findings: readonly Finding[]): string {
   return head + (findings.length === 0 ? 'Nothing is in the way of packets.\n' : renderFindings(findings));
 }
 
-/** `Docker 29.1.0 (API 1.52) runs; its firewall: nftables; /usr/bin/dockerd`. */
+/** `Docker 29.1.0 (API 1.52) runs, its firewall: nftables. Its program: /usr/bin/dockerd.` */
 function headline({ isRunning, version, apiVersion, runningBackend, chosenBackend, dockerd }: Engine): string {
   const state = isRunning ? `Docker ${version} (API ${apiVersion}) runs` : 'Docker does not run, or does not answer';
   const firewall = runningBackend ?? chosenBackend?.value;
-  return [state, ...(firewall ? [`its firewall: ${firewall}`] : []), ...(dockerd ? [dockerd.value] : [])].join('; ');
+  const program = dockerd ? ` Its program, by ${dockerd.from}: ${dockerd.value}.` : '';
+  return `${state}${firewall ? `, its firewall: ${firewall}` : ''}.${program}`;
 }

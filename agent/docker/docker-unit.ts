@@ -1,4 +1,5 @@
 /** Finds docker.service where systemd does: systemd.unit(5), "Unit File Load Path". */
+import { stat } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { namesIn, readSmallFile } from './small-file.ts';
 import { commandWords, parseEnvironmentFile, parseUnit, type Unit, type UnitPart } from './unit-file.ts';
@@ -32,12 +33,13 @@ export interface DockerUnit extends Unit {
 }
 
 /**
- * undefined where there is no such unit, or it is masked. Never rejects.
+ * undefined where there is no such unit, it is masked, or systemd does not run this host. Never rejects.
  * @param optionsFile tartan's own.
  * @param root for tests: what stands before each path.
  */
 export async function readDockerUnit(optionsFile: string, root = ''): Promise<DockerUnit | undefined> {
   const problems: string[] = [];
+  if (!(await isBooted(root))) return undefined;
   const main = await mainFile(root, problems);
   if (!main?.text) return undefined;
   const unit = parseUnit([main, ...(await dropIns(root, problems))]);
@@ -49,6 +51,12 @@ export async function readDockerUnit(optionsFile: string, root = ''): Promise<Do
   const isUsed = words.join(' ') !== othersWords.join(' ') || !(await readSmallFile(join(root, optionsFile)));
   const ownOptions = listed && isUsed ? { isOptional: listed.isOptional } : undefined;
   return { ...unit, words, othersWords, ownOptions, searchPath: others.get('PATH') ?? PROGRAMS, problems };
+}
+
+/** sd_booted(3) */
+async function isBooted(root: string): Promise<boolean> {
+  const found = await stat(join(root, '/run/systemd/system')).catch(() => undefined);
+  return found?.isDirectory() === true;
 }
 
 async function mainFile(root: string, problems: string[]): Promise<UnitPart | undefined> {
