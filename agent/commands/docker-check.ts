@@ -26,9 +26,15 @@ export async function dockerCheck({ options }: Invocation): Promise<number> {
 }
 
 function toJson(engine: Engine, findings: readonly Finding[]): string {
-  const { isFound, isRunning, version, apiVersion } = engine;
+  const { isFound, pid, version, apiVersion } = engine;
   const firewall = engine.runningBackend ?? engine.chosenBackend?.value ?? null;
-  const docker = { isFound, isRunning, version: version ?? null, apiVersion: apiVersion ?? null, firewall };
+  const docker = {
+    isFound,
+    isRunning: pid !== undefined,
+    version: version ?? null,
+    apiVersion: apiVersion ?? null,
+    firewall,
+  };
   return `${JSON.stringify({ docker, findings }, null, 2)}\n`;
 }
 
@@ -38,8 +44,8 @@ function toText(engine: Engine, findings: readonly Finding[]): string {
 }
 
 /** `Docker 29.1.0 (API 1.52) runs, its firewall: nftables. Its program: /usr/bin/dockerd.` */
-function headline({ isRunning, version, apiVersion, runningBackend, chosenBackend, dockerd }: Engine): string {
-  const state = isRunning ? `Docker ${version} (API ${apiVersion}) runs` : 'Docker does not run, or does not answer';
+function headline({ pid, version, apiVersion, runningBackend, chosenBackend, dockerd }: Engine): string {
+  const state = pid ? `Docker ${version} (API ${apiVersion}) runs` : 'Docker does not run, or does not answer';
   const firewall = runningBackend ?? chosenBackend?.value;
   const program = dockerd ? ` Its program, by ${dockerd.from}: ${dockerd.value}.` : '';
   return `${state}${firewall ? `, its firewall: ${firewall}` : ''}.${program}`;

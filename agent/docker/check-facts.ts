@@ -60,6 +60,8 @@ export interface CheckFacts {
   readonly optionsFile: string;
   /** dockerd's flags in tartan's options file. */
   readonly optionFlags: ReadonlyMap<string, readonly string[]>;
+  /** dockerd's flags as it runs; undefined: it does not, or they can't be seen. */
+  readonly runningFlags: ReadonlyMap<string, readonly string[]> | undefined;
   /** Devices that packets of the network come in by. */
   readonly devices: readonly string[];
   readonly links: readonly LinkInfo[];

@@ -136,33 +136,36 @@ function unknownFlags({ engine, optionFlags, optionsFile }: CheckFacts): Finding
 }
 
 /** From the next start on; what is dropped now, packets tell. */
-function nftablesFlags({ engine, optionFlags }: CheckFacts): Finding[] {
+function nftablesFlags(facts: CheckFacts): Finding[] {
+  const { engine } = facts;
   if (!usesNftables(engine)) return [];
   const { extraFlags, notes } = dockerWays(engine, 'auto');
-  const refused = settingOf(engine, 'allow-direct-routing');
-  const found: Finding[] = notes.map((what) =>
-    finding(what, 'Put these flags on its command line, or these keys into daemon.json, yourself'),
-  );
-  const missing = extraFlags.filter((flag) => !optionFlags.has(flag.replace(/^--|=.*$/g, '')));
-  if (missing.length > 0 || (extraFlags.length > 0 && !engine.unit?.ownOptions)) {
-    const flags = (missing.length > 0 ? missing : extraFlags).join(' ');
-    const keys = '`tartan docker opts --format daemon.json` writes them there';
-    found.push(
-      finding(
-        `Docker's firewall is nftables, and dockerd's command line does not get ${flags}`,
-        `The agent writes them into the options file that docker.service is to read; or ${keys}. Then restart Docker`,
-      ),
-    );
+  const yourself = 'Put these flags on its command line, or these keys into daemon.json, yourself';
+  const found = isGiven(facts, WAYS) ? [] : notes.map((what) => finding(what, yourself));
+  const missing = extraFlags.filter((flag) => !isGiven(facts, [flag.replace(/^--|=.*$/g, '')]));
+  if (missing.length > 0) {
+    const what = `Docker's firewall is nftables, and nothing gives dockerd ${missing.join(' ')}`;
+    found.push(finding(what, NFTABLES_MEND));
   }
+  const refused = settingOf(engine, 'allow-direct-routing');
   if (refused && String(refused.value) !== 'true') {
-    found.push(
-      finding(
-        `${refused.from} sets allow-direct-routing to ${String(refused.value)}`,
-        'Set it to true, or take it out',
-      ),
-    );
+    const what = `${refused.from} sets allow-direct-routing to ${String(refused.value)}`;
+    found.push(finding(what, 'Set it to true, or take it out'));
   }
   return found;
+}
+
+const WAYS = ['bridge-accept-fwmark', 'allow-direct-routing'];
+const NFTABLES_MEND =
+  'The agent writes them into the options file that docker.service is to read; or `tartan docker opts --format daemon.json` writes them there. Then restart Docker';
+
+/** By daemon.json or the unit; where there is none, by whoever started it. */
+function isGiven({ engine, optionFlags, runningFlags }: CheckFacts, names: readonly string[]): boolean {
+  return names.every(
+    (name) =>
+      settingOf(engine, name) !== undefined ||
+      (engine.unit?.ownOptions ? optionFlags.has(name) : !engine.unit && runningFlags?.has(name)),
+  );
 }
 
 function finding(what: string, mend: string): Finding {

@@ -16,11 +16,10 @@ export type Setting = Fact<unknown> & { readonly isFlag: boolean };
 export interface Engine {
   /** Something of Docker is here: its unit, program, configuration, a daemon that answers, or docker0. */
   readonly isFound: boolean;
-  /** The daemon answered. */
-  readonly isRunning: boolean;
+  /** Of the daemon that runs and answered. */
+  readonly pid: number | undefined;
   /** Path of the program. */
   readonly dockerd: Fact<string> | undefined;
-  /** Of the daemon that runs. */
   readonly version: string | undefined;
   readonly apiVersion: string | undefined;
   /** What the daemon uses that ran last; undefined where none has answered, or one before 28.2, which has iptables only. */
@@ -50,7 +49,7 @@ export interface EngineUnit {
 
 /** As long as nothing is known. */
 export const NO_ENGINE: Engine = {
-  ...{ isFound: false, isRunning: false, dockerd: undefined, version: undefined, apiVersion: undefined },
+  ...{ isFound: false, pid: undefined, dockerd: undefined, version: undefined, apiVersion: undefined },
   ...{ runningBackend: undefined, chosenBackend: undefined, knownFlags: undefined, settings: new Map() },
   ...{ unit: undefined, configFile: '', socket: '', problems: [] },
 };

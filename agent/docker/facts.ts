@@ -9,6 +9,7 @@ import { recoverMade } from '../recovery.ts';
 import type { Status } from '../status.ts';
 import { readStatus } from '../status-socket.ts';
 import type { CheckFacts, RuleListings } from './check-facts.ts';
+import { commandFlags } from './command-flags.ts';
 import { getDocker } from './docker-api.ts';
 import { bridgeNetworks, runningContainers } from './docker-objects.ts';
 import type { Engine } from './engine.ts';
@@ -36,6 +37,7 @@ export async function gatherFacts({ options, programs, kernel, path }: FactsPart
     devices: await devicesOf(options.statusSocket, kernel, subnetEnv),
     links: await kernel.links(),
     addresses: [...(await kernel.addresses(4)), ...(await kernel.addresses(6))],
+    runningFlags: engine.pid === undefined ? undefined : await flagsOfProcess(engine.pid),
     ...ofDocker,
     rules: await listRules(programs),
     isForwarding: forwarding(),
@@ -45,6 +47,12 @@ export async function gatherFacts({ options, programs, kernel, path }: FactsPart
 async function textOf(path: string): Promise<string> {
   const file = await readSmallFile(path);
   return file && 'text' in file ? file.text : '';
+}
+
+/** undefined where the process can't be seen. */
+async function flagsOfProcess(pid: number): Promise<CheckFacts['runningFlags']> {
+  const words = (await textOf(`/proc/${pid}/cmdline`)).split('\0');
+  return words.length > 1 ? commandFlags(words.slice(1)) : undefined;
 }
 
 function forwarding(): boolean | undefined {
@@ -66,8 +74,8 @@ function devicesIn({ devices, network, underlay }: Status): readonly string[] {
 
 type OfDocker = Pick<CheckFacts, 'networks' | 'containers' | 'isRootless' | 'isLiveRestore'>;
 
-async function askDocker({ isRunning, socket }: Engine): Promise<OfDocker> {
-  if (!isRunning) return { networks: undefined, containers: undefined, isRootless: false, isLiveRestore: false };
+async function askDocker({ pid, socket }: Engine): Promise<OfDocker> {
+  if (pid === undefined) return { networks: undefined, containers: undefined, isRootless: false, isLiveRestore: false };
   const paths = ['/networks', '/containers/json', '/info'];
   const [listed, running, info] = await Promise.all(paths.map((path) => getDocker(socket, path)));
   const networks = bridgeNetworks(listed);

@@ -23,17 +23,18 @@ export interface SurveyParts {
 
 const SOCKET = '/run/docker.sock';
 const PID_FILE = '/run/docker.pid';
-/** Only what the running daemon says of itself; a socket that systemd holds for it would start it. */
-const isRunning = async (pidFile: string): Promise<boolean> => {
+/** A socket that systemd holds for a daemon that does not run would start it: nobody is asked then. */
+async function runningPid(pidFile: string): Promise<number | undefined> {
   const file = await readSmallFile(pidFile);
   const pid = file && 'text' in file ? Number.parseInt(file.text, 10) : Number.NaN;
-  if (!(pid > 0)) return false;
+  if (!(pid > 0)) return undefined;
   try {
-    return process.kill(pid, 0);
+    process.kill(pid, 0);
+    return pid;
   } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+    return error instanceof Error && 'code' in error && error.code === 'EPERM' ? pid : undefined;
   }
-};
+}
 
 /** API versions from which on a daemon knows the flags: 28.2 and 29.0. */
 const FLAGS_SINCE = [
@@ -74,8 +75,8 @@ export class DockerSurvey {
     const isNftables = chosenBackend?.value === 'nftables' || runningBackend === 'nftables';
     const wantsFlags = isThorough || isNftables;
     return {
-      isFound: unit !== undefined || file.isThere || dockerd !== undefined || answers.isRunning || hasBridge,
-      ...{ isRunning: answers.isRunning, version: answers.version, apiVersion: answers.apiVersion },
+      isFound: unit !== undefined || file.isThere || dockerd !== undefined || answers.pid !== undefined || hasBridge,
+      ...{ pid: answers.pid, version: answers.version, apiVersion: answers.apiVersion },
       ...{ dockerd, configFile, socket, settings, chosenBackend, runningBackend },
       knownFlags: wantsFlags ? await this.#flags(dockerd, answers.apiVersion) : undefined,
       unit: unit && { path: unit.execStartFrom, after: unit.after, ownOptions: unit.ownOptions },
@@ -104,15 +105,16 @@ export class DockerSurvey {
   }
 
   async #ask(socket: string, settings: Engine['settings']) {
-    const nothing = { isRunning: false, version: undefined, apiVersion: undefined, backend: undefined };
+    const nothing = { pid: undefined, version: undefined, apiVersion: undefined, backend: undefined };
     const pidFile = String(settings.get('pidfile')?.at(-1)?.value ?? PID_FILE);
-    if (!(await isRunning(join(this.#parts.root ?? '', pidFile)))) return nothing;
+    const pid = await runningPid(join(this.#parts.root ?? '', pidFile));
+    if (pid === undefined) return nothing;
     const path = join(this.#parts.root ?? '', socket);
     const [version, info] = await Promise.all([getDocker(path, '/version'), getDocker(path, '/info')]);
     if (textAt(version, 'ApiVersion') === undefined) return nothing;
     const driver = textAt(info, 'FirewallBackend', 'Driver')?.split('+')[0];
     const backend: FirewallBackend | undefined = isBackend(driver) ? driver : undefined;
-    return { isRunning: true, version: textAt(version, 'Version'), apiVersion: textAt(version, 'ApiVersion'), backend };
+    return { pid, version: textAt(version, 'Version'), apiVersion: textAt(version, 'ApiVersion'), backend };
   }
 
   /** What the program says; without it what its API's version tells. */
