@@ -5,13 +5,14 @@
 import type { ExecutionContext } from 'ava';
 import type { FilterPeer } from '../../../backends/firewall/named-peers.ts';
 import { PeerFilter, type PeerFilterState } from '../../../backends/firewall/peer-filter.ts';
-import { HostPrograms, type Programs } from '../../../backends/firewall/programs.ts';
+import type { Programs } from '../../../backends/firewall/programs.ts';
 import { type Family, type Ip, parseIp, parsePrefix } from '../../../config/address.ts';
 import { type LogFields, silentLog } from '../../../config/log.ts';
 import { eventually } from '../../support/eventually.ts';
 import type { Container, Host } from '../../support/host.ts';
 import { createLab, type Lab } from '../../support/hosts.ts';
-import { type LabProcess, searchPath } from '../../support/process.ts';
+import { programsOn } from '../../support/packet-filters.ts';
+import type { LabProcess } from '../../support/process.ts';
 import { realClock } from '../../support/real-clock.ts';
 
 export const PORT = 8472;
@@ -103,7 +104,7 @@ export class PeerFilterScene {
   /** `spell`: what becomes of a script on its way to nft. */
   filter(spell: (script: string) => string = (script) => script): PeerFilter {
     const { host, device, family } = this;
-    const inside = new HostPrograms([...host.enter, 'env', `PATH=${searchPath()}`]);
+    const inside = programsOn(host);
     const programs: Programs = {
       run: (program, args, { input } = {}) => {
         if (input !== undefined) this.scripts.push(input);
