@@ -19,6 +19,10 @@ export const PORT = 8472;
 const RECEIVE = `const s = require('node:dgram').createSocket(process.argv[1]);
 s.on('message', (m) => console.log(String(m))); s.bind(7777, () => console.log('ready'));`;
 
+/** As the agent does it, from inside the host. */
+const PROBE = `import { probe } from '${new URL('../../../backends/firewall/probe.js', import.meta.url)}';
+probe(process.argv[1]);`;
+
 /** Inner Ethernet, IP and UDP, sent as VXLAN from this host's address. */
 const FORGE = `const [family, to, vni, mac, from, dest, count, text, spread] = JSON.parse(process.argv[1]);
 const six = family === 6, data = Buffer.from(text);
@@ -114,7 +118,7 @@ export class PeerFilterScene {
     const warn = (message: string, fields?: LogFields): void => {
       this.logged.push(`${message} ${JSON.stringify(fields)}`);
     };
-    const probe = (ip: Ip): void => void host.exec('bash', ['-c', `echo >/dev/udp/${ip}/9`]);
+    const probe = (ip: Ip): void => void host.exec(process.execPath, ['--input-type=module', '-e', PROBE, ip]);
     const log = { ...silentLog, warn };
     const wire = { device, family, udpPort: PORT, vni: 1 };
     return new PeerFilter({ programs, clock: realClock, log, ...wire, resyncSeconds: 1, probe });
