@@ -17,12 +17,14 @@ import { PrintedForms } from './printed-forms.ts';
 import type { Programs } from './programs.ts';
 import type { Stage } from './rule-plan.ts';
 import { dockerMasquerades, type RuleSet } from './rule-set.ts';
-import { lacking, placingOf, ruleSets } from './rule-sets.ts';
+import { lacking, placingOf, ruleSets, substituted } from './rule-sets.ts';
 import { type Survey, Surveyor } from './survey.ts';
 import type { FirewallWish } from './wish.ts';
 
 /** Programs come and go, and leftovers appear, this seldom. */
 const SURVEY_MS = 60_000;
+/** What was fought over within this counts as a problem. */
+const FIGHT_MS = 60_000;
 /** Of `resyncSeconds`: what somebody flushed is to be back within these, and to look takes a moment. */
 const SHARE_OF_RESYNC = 0.8;
 /** Between two looks of which nothing but our own troubles is the reason. */
@@ -41,7 +43,7 @@ export interface FirewallState {
   readonly program: string;
   /** Of that program; empty where there is none. */
   readonly version: string;
-  /** Wall clock, ms; undefined while something is not as wanted. */
+  /** Since when nobody has changed anything: wall clock, ms; undefined while something is not as wanted. */
   readonly inPlaceSince: number | undefined;
   /** How often others' changes were put right. */
   readonly repairs: number;
@@ -64,6 +66,8 @@ export class Firewall {
   #surveyedAt = Number.NEGATIVE_INFINITY;
   #wish: FirewallWish | undefined;
   #turn: Promise<void> = Promise.resolve();
+  /** What somebody keeps changing, and until when that counts as a problem: monotonic clock, ms. */
+  readonly #fights = new Map<string, { readonly error: string; readonly until: number }>();
   #notes: readonly string[] = [];
   #fault: string | undefined;
   #inPlaceSince: number | undefined;
@@ -108,15 +112,23 @@ export class Firewall {
 
   /** What could not be done or is fought over, and what to do about it; undefined where all is well. */
   problem(): string | undefined {
-    const troubles = this.#troubles.list().map(({ object, error }) => `${object}: ${error}`);
-    const unreadable = Array.from(this.#unreadable, ([object, why]) => `${object}: ${why}`);
-    const problems = [...this.#lacking(), ...unreadable, ...troubles, ...(this.#fault ? [this.#fault] : [])];
+    const now = this.#options.clock.monotonic();
+    const fights = [...this.#fights].filter(([, { until }]) => until > now);
+    const found = new Map([
+      ...this.#unreadable,
+      ...fights.map(([object, { error }]) => [object, error] as const),
+      ...this.#troubles.list().map(({ object, error }) => [object, error] as const),
+    ]);
+    const problems = [...this.#lacking(), ...Array.from(found, ([object, error]) => `${object}: ${error}`)];
+    if (this.#fault !== undefined) problems.push(this.#fault);
     return problems.length === 0 ? undefined : problems.join('; ');
   }
 
   state(): FirewallState {
     const { program, version } = this.#inUse();
-    return { program, version, inPlaceSince: this.#inPlaceSince, repairs: this.#repairs, notes: this.#notes };
+    const substitutions = this.#wish && this.#survey ? substituted(this.#wish, this.#survey) : [];
+    const notes = [...substitutions, ...this.#notes];
+    return { program, version, inPlaceSince: this.#inPlaceSince, repairs: this.#repairs, notes };
   }
 
   async #lookNow(): Promise<void> {
@@ -241,6 +253,8 @@ export class Firewall {
   #mayWrite(name: string, amiss: readonly string[]): boolean {
     if (!this.#settled.has(name) || this.#troubles.isRefused(name)) return true;
     if (this.#troubles.mayRepair(name, amiss.join(', '))) return true;
+    const { error } = this.#troubles.list().find(({ object }) => object === name) ?? { error: '' };
+    this.#fights.set(name, { error, until: this.#options.clock.monotonic() + FIGHT_MS });
     const level = this.#troubles.isNewFight(name) ? 'warn' : 'debug';
     const fields = { rules: name, found: amiss };
     this.#options.log[level](
@@ -265,6 +279,7 @@ export class Firewall {
     else if (!this.#settled.has(name)) log.info('wrote rules of the packet filter', fields);
     else {
       this.#repairs++;
+      this.#inPlaceSince = undefined;
       const level = this.#troubles.isFought(name) ? 'debug' : 'warn';
       log[level]('somebody changed rules of the packet filter: put right', fields);
     }
