@@ -167,7 +167,7 @@ export class Firewall {
       if (set.isLeftover && !inPlace) break;
       const stage = { masquerading: masquerading.get(set.family ?? 4) ?? 'goes', mayLeave: inPlace };
       const isRight = readable.includes(set) && (await this.#keep(set, stage));
-      if (!set.isLeftover) inPlace &&= isRight;
+      if (!set.isLeftover) inPlace &&= isRight && set.unreadable() === undefined;
     }
     this.#inPlaceSince = inPlace ? (this.#inPlaceSince ?? this.#options.clock.now()) : undefined;
   }
@@ -185,17 +185,22 @@ export class Firewall {
 
   async #read(set: RuleSet): Promise<string | undefined> {
     const failure = await set.read();
-    if (failure === undefined) this.#unreadable.delete(set.name);
-    else {
-      const isNews = !set.isLeftover && this.#unreadable.get(set.name) !== failure;
-      const level = isNews ? 'error' : 'debug';
-      this.#options.log[level]('rules of the packet filter can not be read', { rules: set.name, error: failure });
-      if (!set.isLeftover) this.#unreadable.set(set.name, failure);
-      if (!set.isLeftover) this.#surveyedAt = Number.NEGATIVE_INFINITY;
-      // It is read again each time: there is nothing to wait for.
-      this.#troubles.settled(set.name);
-    }
+    const why = failure ?? set.unreadable();
+    if (why === undefined) this.#unreadable.delete(set.name);
+    else this.#note(set, why);
     return failure;
+  }
+
+  /** Of a set that can't be read, or not whole. */
+  #note(set: RuleSet, why: string): void {
+    const isNews = !set.isLeftover && this.#unreadable.get(set.name) !== why;
+    const level = isNews ? 'error' : 'debug';
+    this.#options.log[level]('rules of the packet filter can not be read', { rules: set.name, error: why });
+    // It is read again each time: there is nothing to wait for.
+    this.#troubles.settled(set.name);
+    if (set.isLeftover) return;
+    this.#unreadable.set(set.name, why);
+    this.#surveyedAt = Number.NEGATIVE_INFINITY;
   }
 
   /** What is to become of flannel's masquerading, family by family: nobody is left without a way out. */

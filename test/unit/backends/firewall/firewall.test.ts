@@ -171,18 +171,27 @@ test('what can not be read is said once, and nothing is written', async (t) => {
   t.is(rig.firewall.problem(), undefined);
 });
 
-test('a table that only nft can show is named', async (t) => {
+test('a table that only nft can show is named, and the others are kept', async (t) => {
   const rig = new Rig();
-  const remark = "# Table `nat' is incompatible, use 'nft' tool.\n";
-  rig.host.run = (program) =>
-    Promise.resolve({
-      ok: true,
-      stdout: program === 'iptables' ? 'iptables v1.8.9 (nf_tables)' : program === 'iptables-save' ? remark : '',
-      stderr: '',
-      failure: '',
-    });
   await rig.wish(ONE);
-  t.regex(rig.firewall.problem() ?? '', /iptables-save can't read the table nat: it has rules that only nft can show/);
+  const run = rig.host.run.bind(rig.host);
+  rig.host.run = async (program, args, options) => {
+    const outcome = await run(program, args, options);
+    if (program !== 'iptables-save' || !outcome) return outcome;
+    const filter = /^\*filter\n[^*]*?COMMIT\n/m;
+    return {
+      ...outcome,
+      stdout: outcome.stdout.replace(filter, "# Table `filter' is incompatible, use 'nft' tool.\n"),
+    };
+  };
+  rig.tables.flush('nat');
+  await rig.firewall.look();
+  t.regex(
+    rig.firewall.problem() ?? '',
+    /^IPv4 rules of iptables: the table filter has rules that iptables has no words for/,
+  );
+  t.is(rig.tables.rules('nat', 'FLANNEL-POSTRTG')?.length, 6);
+  t.is(rig.firewall.state().inPlaceSince, undefined);
 });
 
 test('neither iptables nor nft: said, and taken up once it is there', async (t) => {
