@@ -27,6 +27,8 @@ const SURVEY_MS = 60_000;
 const FIGHT_MS = 60_000;
 /** Of `resyncSeconds`: what somebody flushed is to be back within these, and to look takes a moment. */
 const SHARE_OF_RESYNC = 0.8;
+/** Between two looks of which others' changes are the reason: some programs change something all the time. */
+const SPACING_MS = 1000;
 /** Between two looks of which nothing but our own troubles is the reason. */
 const LEAST_WAIT_MS = 200;
 
@@ -72,6 +74,7 @@ export class Firewall {
   #fault: string | undefined;
   #inPlaceSince: number | undefined;
   #repairs = 0;
+  #heard = false;
 
   constructor(options: FirewallOptions) {
     this.#options = options;
@@ -99,13 +102,22 @@ export class Firewall {
     return this.#turn;
   }
 
+  /** Looks again soon: somebody has changed a packet filter, perhaps we. */
+  hear(): void {
+    this.#heard = true;
+    this.#doorbell.ring();
+  }
+
   /** Runs until the signal is aborted, then rejects with its reason. */
   async run(signal: AbortSignal): Promise<never> {
     const { clock, resyncSeconds } = this.#options;
     this.#signal = signal;
-    for (;;) {
+    for (let looked = Number.NEGATIVE_INFINITY; ; looked = clock.monotonic()) {
       const wait = Math.min(resyncSeconds * 1000 * SHARE_OF_RESYNC, this.#troubles.nextMs());
       await this.#doorbell.wait(Math.max(LEAST_WAIT_MS, wait), clock, signal);
+      const rest = looked + SPACING_MS - clock.monotonic();
+      if (this.#heard && rest > 0) await clock.sleep(rest, signal);
+      this.#heard = false;
       await this.look();
     }
   }

@@ -59,6 +59,7 @@ async function keeps(t: ExecutionContext, { firewall, programs }: Keeper, wish?:
   t.deepEqual(programs.written, [], 'what stands is what is wanted');
 }
 
+/** Runs the commands, each behind the name of the program. */
 const lines = (host: Host, program: string, ...rules: readonly string[]): Promise<string> =>
   host.run('sh', ['-ec', rules.map((rule) => `${program} ${rule}`).join('\n')]);
 

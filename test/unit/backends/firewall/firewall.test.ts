@@ -110,6 +110,24 @@ test('flushed rules are back within the time asked for, and it is said once', as
   t.deepEqual(rig.said.slice(1), ['warn somebody changed rules of the packet filter: put right']);
 });
 
+test('what the kernel tells is looked at, at most once a second', async (t) => {
+  const rig = new Rig();
+  await rig.wish(ONE);
+  await rig.running(async () => {
+    await rig.clock.advance(100);
+    rig.tables.flush();
+    rig.firewall.hear();
+    t.true(await rig.clock.advanceUntil(() => rig.firewall.state().repairs === 1, 1100));
+    const before = rig.host.runs.get('iptables-save') ?? 0;
+    for (let time = 0; time < 3000; time += 10) {
+      rig.firewall.hear();
+      await rig.clock.advance(10);
+    }
+    const looks = (rig.host.runs.get('iptables-save') ?? 0) - before;
+    t.true(looks >= 2 && looks <= 3, `${looks} looks in 3 s`);
+  });
+});
+
 test('a wish is followed at once, and ends with the signal', async (t) => {
   const rig = new Rig();
   await rig.running(async () => {
