@@ -104,7 +104,7 @@ export interface Option<T> {
 const ETCD: readonly Command[] = ['run', 'config get', 'config set', 'config check', 'leases', 'down'];
 const RUN: readonly Command[] = ['run'];
 const RUN_DOWN: readonly Command[] = ['run', 'down'];
-const SOCKET: readonly Command[] = ['run', 'status', 'wait', 'down'];
+const SOCKET: readonly Command[] = ['run', 'status', 'wait', 'down', 'docker check'];
 const LOGGING: readonly Command[] = [...ETCD, 'status', 'wait'];
 
 /** setTimeout's longest wait, in seconds. */
@@ -258,7 +258,7 @@ export const OPTIONS: { readonly [K in OptionKey]: Option<Options[K]> } = {
     kind: text('FILE'),
     default: BESIDE,
     group: 'files',
-    commands: RUN_DOWN,
+    commands: ['run', 'down', 'docker check'],
     isFlannels: false,
     doc: "Where the agent writes dockerd's options, as an EnvironmentFile; empty: nowhere.",
     defaultText: '"docker" beside a subnet file named subnet.env, else that file with .docker as its extension',
@@ -336,7 +336,7 @@ export const OPTIONS: { readonly [K in OptionKey]: Option<Options[K]> } = {
     kind: text('FILE'),
     default: '',
     group: 'firewall',
-    commands: RUN,
+    commands: ['run', 'docker check'],
     isFlannels: false,
     doc: "Docker's daemon, to see which flags it knows.",
     defaultText: "docker.service's, else that of PATH",
@@ -394,7 +394,7 @@ export const OPTIONS: { readonly [K in OptionKey]: Option<Options[K]> } = {
     kind: boolean,
     default: false,
     group: 'behaviour',
-    commands: ['leases', 'status'],
+    commands: ['leases', 'status', 'docker check'],
     isFlannels: false,
     doc: 'Print JSON instead of a table.',
   },
