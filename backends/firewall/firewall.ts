@@ -38,6 +38,8 @@ export interface FirewallOptions {
   readonly log: Log;
   /** Within how many seconds what somebody changed is put right. */
   readonly resyncSeconds: number;
+  /** Has the listener called where the kernel tells that somebody has changed something, until what it returns is called. */
+  readonly onChange?: (listener: () => void) => () => void;
 }
 
 export interface FirewallState {
@@ -66,6 +68,8 @@ export class Firewall {
   #signal: AbortSignal | undefined;
   #survey: Survey | undefined;
   #surveyedAt = Number.NEGATIVE_INFINITY;
+  /** What was asked for last, as text; and with the networks that are left. */
+  #asked: string | undefined;
   #wish: FirewallWish | undefined;
   #turn: Promise<void> = Promise.resolve();
   /** What somebody keeps changing, and until when that counts as a problem: monotonic clock, ms. */
@@ -87,6 +91,8 @@ export class Firewall {
 
   /** Followed soon, where `run` runs; by the next `look` else. Networks of wishes before it are taken for former ones. */
   set(wish: FirewallWish): void {
+    if (JSON.stringify(wish) === this.#asked) return;
+    this.#asked = JSON.stringify(wish);
     const { families = [], former = [] } = this.#wish ?? {};
     const now = wish.families.map(({ network }) => network);
     const left = new Set<Prefix>([...(wish.former ?? []), ...former, ...families.map(({ network }) => network)]);
@@ -102,16 +108,12 @@ export class Firewall {
     return this.#turn;
   }
 
-  /** Looks again soon: somebody has changed a packet filter, perhaps we. */
-  hear(): void {
-    this.#heard = true;
-    this.#doorbell.ring();
-  }
-
   /** Runs until the signal is aborted, then rejects with its reason. */
   async run(signal: AbortSignal): Promise<never> {
     const { clock, resyncSeconds } = this.#options;
     this.#signal = signal;
+    const unwatch = this.#options.onChange?.(() => this.#hear());
+    if (unwatch) signal.addEventListener('abort', unwatch, { once: true });
     for (let looked = Number.NEGATIVE_INFINITY; ; looked = clock.monotonic()) {
       const wait = Math.min(resyncSeconds * 1000 * SHARE_OF_RESYNC, this.#troubles.nextMs());
       await this.#doorbell.wait(Math.max(LEAST_WAIT_MS, wait), clock, signal);
@@ -141,6 +143,13 @@ export class Firewall {
     const substitutions = this.#wish && this.#survey ? substituted(this.#wish, this.#survey) : [];
     const notes = [...substitutions, ...this.#notes];
     return { program, version, inPlaceSince: this.#inPlaceSince, repairs: this.#repairs, notes };
+  }
+
+  /** Looks again soon: somebody has changed a packet filter, perhaps we. */
+  #hear(): void {
+    if (this.#heard) return;
+    this.#heard = true;
+    this.#doorbell.ring();
   }
 
   async #lookNow(): Promise<void> {

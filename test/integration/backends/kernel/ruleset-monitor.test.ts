@@ -1,5 +1,5 @@
 import test from 'ava';
-import { RulesetMonitor } from '../../../../backends/kernel/ruleset-monitor.ts';
+import { watchRuleset } from '../../../../backends/kernel/ruleset-monitor.ts';
 import { silentLog } from '../../../../config/log.ts';
 import { eventually } from '../../../support/eventually.ts';
 import { enterFreshNamespace, run } from '../../../support/netns.ts';
@@ -8,8 +8,7 @@ enterFreshNamespace();
 
 test('each transaction is told once, however many rules it has', async (t) => {
   let told = 0;
-  const monitor = new RulesetMonitor(silentLog, () => told++);
-  t.teardown(() => monitor.close());
+  t.teardown(watchRuleset(silentLog, () => told++));
   run('nft add table ip first');
   await eventually('the table is told', () => told === 1);
   const rules = Array.from({ length: 2000 }, () => 'add rule ip first c counter');
