@@ -11,6 +11,7 @@ import { filterPeerOf } from '../backends/firewall/named-peers.ts';
 import { PeerFilter, type PeerFilterWish } from '../backends/firewall/peer-filter.ts';
 import { probe } from '../backends/firewall/probe.ts';
 import { HostPrograms } from '../backends/firewall/programs.ts';
+import { watchRuleset } from '../backends/kernel/ruleset-monitor.ts';
 import type { Family } from '../config/address.ts';
 import { jittered } from '../config/clock.ts';
 import type { PeerChange } from '../leases/directory.ts';
@@ -61,7 +62,7 @@ export class Firewalling {
     const programs = new HostPrograms();
     const common = { programs, clock, log, resyncSeconds: options.iptablesResync };
     this.#parts = parts;
-    this.#firewall = new Firewall(common);
+    this.#firewall = new Firewall({ ...common, onChange: (listener) => watchRuleset(log, listener) });
     const { dockerd, dockerOptsFile: optionsFile } = options;
     this.#survey = new DockerSurvey({ programs, dockerd, optionsFile, path: env['PATH'] ?? '' });
     const { backend, macs } = parts.current();
