@@ -2,8 +2,9 @@
 import { access, constants, stat } from 'node:fs/promises';
 import { delimiter, isAbsolute, join } from 'node:path';
 import type { Programs } from '../../backends/firewall/programs.ts';
+import { DAEMON_JSON } from '../../config/docker-opts-flags.ts';
 import { commandFlags, flagsInHelp, lastOf } from './command-flags.ts';
-import { DAEMON_JSON, parseDaemonJson } from './daemon-json.ts';
+import { parseDaemonJson } from './daemon-json.ts';
 import { getDocker, textAt } from './docker-api.ts';
 import { type DockerUnit, readDockerUnit } from './docker-unit.ts';
 import type { Engine, Fact, FirewallBackend, Setting } from './engine.ts';
