@@ -62,6 +62,7 @@ export interface CheckFacts {
   readonly optionFlags: ReadonlyMap<string, readonly string[]>;
   /** dockerd's flags as it runs; undefined: it does not, or they can't be seen. */
   readonly runningFlags: ReadonlyMap<string, readonly string[]> | undefined;
+  readonly hasAgent: boolean;
   /** Devices that packets of the network come in by. */
   readonly devices: readonly string[];
   readonly links: readonly LinkInfo[];

@@ -30,11 +30,13 @@ export async function gatherFacts({ options, programs, kernel, path }: FactsPart
   const { subnetFile, dockerOptsFile: optionsFile, dockerd } = options;
   const subnetEnv = await textOf(subnetFile);
   const engine = await new DockerSurvey({ programs, dockerd, optionsFile, path }).look(true);
+  const status = await readStatus(options.statusSocket).catch(() => undefined);
   const ofDocker = await askDocker(engine);
   return {
     ...{ engine, subnetFile, optionsFile, lease: parseLease(subnetEnv) },
     optionFlags: flagsInOptions(optionsFile === '' ? '' : await textOf(optionsFile)),
-    devices: await devicesOf(options.statusSocket, kernel, subnetEnv),
+    hasAgent: status !== undefined,
+    devices: await devicesOf(status, kernel, subnetEnv),
     links: await kernel.links(),
     addresses: [...(await kernel.addresses(4)), ...(await kernel.addresses(6))],
     runningFlags: engine.pid === undefined ? undefined : await flagsOfProcess(engine.pid),
@@ -61,8 +63,7 @@ function forwarding(): boolean | undefined {
 }
 
 /** As the agent says; without one, what bears its marks in the kernel. */
-async function devicesOf(socket: string, kernel: Kernel, subnetEnv: string): Promise<readonly string[]> {
-  const status = await readStatus(socket).catch(() => undefined);
+async function devicesOf(status: Status | undefined, kernel: Kernel, subnetEnv: string): Promise<readonly string[]> {
   const told = status ? devicesIn(status) : [];
   return told.length > 0 ? told : [...(await recoverMade(kernel, subnetEnv)).macs.keys()];
 }

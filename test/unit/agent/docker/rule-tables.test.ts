@@ -186,7 +186,7 @@ const rulesets: readonly (readonly [name: string, objects: readonly unknown[], e
         },
       }),
     ],
-    /drop/,
+    /vmap/,
   ],
   ['an accept first', [rule(ACCEPT), rule(DROP)], /^passes$/],
   ['a rate', [rule({ limit: { rate: 1 } }, DROP)], /^passes$/],
