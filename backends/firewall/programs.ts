@@ -8,7 +8,7 @@ const OUTPUT_LIMIT_BYTES = 64 << 20;
 /** What nsenter, env and shells end with where there is no such program. */
 const NOT_FOUND = 127;
 /** An operator's PATH may lack them, and all that is run here lies there. */
-const SBIN = '/usr/local/sbin:/usr/sbin:/sbin';
+const SBIN = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
 
 export interface Outcome {
   /** It ended by itself, with status 0. */
@@ -44,12 +44,18 @@ export class HostPrograms implements Programs {
   run(program: string, args: readonly string[], options: RunOptions = {}): Promise<Outcome | undefined> {
     const [command = program, ...rest] = [...this.#enter, program, ...args];
     if (options.signal?.aborted) return Promise.reject(toError(options.signal.reason));
-    const env = { ...process.env, LC_ALL: 'C', PATH: `${process.env['PATH'] ?? '/usr/bin:/bin'}:${SBIN}` };
+    const env = { ...process.env, LC_ALL: 'C', PATH: searchPath(process.env['PATH']) };
     return new Promise((resolve, reject) => {
       const child = spawn(command, rest, { env, stdio: 'pipe' });
       new Run(child, program, options, resolve, reject).start();
     });
   }
+}
+
+/** npm puts its packages' programs before the host's, and one of them is called nft. */
+function searchPath(path = '/usr/bin:/bin'): string {
+  const folders = path.split(':').filter((folder) => !folder.endsWith('/node_modules/.bin'));
+  return [...folders, ...SBIN].join(':');
 }
 
 /** One process, until it has ended or must be ended. */
