@@ -28,32 +28,32 @@ export interface FactsParts {
 /** Rejects with KERNEL where the kernel can't be read, and with nothing else. */
 export async function gatherFacts({ options, programs, kernel, path }: FactsParts): Promise<CheckFacts> {
   const { subnetFile, dockerOptsFile: optionsFile, dockerd } = options;
-  const subnetEnv = await textOf(subnetFile);
+  const subnetEnv = textOf(subnetFile);
   const engine = await new DockerSurvey({ programs, dockerd, optionsFile, path }).look(true);
   const status = await readStatus(options.statusSocket).catch(() => undefined);
   const ofDocker = await askDocker(engine);
   return {
     ...{ engine, subnetFile, optionsFile, lease: parseLease(subnetEnv) },
-    optionFlags: flagsInOptions(optionsFile === '' ? '' : await textOf(optionsFile)),
+    optionFlags: flagsInOptions(optionsFile === '' ? '' : textOf(optionsFile)),
     hasAgent: status !== undefined,
     devices: await devicesOf(status, kernel, subnetEnv),
     links: await kernel.links(),
     addresses: [...(await kernel.addresses(4)), ...(await kernel.addresses(6))],
-    runningFlags: engine.pid === undefined ? undefined : await flagsOfProcess(engine.pid),
+    runningFlags: engine.pid === undefined ? undefined : flagsOfProcess(engine.pid),
     ...ofDocker,
     rules: await listRules(programs),
     isForwarding: forwarding(),
   };
 }
 
-async function textOf(path: string): Promise<string> {
-  const file = await readSmallFile(path);
+function textOf(path: string): string {
+  const file = readSmallFile(path);
   return file && 'text' in file ? file.text : '';
 }
 
 /** undefined where the process can't be seen. */
-async function flagsOfProcess(pid: number): Promise<CheckFacts['runningFlags']> {
-  const words = (await textOf(`/proc/${pid}/cmdline`)).split('\0');
+function flagsOfProcess(pid: number): CheckFacts['runningFlags'] {
+  const words = textOf(`/proc/${pid}/cmdline`).split('\0');
   return words.length > 1 ? commandFlags(words.slice(1)) : undefined;
 }
 
