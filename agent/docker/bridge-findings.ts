@@ -25,7 +25,7 @@ function defaultBridge({ addresses, isLiveRestore, links }: CheckFacts, { ranges
   const has = own.map(({ ip, length }) => `${ip}/${length}`).join(', ');
   const restart = isLiveRestore
     ? 'Stop every container, then restart Docker: with live-restore and containers that run it leaves docker0 as it is'
-    : 'Restart Docker (systemctl restart docker), which restarts the containers';
+    : 'Restart Docker (systemctl restart docker): its containers stop, and those with a restart policy come back on the lease';
   return [
     {
       id: 'docker0-off-lease',

@@ -73,7 +73,8 @@ export interface CheckFacts {
   readonly rules: RuleListings;
   /** net.ipv4.ip_forward; undefined: not known. */
   readonly isForwarding: boolean | undefined;
-  readonly isRootless: boolean;
+  /** Whose rootless Dockers run here, in words. */
+  readonly rootless: readonly string[];
   readonly isLiveRestore: boolean;
 }
 

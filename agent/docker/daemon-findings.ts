@@ -17,7 +17,6 @@ export function daemonFindings(facts: CheckFacts): Finding[] {
     ...unknownFlags(facts),
     ...nftablesFlags(facts),
     ...forwarding(facts),
-    ...rootless(facts),
     ...etcdInside(facts),
   ];
 }
@@ -183,19 +182,6 @@ function forwarding({ isForwarding, engine }: CheckFacts): Finding[] {
       what: 'net.ipv4.ip_forward is 0',
       why: `The kernel forwards nothing between hosts and containers${usesNftables(engine) ? ', and Docker does not start with its nftables firewall' : ''}`,
       mend: 'sysctl -w net.ipv4.ip_forward=1 (90-tartan.conf of the package keeps it over reboots; the agent sets it where it may)',
-    },
-  ];
-}
-
-function rootless({ isRootless }: CheckFacts): Finding[] {
-  if (!isRootless) return [];
-  return [
-    {
-      id: 'rootless',
-      severity: 'note',
-      what: 'This Docker is rootless: its bridges are in a network namespace of its own, behind a NAT',
-      why: 'Containers reach other hosts, but no other host reaches a container by its address: the kernel that tartan programs is not theirs. Ports that are published on the host work',
-      mend: 'For addresses from the lease run Docker as root',
     },
   ];
 }

@@ -14,7 +14,7 @@ import { getDocker } from './docker-api.ts';
 import { bridgeNetworks, runningContainers } from './docker-objects.ts';
 import type { Engine } from './engine.ts';
 import { flagsInOptions, parseLease } from './lease-file.ts';
-import { readSmallFile } from './small-file.ts';
+import { namesIn, readSmallFile } from './small-file.ts';
 import { DockerSurvey } from './survey.ts';
 
 export interface FactsParts {
@@ -73,20 +73,28 @@ function devicesIn({ devices, network, underlay }: Status): readonly string[] {
   return [...devices.map(({ name }) => name), ...direct];
 }
 
-type OfDocker = Pick<CheckFacts, 'networks' | 'containers' | 'isRootless' | 'isLiveRestore'>;
+type OfDocker = Pick<CheckFacts, 'networks' | 'containers' | 'rootless' | 'isLiveRestore'>;
 
 async function askDocker({ pid, socket }: Engine): Promise<OfDocker> {
-  if (pid === undefined) return { networks: undefined, containers: undefined, isRootless: false, isLiveRestore: false };
+  if (pid === undefined)
+    return { networks: undefined, containers: undefined, rootless: rootlessUsers(), isLiveRestore: false };
   const paths = ['/networks', '/containers/json', '/info'];
   const [listed, running, info] = await Promise.all(paths.map((path) => getDocker(socket, path)));
   const networks = bridgeNetworks(listed);
   const security = isJsonObject(info) ? info['SecurityOptions'] : undefined;
+  const isRootless = Array.isArray(security) && security.some((one) => String(one).includes('name=rootless'));
   return {
     networks,
     containers: runningContainers(running, networks ?? []),
-    isRootless: Array.isArray(security) && security.some((one) => String(one).includes('name=rootless')),
+    rootless: [...(isRootless ? ['the one that answers'] : []), ...rootlessUsers()],
     isLiveRestore: isJsonObject(info) && info['LiveRestoreEnabled'] === true,
   };
+}
+
+/** A rootless Docker has its files in its user's own directory. */
+function rootlessUsers(): readonly string[] {
+  const users = namesIn('/run/user').filter((user) => readSmallFile(`/run/user/${user}/docker.pid`) !== undefined);
+  return users.map((user) => `user ${user}'s`);
 }
 
 async function listRules(programs: Programs): Promise<RuleListings> {

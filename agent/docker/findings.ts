@@ -13,7 +13,7 @@ export function findingsOf(facts: CheckFacts): readonly Finding[] {
   const found = facts.engine.isFound
     ? [...leaseFindings(facts), ...daemonFindings(facts), ...bridgeFindings(facts), ...packetFindings(facts)]
     : [noDocker];
-  return found.sort((a, b) => ORDER.indexOf(a.severity) - ORDER.indexOf(b.severity));
+  return [...found, ...rootlessFindings(facts)].sort((a, b) => ORDER.indexOf(a.severity) - ORDER.indexOf(b.severity));
 }
 
 const noDocker: Finding = {
@@ -63,6 +63,19 @@ function noDevice({ lease, devices }: CheckFacts): Finding[] {
       what: "No device of tartan's was found",
       why: 'So it is not told whether firewall rules drop packets of the network. With the backend alloc this is as it should be',
       mend: '',
+    },
+  ];
+}
+
+function rootlessFindings({ rootless }: CheckFacts): Finding[] {
+  if (rootless.length === 0) return [];
+  return [
+    {
+      id: 'rootless',
+      severity: 'note',
+      what: `There is a rootless Docker (${rootless.join(', ')}): its bridges are in a network namespace of its own, behind a NAT`,
+      why: 'Containers reach other hosts, but no other host reaches a container by its address: the kernel that tartan programs is not theirs. Ports that are published on the host work',
+      mend: 'For addresses from the lease run Docker as root',
     },
   ];
 }

@@ -63,7 +63,7 @@ const GOOD: CheckFacts = {
   addresses: [address('docker0', '10.5.17.1')],
   ...{ networks, containers },
   rules: { iptables: new Map([['iptables', ACCEPTED]]), ip6tables: new Map(), nftables: undefined, problems: [] },
-  ...{ isForwarding: true, isRootless: false, isLiveRestore: false },
+  ...{ isForwarding: true, rootless: [], isLiveRestore: false },
 };
 
 const engine = (change: Partial<Engine>): Partial<CheckFacts> => ({ engine: { ...ENGINE, ...change } });
@@ -146,7 +146,8 @@ const cases: readonly (readonly [name: string, change: Partial<CheckFacts>, foun
     ['restart unreadable'],
   ],
   ['forwarding is off', { isForwarding: false }, ['stops ip-forward']],
-  ['rootless', { isRootless: true }, ['note rootless']],
+  ['rootless', { rootless: ["user 1000's"] }, ['note rootless']],
+  ['rootless alone', { engine: NO_ENGINE, rootless: ["user 1000's"] }, ['note no-docker', 'note rootless']],
   ['etcd inside', { containers: [etcd] }, ['note etcd-inside']],
   ['rules without our accepts', iptables(SAVED), ['stops dropped']],
   ['one of our accepts', iptables(ACCEPTED.replace(`-A DOCKER-USER ${ACCEPT}\n`, '')), ['stops dropped']],
@@ -250,6 +251,6 @@ test('answers that make no sense are passed over', (t) => {
 });
 
 test('a finding is one paragraph', (t) => {
-  const text = renderFindings(findingsOf({ ...GOOD, isForwarding: false, isRootless: true }));
+  const text = renderFindings(findingsOf({ ...GOOD, isForwarding: false, rootless: ["user 1000's"] }));
   t.regex(text, /^STOPS PACKETS \(ip-forward\): net\.ipv4\.ip_forward is 0\. .*\.\n\nnote \(rootless\): .*\n$/s);
 });
