@@ -3,7 +3,7 @@ import { HostPrograms } from '../../backends/firewall/programs.ts';
 import { DAEMON_JSON, type DockerOptsFlags } from '../../config/docker-opts-flags.ts';
 import type { Invocation } from '../../config/invocation.ts';
 import { readTextFile, writeFileAtomically } from '../atomic-file.ts';
-import { mergeDaemonJson } from '../docker/daemon-json.ts';
+import { mergeDaemonJson, parseDaemonJson } from '../docker/daemon-json.ts';
 import { daemonSettings } from '../docker/daemon-settings.ts';
 import { makeDockerOpts } from '../docker/docker-opts.ts';
 import type { Engine } from '../docker/engine.ts';
@@ -45,11 +45,14 @@ async function writeDaemonJson(
 ): Promise<number> {
   const file = flags.dockerFile === '-' ? DAEMON_JSON : flags.dockerFile;
   const engine = await io.survey();
-  const made = daemonSettings(subnetEnv, flags.ipMasq, engine);
+  const before = (await io.readFile(file)) ?? '';
+  const read = parseDaemonJson(before);
+  if (!read.ok) return refuse(file, `${read.reason}; nothing was changed`, io);
+  const made = daemonSettings(subnetEnv, flags.ipMasq, engine, read.values);
   if (!made.ok) return refuse(flags.flannelFile, made.reason, io);
   const clash = flags.dockerFile === engine.configFile ? clashOf(engine, made.settings) : undefined;
   if (clash) return refuse(file, clash, io);
-  const merged = mergeDaemonJson((await io.readFile(file)) ?? '', made.settings);
+  const merged = mergeDaemonJson(before, made.settings);
   if (!merged.ok) return refuse(file, `${merged.reason}; nothing was changed`, io);
   for (const note of made.notes) io.stderr(`${note}\n`);
   return await write(flags.dockerFile, merged.text, io);

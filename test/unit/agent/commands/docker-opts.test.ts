@@ -84,6 +84,18 @@ test('daemon.json keeps what it has, and -m leaves ip-masq alone', async (t) => 
   t.is(written.get('/d'), '{ "ip-masq": false, "mtu": 1472, "bip": "10.1.74.1/24" }');
 });
 
+test('a bip of daemon.json that is a part of the lease stays', async (t) => {
+  for (const [bip, after] of [
+    ['10.1.74.1/25', '10.1.74.1/25'],
+    ['10.1.75.1/25', '10.1.74.1/24'],
+    ['10.1.74.1/23', '10.1.74.1/24'],
+    ['junk', '10.1.74.1/24'],
+  ]) {
+    const { written } = await run(AS_JSON, new Map([IN, [DAEMON, JSON.stringify({ bip })]]));
+    t.is(JSON.parse(written.get(DAEMON) ?? '').bip, after);
+  }
+});
+
 test('daemon.json is printed for -', async (t) => {
   const { written, stdout } = await run([...AS_JSON, '-d', '-'], new Map([IN, [DAEMON, '{"debug":true}']]));
   t.is(written.size, 0);

@@ -125,6 +125,11 @@ const cases: readonly (readonly [name: string, change: Partial<CheckFacts>, foun
     [],
   ],
   [
+    'a part of the lease in daemon.json',
+    engine({ unit: { ...UNIT, ownOptions: undefined }, settings: new Map([['bip', inFile('10.5.17.1/25')]]) }),
+    [],
+  ],
+  [
     'an older lease in daemon.json',
     engine({ unit: { ...UNIT, ownOptions: undefined }, settings: new Map([['bip', inFile('10.5.9.1/24')]]) }),
     ['restart foreign-bip'],
