@@ -83,7 +83,8 @@ export class Firewalling {
   async lookAtDocker(): Promise<boolean> {
     const { log, options } = this.#parts.context;
     const before = JSON.stringify(this.#needs);
-    this.#needs = dockerWays(await this.#survey.look(), options.dockerRules);
+    const engine = await this.#survey.look(options.dockerRules === 'nftables');
+    this.#needs = dockerWays(engine, options.dockerRules);
     if (JSON.stringify(this.#needs) === before) return false;
     for (const note of this.#needs.notes) log.warn('Docker may drop packets of the network', { note });
     this.#parts.status.setProblem('docker', this.#needs.notes.join('; ') || undefined);
