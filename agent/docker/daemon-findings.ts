@@ -172,17 +172,14 @@ function finding(what: string, mend: string): Finding {
   return { id: 'nftables-flags', severity: 'restart', what, why, mend };
 }
 
-function forwarding({ isForwarding, engine }: CheckFacts): Finding[] {
-  if (isForwarding !== false) return [];
-  return [
-    {
-      id: 'ip-forward',
-      severity: 'stops',
-      what: 'net.ipv4.ip_forward is 0',
-      why: `The kernel forwards nothing between hosts and containers${usesNftables(engine) ? ', and Docker does not start with its nftables firewall' : ''}`,
-      mend: 'sysctl -w net.ipv4.ip_forward=1 (90-tartan.conf of the package keeps it over reboots; the agent sets it where it may)',
-    },
-  ];
+function forwarding({ forwardingOff, engine }: CheckFacts): Finding[] {
+  return forwardingOff.map((sysctl) => ({
+    id: 'ip-forward',
+    severity: 'stops',
+    what: `${sysctl} is 0`,
+    why: `The kernel forwards nothing between hosts and containers${usesNftables(engine) ? ', and Docker does not start with its nftables firewall' : ''}`,
+    mend: `sysctl -w ${sysctl}=1 (90-tartan.conf of the package keeps it over reboots; the agent sets it where it may)`,
+  }));
 }
 
 function etcdInside({ containers = [], engine }: CheckFacts): Finding[] {

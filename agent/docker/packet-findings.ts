@@ -192,8 +192,11 @@ function bothKinds({ iptables }: Rules): Finding[] {
 }
 
 /** Docker makes these when a container starts, and never again until it is started anew. */
-function unpublished({ containers = [], engine }: CheckFacts, { iptables, nftables }: Rules): Finding[] {
-  const isOff = String(settingOf(engine, 'iptables')?.value) === 'false';
+function unpublished(facts: CheckFacts, { iptables, nftables }: Rules): Finding[] {
+  const { containers = [], engine, runningFlags } = facts;
+  const isOff = [settingOf(engine, 'iptables')?.value, runningFlags?.get('iptables')?.at(-1)]
+    .map(String)
+    .includes('false');
   const isListed = usesNftables(engine) ? nftables !== undefined : iptables.length > 0;
   if (isOff || !isListed) return [];
   const targets = new Set([...iptables.flatMap((one) => [...one.forwardedTo]), ...(nftables?.forwardedTo ?? [])]);
