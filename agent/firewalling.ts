@@ -7,9 +7,11 @@
  */
 import type { DeviceMacs } from '../backends/backend.ts';
 import { Firewall } from '../backends/firewall/firewall.ts';
+import { filterPeerOf } from '../backends/firewall/named-peers.ts';
 import { PeerFilter, type PeerFilterWish } from '../backends/firewall/peer-filter.ts';
 import { probe } from '../backends/firewall/probe.ts';
 import { HostPrograms } from '../backends/firewall/programs.ts';
+import { watchRuleset } from '../backends/kernel/ruleset-monitor.ts';
 import type { Family } from '../config/address.ts';
 import { jittered } from '../config/clock.ts';
 import type { PeerChange } from '../leases/directory.ts';
@@ -18,7 +20,7 @@ import type { AgentContext } from './agent-context.ts';
 import type { AgentStatus } from './agent-status.ts';
 import { dockerWays, NO_ENGINE } from './docker/engine.ts';
 import { DockerSurvey } from './docker/survey.ts';
-import { filterPeer, firewallWish, guardedDevices, type WishBasis } from './firewall-wish.ts';
+import { firewallWish, guardedDevices, type WishBasis } from './firewall-wish.ts';
 
 const LOOK_AT_DOCKER_MS = 60_000;
 /** A flanneld's cluster may have hosts whose packets come from elsewhere than their leases say: first they are only told. */
@@ -33,6 +35,8 @@ interface FirewallingParts {
   readonly status: AgentStatus;
   /** Wall clock, ms: when our device was taken over from a flanneld. */
   readonly adoptedAt: number | undefined;
+  /** Whether an earlier run knew a store: in another one not all peers may be yet. */
+  readonly isStoreKnown: boolean;
   current(): FirewallingBasis;
 }
 
@@ -58,7 +62,7 @@ export class Firewalling {
     const programs = new HostPrograms();
     const common = { programs, clock, log, resyncSeconds: options.iptablesResync };
     this.#parts = parts;
-    this.#firewall = new Firewall(common);
+    this.#firewall = new Firewall({ ...common, onChange: (listener) => watchRuleset(log, listener) });
     const { dockerd, dockerOptsFile: optionsFile } = options;
     this.#survey = new DockerSurvey({ programs, dockerd, optionsFile, path: env['PATH'] ?? '' });
     const { backend, macs } = parts.current();
@@ -102,7 +106,7 @@ export class Firewalling {
   /** @param peers all of them, now. @param complete whether what is no peer now may be kept out. */
   update(changes: readonly PeerChange[], complete: boolean, peers: Iterable<StoredLease>): void {
     if (this.#arePeersKnown) this.#change(changes);
-    else if (complete) this.#begin([...peers]);
+    else if (complete || !this.#parts.isStoreKnown) this.#begin([...peers]);
   }
 
   /** Until the signal is aborted: the tasks that keep it all so. */
@@ -125,14 +129,14 @@ export class Firewalling {
     const reportUntil = adoptedAt === undefined ? undefined : adoptedAt + ADOPTED_REPORT_MS;
     const wish: PeerFilterWish = { mode, reportUntil };
     for (const { family, filter } of this.#guards) {
-      filter.setPeers(peers.flatMap((lease) => filterPeer(lease, family) ?? []));
+      filter.setPeers(peers.flatMap((lease) => filterPeerOf(lease, family) ?? []));
       filter.set(wish);
     }
   }
 
   #change(changes: readonly PeerChange[]): void {
     for (const { family, filter } of this.#guards) {
-      filter.update(changes.map(({ key, after }) => [key, after && filterPeer(after, family)] as const));
+      filter.update(changes.map(({ key, after }) => [key, after && filterPeerOf(after, family)] as const));
     }
   }
 

@@ -204,7 +204,7 @@ export class FakePacketFilters implements Programs {
   readonly nft = new FakeNftables();
   /** Everything that was run and may have changed something. */
   readonly written: { readonly program: string; readonly script: string }[] = [];
-  /** Programs that fail now, with what they say. */
+  /** Programs (`nft`, `nft -f`) that fail now, with what they say. */
   readonly broken = new Map<string, string>();
   /** How often each program was run. */
   readonly runs = new Map<string, number>();
@@ -215,7 +215,7 @@ export class FakePacketFilters implements Programs {
 
   run(program: string, args: readonly string[], { input = '' }: RunOptions = {}): Promise<Outcome | undefined> {
     this.runs.set(program, (this.runs.get(program) ?? 0) + 1);
-    const broken = this.broken.get(program);
+    const broken = this.broken.get(program) ?? this.broken.get(`${program} ${args[0]}`);
     if (broken !== undefined) return Promise.resolve(failed(broken));
     try {
       const stdout = program === 'nft' ? this.#nft(args, input) : this.#iptables(program, args, input);
