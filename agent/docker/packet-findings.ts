@@ -35,8 +35,15 @@ export function packetFindings(facts: CheckFacts): Finding[] {
 function rulesOf({ rules }: CheckFacts, family: Family): Rules {
   const listings = family === 4 ? rules.iptables : rules.ip6tables;
   const iptables = [...listings].map(([program, text]) => iptablesTables(text, program));
-  const nftables = rules.nftables === undefined ? undefined : nftablesTables(rules.nftables, family, listings.size > 0);
+  const listed = [...listings.keys()].flatMap((program, at) =>
+    program.endsWith('legacy') ? [] : namesOf(iptables[at]),
+  );
+  const nftables = rules.nftables === undefined ? undefined : nftablesTables(rules.nftables, family, new Set(listed));
   return { iptables, nftables };
+}
+
+function namesOf(listing: IptablesTables | undefined): readonly string[] {
+  return (listing?.tables ?? []).map(({ name }) => name.split(' ').at(-1) ?? '');
 }
 
 function unlisted(problem: string): Finding {
