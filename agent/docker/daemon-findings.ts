@@ -157,13 +157,11 @@ const WAYS = ['bridge-accept-fwmark', 'allow-direct-routing'];
 const NFTABLES_MEND =
   'The agent writes them into the options file that docker.service is to read; or `tartan docker opts --format daemon.json` writes them there. Then restart Docker';
 
-/** By daemon.json or the unit; where there is none, by whoever started it. */
+/** By daemon.json or the unit; where there is none, by whoever started it, or has the options file to start it with. */
 function isGiven({ engine, optionFlags, runningFlags }: CheckFacts, names: readonly string[]): boolean {
-  return names.every(
-    (name) =>
-      settingOf(engine, name) !== undefined ||
-      (engine.unit?.ownOptions ? optionFlags.has(name) : !engine.unit && runningFlags?.has(name)),
-  );
+  const { unit } = engine;
+  const given = unit ? unit.ownOptions && optionFlags : (runningFlags ?? optionFlags);
+  return names.every((name) => settingOf(engine, name) !== undefined || given?.has(name));
 }
 
 function finding(what: string, mend: string): Finding {
