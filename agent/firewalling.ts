@@ -60,9 +60,10 @@ export class Firewalling {
     const { context, status } = parts;
     const { options, clock, log, env } = context;
     const programs = new HostPrograms();
-    const common = { programs, clock, log, resyncSeconds: options.iptablesResync };
+    const onChange = (listener: () => void) => watchRuleset(log, listener);
+    const common = { programs, clock, log, resyncSeconds: options.iptablesResync, onChange };
     this.#parts = parts;
-    this.#firewall = new Firewall({ ...common, onChange: (listener) => watchRuleset(log, listener) });
+    this.#firewall = new Firewall(common);
     const { dockerd, dockerOptsFile: optionsFile } = options;
     this.#survey = new DockerSurvey({ programs, dockerd, optionsFile, path: env['PATH'] ?? '' });
     const { backend, macs } = parts.current();

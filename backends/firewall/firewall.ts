@@ -18,7 +18,7 @@ import type { Programs } from './programs.ts';
 import type { Stage } from './rule-plan.ts';
 import { dockerMasquerades, type RuleSet } from './rule-set.ts';
 import { lacking, placingOf, ruleSets, substituted } from './rule-sets.ts';
-import { type Survey, Surveyor } from './survey.ts';
+import { type Survey, Surveyor, usesLegacy } from './survey.ts';
 import type { FirewallWish } from './wish.ts';
 
 /** Programs come and go, and leftovers appear, this seldom. */
@@ -38,8 +38,11 @@ export interface FirewallOptions {
   readonly log: Log;
   /** Within how many seconds what somebody changed is put right. */
   readonly resyncSeconds: number;
-  /** Has the listener called where the kernel tells that somebody has changed something, until what it returns is called. */
-  readonly onChange?: (listener: () => void) => () => void;
+  /**
+   * Has the listener called whenever nftables have changed, until what it returns is called; undefined where the kernel
+   * does not tell. Of the old iptables' tables it never does.
+   */
+  readonly onChange?: (listener: () => void) => (() => void) | undefined;
 }
 
 export interface FirewallState {
@@ -116,7 +119,9 @@ export class Firewall {
     const unwatch = this.#options.onChange?.(() => this.#hear());
     if (unwatch) signal.addEventListener('abort', unwatch, { once: true });
     for (let looked = Number.NEGATIVE_INFINITY; ; looked = clock.monotonic()) {
-      const wait = Math.min(resyncSeconds * 1000 * SHARE_OF_RESYNC, this.#troubles.nextMs());
+      const isTold = unwatch !== undefined && this.#survey !== undefined && !usesLegacy(this.#survey);
+      const restMs = isTold ? SURVEY_MS : resyncSeconds * 1000 * SHARE_OF_RESYNC;
+      const wait = Math.min(restMs, this.#troubles.nextMs());
       await this.#doorbell.wait(Math.max(LEAST_WAIT_MS, wait), clock, signal);
       const rest = looked + SPACING_MS - clock.monotonic();
       if (this.#heard && rest > 0) await clock.sleep(rest, signal);

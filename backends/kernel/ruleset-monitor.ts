@@ -19,17 +19,17 @@ const BUFFER_BYTES = 1 << 20;
 const DATAGRAM_BYTES = 4096;
 
 /**
- * Calls `listener` after each change, ours too, until the function that is returned is called. Where the kernel tells
- * nothing of it, that is logged, and nothing is called.
+ * Calls `listener` after each change, ours too, until the function that is returned is called.
+ * @returns undefined where the kernel tells nothing of it, which is logged.
  */
-export function watchRuleset(log: Log, listener: () => void): () => void {
+export function watchRuleset(log: Log, listener: () => void): (() => void) | undefined {
   try {
     const socket = opened(log);
     socket.listen(listener, listener);
     return () => socket.close();
   } catch (error: unknown) {
     log.info('changes of nftables are not told by the kernel', { error: toError(error).message });
-    return () => undefined;
+    return undefined;
   }
 }
 

@@ -18,13 +18,13 @@ class Rig {
   /** The kernel tells that something was changed. */
   changed: () => void = () => undefined;
 
-  constructor(options: FakeFiltersOptions = {}) {
+  constructor({ isTold = false, ...options }: FakeFiltersOptions & { readonly isTold?: boolean } = {}) {
     this.host = new FakePacketFilters(options);
     const say = (level: string) => (message: string) => void this.said.push(`${level} ${message}`);
     const log: Log = { debug: () => undefined, info: say('info'), warn: say('warn'), error: say('error') };
-    const onChange = (listener: () => void): (() => void) => {
+    const onChange = (listener: () => void): (() => void) | undefined => {
       this.changed = listener;
-      return () => void this.said.push('unwatched');
+      return isTold ? () => void this.said.push('unwatched') : undefined;
     };
     this.firewall = new Firewall({ programs: this.host, clock: this.clock, log, resyncSeconds: 5, onChange });
   }
@@ -113,11 +113,11 @@ test('flushed rules are back within the time asked for, and it is said once', as
   t.deepEqual(rig.written(), ['iptables-restore']);
   t.is(rig.firewall.state().repairs, 1);
   t.is(rig.firewall.state().inPlaceSince, rig.clock.now() - 1000);
-  t.deepEqual(rig.said.slice(1, -1), ['warn somebody changed rules of the packet filter: put right']);
+  t.deepEqual(rig.said.slice(1), ['warn somebody changed rules of the packet filter: put right']);
 });
 
-test('what the kernel tells is looked at, at most once a second', async (t) => {
-  const rig = new Rig();
+test('what the kernel tells is looked at, at most once a second; without that there is little to look for', async (t) => {
+  const rig = new Rig({ isTold: true });
   await rig.wish(ONE);
   await rig.running(async () => {
     await rig.clock.advance(100);
@@ -131,8 +131,20 @@ test('what the kernel tells is looked at, at most once a second', async (t) => {
     }
     const looks = (rig.host.runs.get('iptables-save') ?? 0) - before;
     t.true(looks >= 2 && looks <= 3, `${looks} looks in 3 s`);
+    const then = rig.host.runs.get('iptables-save') ?? 0;
+    await rig.clock.advance(40_000);
+    t.true((rig.host.runs.get('iptables-save') ?? 0) - then <= 1);
   });
   t.is(rig.said.at(-1), 'unwatched');
+});
+
+test("of the old iptables' tables the kernel tells nothing: they are looked at nevertheless", async (t) => {
+  const rig = new Rig({ isTold: true, iptables: 'legacy' });
+  await rig.wish(ONE);
+  await rig.running(async () => {
+    rig.host.iptables.legacy.iptables.flush();
+    t.true(await rig.clock.advanceUntil(() => rig.firewall.state().repairs === 1, 5000));
+  });
 });
 
 test('a wish that is no other is no reason to look again', async (t) => {
