@@ -219,7 +219,7 @@ export class FakePacketFilters implements Programs {
     if (broken !== undefined) return Promise.resolve(failed(broken));
     try {
       const stdout = program === 'nft' ? this.#nft(args, input) : this.#iptables(program, args, input);
-      return Promise.resolve(stdout === undefined ? undefined : { ok: true, stdout, stderr: '', failure: '' });
+      return Promise.resolve(stdout === undefined ? undefined : { ok: true, stdout, failure: '' });
     } catch (thrown: unknown) {
       if (thrown instanceof Refusal) return Promise.resolve(failed(`${program}: ${thrown.message}`));
       throw thrown;
@@ -263,5 +263,5 @@ export class FakePacketFilters implements Programs {
 }
 
 function failed(failure: string): Outcome {
-  return { ok: false, stdout: '', stderr: failure, failure };
+  return { ok: false, stdout: '', failure };
 }

@@ -244,7 +244,6 @@ test('without nft, or where the kernel refuses, there is no filter, and that is 
   const refused = made(async () => ({
     ok: false,
     stdout: '',
-    stderr: '',
     failure: 'nft: Error: Could not process rule',
   }));
   for (const [filter, problem] of [

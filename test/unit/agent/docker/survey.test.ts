@@ -38,7 +38,7 @@ class Host {
   survey(dockerd = ''): DockerSurvey {
     const run = () => {
       this.helps += 1;
-      return Promise.resolve({ ok: true, stdout: this.help, stderr: '', failure: '' });
+      return Promise.resolve({ ok: true, stdout: this.help, failure: '' });
     };
     return new DockerSurvey({ programs: { run }, dockerd, optionsFile: OPTIONS, path: '/usr/bin', root: this.root });
   }

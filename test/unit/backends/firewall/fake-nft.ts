@@ -7,7 +7,7 @@ interface Table {
   readonly chains: Map<string, string[]>;
 }
 
-const OK: Outcome = { ok: true, stdout: '', stderr: '', failure: '' };
+const OK: Outcome = { ok: true, stdout: '', failure: '' };
 
 export class FakeNft implements Programs {
   table: Table | undefined;
@@ -92,5 +92,5 @@ function elementsOf(elements: ReadonlyMap<string, number>): string {
 }
 
 function failed(failure: string): Outcome {
-  return { ok: false, stdout: '', stderr: failure, failure: `nft: ${failure}` };
+  return { ok: false, stdout: '', failure: `nft: ${failure}` };
 }

@@ -6,7 +6,7 @@ const shell = (script: string, options = {}) => host.run('sh', ['-c', script], o
 
 test('what it says, and what it is given', async (t) => {
   const outcome = await shell('cat; echo warned >&2', { input: 'a\nb\n' });
-  t.deepEqual(outcome, { ok: true, stdout: 'a\nb\n', stderr: 'warned\n', failure: '' });
+  t.deepEqual(outcome, { ok: true, stdout: 'a\nb\n', failure: '' });
 });
 
 test('no such program is an answer, behind another too', async (t) => {
@@ -24,6 +24,16 @@ test('why it failed: what it said, else how it ended', async (t) => {
 test('one that does not end is ended', async (t) => {
   const outcome = await host.run('sleep', ['600'], { timeLimitMs: 50 });
   t.deepEqual([outcome?.ok, outcome?.failure], [false, 'sleep: took longer than 0.05 s']);
+});
+
+test('nor is one waited for that it has started', async (t) => {
+  const outcome = await shell('(sleep 5; echo late) & wait', { timeLimitMs: 50 });
+  t.deepEqual([outcome?.stdout, outcome?.failure], ['', 'sh: took longer than 0.05 s']);
+});
+
+test('one that says too much is ended', async (t) => {
+  const outcome = await shell('exec yes', { timeLimitMs: 60_000 });
+  t.deepEqual([outcome?.ok, outcome?.failure], [false, 'sh: said too much']);
 });
 
 test('the signal ends it, and run rejects with its reason', async (t) => {
