@@ -1,4 +1,5 @@
 /** What the agent knows of itself, as one value: `tartan status --json`, and the source of `status`, `wait` and metrics. */
+import { harmless } from './terminal-text.ts';
 
 export interface StatusPeer {
   readonly subnet: string;
@@ -127,11 +128,6 @@ export function duration(seconds: number): string {
   if (seconds < 60) return `${seconds}s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)}m${two(seconds % 60)}s`;
   return `${Math.floor(seconds / 3600)}h${two(Math.floor((seconds % 3600) / 60))}m`;
-}
-
-/** Text from outside (etcd) as one line in which nothing moves a terminal's cursor. */
-function harmless(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '?');
 }
 
 /** Columns as wide as their widest cell; the last one is not padded. Control characters come out as `?`. */

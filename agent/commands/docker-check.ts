@@ -7,6 +7,7 @@ import type { Engine } from '../docker/engine.ts';
 import { gatherFacts } from '../docker/facts.ts';
 import { type Finding, renderFindings } from '../docker/finding.ts';
 import { findingsOf } from '../docker/findings.ts';
+import { harmless } from '../terminal-text.ts';
 
 /**
  * `tartan docker check [--json]`: what would stop a packet between containers of this host and others, and how to mend
@@ -39,7 +40,7 @@ function toJson(engine: Engine, findings: readonly Finding[]): string {
 }
 
 function toText(engine: Engine, findings: readonly Finding[]): string {
-  const head = engine.isFound ? `${headline(engine)}\n\n` : '';
+  const head = engine.isFound ? `${harmless(headline(engine))}\n\n` : '';
   return head + (findings.length === 0 ? 'Nothing is in the way of packets.\n' : renderFindings(findings));
 }
 

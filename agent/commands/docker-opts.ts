@@ -8,6 +8,7 @@ import { daemonSettings } from '../docker/daemon-settings.ts';
 import { makeDockerOpts } from '../docker/docker-opts.ts';
 import type { Engine } from '../docker/engine.ts';
 import { DockerSurvey } from '../docker/survey.ts';
+import { harmless } from '../terminal-text.ts';
 
 /** What the command may touch. */
 export interface DockerOptsIo {
@@ -54,7 +55,7 @@ async function writeDaemonJson(
   if (clash) return refuse(file, clash, io);
   const merged = mergeDaemonJson(before, made.settings);
   if (!merged.ok) return refuse(file, `${merged.reason}; nothing was changed`, io);
-  for (const note of made.notes) io.stderr(`${note}\n`);
+  for (const note of made.notes) io.stderr(`${harmless(note)}\n`);
   return await write(flags.dockerFile, merged.text, io);
 }
 
@@ -73,7 +74,7 @@ function clashOf({ unit, settings }: Engine, wanted: ReadonlyMap<string, unknown
 }
 
 function refuse(file: string, reason: string, io: DockerOptsIo): number {
-  io.stderr(`${file}: ${reason}\n`);
+  io.stderr(`${harmless(`${file}: ${reason}`)}\n`);
   return 1;
 }
 

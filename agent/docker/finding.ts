@@ -1,4 +1,5 @@
 /** What `tartan docker check` has to say. */
+import { harmless } from '../terminal-text.ts';
 
 /** `stops`: packets do not arrive now. `restart`: after the next start of Docker, or of the host. `note`: good to know. */
 export type Severity = 'stops' | 'restart' | 'note';
@@ -20,11 +21,11 @@ const HEADINGS: Readonly<Record<Severity, string>> = {
   note: 'note',
 };
 
-/** A paragraph for each. */
+/** A paragraph for each, for a terminal. */
 export function renderFindings(findings: readonly Finding[]): string {
   const paragraphs = findings.map(({ id, severity, what, why, mend }) => {
     const text = [what, why, mend].filter((one) => one !== '').map((one) => (/[.!?]$/.test(one) ? one : `${one}.`));
-    return `${HEADINGS[severity]} (${id}): ${text.join(' ')}\n`;
+    return `${harmless(`${HEADINGS[severity]} (${id}): ${text.join(' ')}`)}\n`;
   });
   return paragraphs.join('\n');
 }

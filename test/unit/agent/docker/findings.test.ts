@@ -261,3 +261,8 @@ test('a finding is one paragraph', (t) => {
   );
   t.regex(text, /^STOPS PACKETS \(ip-forward\): net\.ipv4\.ip_forward is 0\. .*\.\n\nnote \(rootless\): .*\n$/s);
 });
+
+test("what others wrote moves no terminal's cursor", (t) => {
+  const said = { id: 'x', severity: 'note', what: 'a\u001b[2J', why: 'b\nc', mend: '' } as const;
+  t.is(renderFindings([said]), 'note (x): a?[2J. b?c.\n');
+});
