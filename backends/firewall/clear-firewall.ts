@@ -6,10 +6,11 @@ import { type Family, familyOf, type Prefix } from '../../config/address.ts';
 import { TartanError } from '../../config/errors.ts';
 import { noIptablesRules } from './iptables-rules.ts';
 import { MARK_TABLES, markTable, noFlannelTable, type TableRules } from './nftables-rules.ts';
+import { peerFilterTable } from './peer-filter-script.ts';
 import { PrintedForms } from './printed-forms.ts';
 import type { Programs } from './programs.ts';
 import { IptablesRuleSet, NftablesRuleSet, type RuleSet } from './rule-set.ts';
-import { type Survey, Surveyor } from './survey.ts';
+import { ownTables, type Survey, Surveyor } from './survey.ts';
 import type { Territory } from './territory.ts';
 
 export interface Clearing {
@@ -20,7 +21,6 @@ export interface Clearing {
   readonly networks: readonly Prefix[] | undefined;
 }
 
-const TABLES = 'tartan-';
 const GONE = { masquerading: 'goes', mayLeave: true } as const;
 
 /**
@@ -36,7 +36,7 @@ export async function clearFirewall(clearing: Clearing): Promise<readonly string
     if ('failed' in outcome) failures.push(`${set.name}: ${outcome.failed}`);
     else done.push(...outcome.done);
   }
-  for (const table of ownTables(clearing, survey)) {
+  for (const table of peerFilters(clearing, survey)) {
     const deleted = await clearing.programs.run('nft', ['delete', 'table', ...table.split(' ')]);
     if (deleted?.ok) done.push(`deleted the nft table ${table}`);
     else failures.push(`nft table ${table}: ${deleted?.failure ?? 'nft is not installed'}`);
@@ -55,20 +55,15 @@ function setsOf({ programs, networks }: Clearing, survey: Survey): RuleSet[] {
   );
   if (survey.nftables === undefined) return iptables;
   const flannel = ([4, 6] as const).map((family) => nft(noFlannelTable(family)));
-  const marks = tartanTables(survey).filter((name) => name.startsWith(MARK_TABLES));
+  const marks = ownTables(survey).filter((name) => name.startsWith(MARK_TABLES));
   return [...iptables, ...flannel, ...marks.map((name) => nft(markTable(name)))];
 }
 
 /** All of ours but the marks, which two agents may share: these are told by network. */
-function ownTables({ devices }: Clearing, survey: Survey): string[] {
-  const tables = tartanTables(survey).filter((name) => !name.startsWith(MARK_TABLES));
-  const ours = devices?.map((device) => `${TABLES}${device}`);
-  return tables.filter((name) => ours?.includes(name) ?? true).map((name) => `inet ${name}`);
-}
-
-function tartanTables({ nftables }: Survey): string[] {
-  const names = (nftables?.tables ?? []).flatMap((table) => /^inet (\S+)$/.exec(table)?.[1] ?? []);
-  return names.filter((name) => name.startsWith(TABLES));
+function peerFilters({ devices }: Clearing, survey: Survey): string[] {
+  const names = ownTables(survey).filter((name) => !name.startsWith(MARK_TABLES));
+  const ours = devices?.map(peerFilterTable);
+  return names.map((name) => `inet ${name}`).filter((table) => ours?.includes(table) ?? true);
 }
 
 /** Whether rules of the family must be there to be looked at: a kernel without IPv6 can't show what it can't have. */

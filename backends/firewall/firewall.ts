@@ -183,7 +183,7 @@ export class Firewall {
   }
 
   async #keepAll(wish: FirewallWish, survey: Survey, isThorough: boolean): Promise<void> {
-    const all = ruleSets(this.#programs, wish, survey, this.#forms);
+    const all = ruleSets({ programs: this.#programs, survey, forms: this.#forms }, wish);
     this.#forgetAllBut(all.map(({ name }) => name));
     // A note is about masquerading that waits to go.
     const sets = all.filter((set) => isThorough || this.#notes.length > 0 || !set.isLeftover);

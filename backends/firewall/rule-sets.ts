@@ -1,12 +1,12 @@
 /** Where rules of ours stand, or may have been left, on this host. What is wanted comes first, leftovers last. */
-import { type Family, familyOf } from '../../config/address.ts';
+import type { Family } from '../../config/address.ts';
 import { type IptablesRules, iptablesRules } from './iptables-rules.ts';
 import { flannelTable, MARK_TABLES, markTable, markTableName, type TableRules } from './nftables-rules.ts';
 import type { PrintedForms } from './printed-forms.ts';
 import type { Programs } from './programs.ts';
 import type { Stage } from './rule-plan.ts';
 import { IptablesRuleSet, NftablesRuleSet, type RuleSet } from './rule-set.ts';
-import type { Survey } from './survey.ts';
+import { ownTables, type Survey } from './survey.ts';
 import { territoryOf } from './territory.ts';
 import type { FirewallWish } from './wish.ts';
 
@@ -20,24 +20,24 @@ export function placingOf(wish: FirewallWish, family: Family, survey: Survey): P
   return hasIptables ? 'iptables' : undefined;
 }
 
-export function ruleSets(programs: Programs, wish: FirewallWish, survey: Survey, forms: PrintedForms): RuleSet[] {
+interface Host {
+  readonly programs: Programs;
+  readonly survey: Survey;
+  readonly forms: PrintedForms;
+}
+
+export function ruleSets(host: Host, wish: FirewallWish): RuleSet[] {
   const families = ([4, 6] as const).filter((family) => territoryOf(wish, family).length > 0);
   // nft's first: what is in iptables may go once they stand.
   const sets = families.flatMap((family) => [
-    ...flannelTables(programs, wish, survey, family, forms),
-    ...iptablesSets(programs, wish, survey, family, forms),
+    ...flannelTables(host, wish, family),
+    ...iptablesSets(host, wish, family),
   ]);
-  const all = [...sets, ...markTables(programs, wish, survey, forms)];
+  const all = [...sets, ...markTables(host, wish)];
   return [...all.filter(({ isLeftover }) => !isLeftover), ...all.filter(({ isLeftover }) => isLeftover)];
 }
 
-function iptablesSets(
-  programs: Programs,
-  wish: FirewallWish,
-  survey: Survey,
-  family: Family,
-  forms: PrintedForms,
-): RuleSet[] {
+function iptablesSets({ programs, survey, forms }: Host, wish: FirewallWish, family: Family): RuleSet[] {
   const isPlace = placingOf(wish, family, survey) === 'iptables';
   const territory = territoryOf(wish, family);
   return survey.iptables[family].map((iptables, at) => {
@@ -51,13 +51,7 @@ function iptablesSets(
   });
 }
 
-function flannelTables(
-  programs: Programs,
-  wish: FirewallWish,
-  survey: Survey,
-  family: Family,
-  forms: PrintedForms,
-): RuleSet[] {
+function flannelTables({ programs, survey, forms }: Host, wish: FirewallWish, family: Family): RuleSet[] {
   const abilities = survey.nftables?.abilities;
   if (abilities === undefined) return [];
   const flannel = placingOf(wish, family, survey) === 'nftables' && hasFamily(wish, family);
@@ -67,11 +61,9 @@ function flannelTables(
   return [new NftablesRuleSet(programs, table, of, forms)];
 }
 
-function markTables(programs: Programs, wish: FirewallWish, survey: Survey, forms: PrintedForms): RuleSet[] {
-  if (survey.nftables === undefined) return [];
-  const wanted = wish.docker?.mark ? markTableName(wish.docker) : undefined;
-  const found = survey.nftables.tables.flatMap((table) => /^inet (\S+)$/.exec(table)?.[1] ?? []);
-  const left = found.filter((name) => name.startsWith(MARK_TABLES) && name !== wanted);
+function markTables({ programs, survey, forms }: Host, wish: FirewallWish): RuleSet[] {
+  const wanted = survey.nftables && wish.docker?.mark ? markTableName(wish.docker) : undefined;
+  const left = ownTables(survey).filter((name) => name.startsWith(MARK_TABLES) && name !== wanted);
   const territory = [...territoryOf(wish, 4), ...territoryOf(wish, 6)];
   return [...(wanted === undefined ? [] : [wanted]), ...left].map((name) => {
     const isLeftover = name !== wanted;
@@ -81,7 +73,7 @@ function markTables(programs: Programs, wish: FirewallWish, survey: Survey, form
 }
 
 function hasFamily({ families }: FirewallWish, family: Family): boolean {
-  return families.some(({ network }) => familyOf(network) === family);
+  return families.some((one) => one.family === family);
 }
 
 /** Programs without which something of the wish can't be done, and what then does not work. */

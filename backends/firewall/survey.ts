@@ -93,6 +93,11 @@ export function tablesIn(listing = ''): string[] {
   return Array.from(listing.matchAll(/^table (\S+ \S+)$/gm), ([, table = '']) => table);
 }
 
+/** Names of the tables, of family inet, that some agent of ours made. */
+export function ownTables({ nftables }: Survey): string[] {
+  return (nftables?.tables ?? []).flatMap((table) => /^inet (tartan-\S+)$/.exec(table)?.[1] ?? []);
+}
+
 /** `iptables v1.8.9 (nf_tables)`; without a word in brackets it is an old one, and legacy. */
 export function iptablesOf(family: Family, program: string, answer = ''): Iptables | undefined {
   const [, version] = /v(\d+(?:\.\d+)+)/.exec(answer) ?? [];

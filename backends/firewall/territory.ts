@@ -1,8 +1,9 @@
 /** Which rules are another agent's: several may keep a network each on one host, and flannel's chains are one for all. */
 import { type Family, familyOf, overlaps, type Prefix, parseIp, parsePrefix, prefixOf } from '../../config/address.ts';
+import { MULTICAST } from './iptables-rules.ts';
 import type { FirewallWish } from './wish.ts';
 
-const MULTICAST = ['224.0.0.0/4', 'ff00::/8'];
+const MULTICASTS: readonly string[] = Object.values(MULTICAST);
 
 /** The networks whose rules are ours to write and to remove. */
 export type Territory = readonly Prefix[] | 'everything';
@@ -18,7 +19,7 @@ export function territoryOf(wish: FirewallWish, family: Family): readonly Prefix
  */
 export function isOthers(addresses: readonly string[], territory: Territory): boolean {
   if (territory === 'everything') return false;
-  const prefixes = addresses.flatMap((text) => (MULTICAST.includes(text) ? [] : (prefixIn(text) ?? [])));
+  const prefixes = addresses.flatMap((text) => (MULTICASTS.includes(text) ? [] : (prefixIn(text) ?? [])));
   return prefixes.length > 0 && !prefixes.some((prefix) => territory.some((ours) => overlaps(ours, prefix)));
 }
 
