@@ -153,6 +153,12 @@ export function parsePrefix(text: string): Prefix | undefined {
   return Number(length) > BITS[familyOf(ip)] ? undefined : prefixOf(ip, Number(length));
 }
 
+/** As `parsePrefix`; of an address without a length the prefix that holds it alone. */
+export function parseIpOrPrefix(text: string): Prefix | undefined {
+  const ip = parseIp(text);
+  return ip === undefined ? parsePrefix(text) : prefixOf(ip, BITS[familyOf(ip)]);
+}
+
 /** The network of `length` bits that holds `ip`. */
 export function prefixOf(ip: Ip, length: number): Prefix {
   const family = familyOf(ip);

@@ -1,6 +1,7 @@
 /** Whether Docker's bridges are where the lease is. Pure. */
 import { containsIp, containsPrefix, familyOf, overlaps } from '../../config/address.ts';
 import type { BridgeNetwork, CheckFacts, FamilyRange, Lease } from './check-facts.ts';
+import { MTU_OPTION } from './docker-objects.ts';
 import type { Finding } from './finding.ts';
 
 const DEFAULT = 'docker0';
@@ -55,7 +56,7 @@ function mtu(network: BridgeNetwork, lease: Lease): Finding[] {
           : 'Packets are smaller than they could be',
       mend: isDefault
         ? 'Restart Docker, then the containers: they keep the MTU that they were started with'
-        : `Create the network anew with -o com.docker.network.driver.mtu=${lease.mtuBytes}`,
+        : `Create the network anew with -o ${MTU_OPTION}=${lease.mtuBytes}`,
     },
   ];
 }

@@ -1,6 +1,7 @@
 /** The lease as keys of daemon.json, for hosts where Docker gets no flags from tartan. Pure. */
 import { parseEnv } from 'node:util';
 import { containsPrefix, parsePrefix } from '../../config/address.ts';
+import { MTU_OPTION } from './docker-objects.ts';
 import { dockerWays, type Engine } from './engine.ts';
 
 export type SettingsResult =
@@ -36,12 +37,10 @@ export function daemonSettings(
   }
   // Networks that users define get Docker's 1500 else, which does not fit into the tunnel.
   if (engine.knownFlags?.value.has('default-network-opt') && isOurs(found.get(NETWORK_OPTS))) {
-    settings.set(NETWORK_OPTS, { bridge: { [MTU]: mtu } });
+    settings.set(NETWORK_OPTS, { bridge: { [MTU_OPTION]: mtu } });
   }
   return { ok: true, settings, notes };
 }
-
-const MTU = 'com.docker.network.driver.mtu';
 
 /** Nobody else's choice is overridden: none is there, or the one that tartan makes. */
 function isOurs(value: unknown): boolean {

@@ -1,11 +1,10 @@
 /** Networks and containers as Docker's API lists them. Pure; what makes no sense is passed over. */
 import { type Ip, type Prefix, parseIp, parsePrefix } from '../../config/address.ts';
-import { isJsonObject } from '../../config/go-json.ts';
+import { isJsonObject, type JsonObject } from '../../config/go-json.ts';
 import type { BridgeNetwork, Container } from './check-facts.ts';
 
-type Json = Readonly<Record<string, unknown>>;
-
-const MTU = 'com.docker.network.driver.mtu';
+/** The option of a network by which it has its MTU. */
+export const MTU_OPTION = 'com.docker.network.driver.mtu';
 const BRIDGE = 'com.docker.network.bridge';
 
 /** Of `GET /networks` those of the bridge driver; undefined where it is no list. */
@@ -16,10 +15,10 @@ export function bridgeNetworks(answer: unknown): readonly BridgeNetwork[] | unde
     .flatMap((network) => (network['Driver'] === 'bridge' ? [bridgeNetwork(network)] : []));
 }
 
-function bridgeNetwork(network: Json): BridgeNetwork {
+function bridgeNetwork(network: JsonObject): BridgeNetwork {
   const options = objectAt(network, 'Options');
   const id = String(network['Id']);
-  const mtu = Number(options[MTU] ?? Number.NaN);
+  const mtu = Number(options[MTU_OPTION] ?? Number.NaN);
   return {
     ...{ name: String(network['Name']), id },
     bridge: String(options[`${BRIDGE}.name`] ?? `br-${id.slice(0, 12)}`),
@@ -46,7 +45,7 @@ export function runningContainers(
   return answer.filter(isJsonObject).map((one) => container(one, bridges));
 }
 
-function container(one: Json, bridges: ReadonlySet<string>): Container {
+function container(one: JsonObject, bridges: ReadonlySet<string>): Container {
   const attached = Object.values(objectAt(objectAt(one, 'NetworkSettings'), 'Networks')).filter(isJsonObject);
   return {
     name: String(listAt(one, 'Names')[0] ?? one['Id']).replace(/^\//, ''),
@@ -57,7 +56,7 @@ function container(one: Json, bridges: ReadonlySet<string>): Container {
   };
 }
 
-function addressesOf(endpoint: Json): readonly Ip[] {
+function addressesOf(endpoint: JsonObject): readonly Ip[] {
   const texts = [endpoint['IPAddress'], endpoint['GlobalIPv6Address']].map(String);
   return texts.flatMap((text) => parseIp(text) ?? []);
 }
@@ -69,12 +68,12 @@ function portOf(port: unknown): Container['ports'] {
   return [{ inside, outside, protocol: String(protocol) }];
 }
 
-function objectAt(value: Json, name: string): Json {
+function objectAt(value: JsonObject, name: string): JsonObject {
   const found = value[name];
   return isJsonObject(found) ? found : {};
 }
 
-function listAt(value: Json, name: string): readonly unknown[] {
+function listAt(value: JsonObject, name: string): readonly unknown[] {
   const found = value[name];
   return Array.isArray(found) ? found : [];
 }

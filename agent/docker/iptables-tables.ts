@@ -1,6 +1,6 @@
 /** What iptables-save and ip6tables-save print, as rules to follow packets through. Pure. */
 import { wordsOf } from '../../backends/firewall/iptables-listing.ts';
-import { containsIp, type Ip, type Prefix, parseIp, parsePrefix } from '../../config/address.ts';
+import { containsIp, type Ip, parseIpOrPrefix } from '../../config/address.ts';
 import type { Action, Chain, FilterRule, Packet, RuleTable, Test } from './packet-path.ts';
 
 /** Where each table's chains are called, by ip_tables' priorities. */
@@ -114,14 +114,8 @@ function isDevice(name: string, pattern: string): boolean {
   return pattern.endsWith('+') ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
 }
 
-/** `10.5.0.0/16`, or a single address. */
-export function prefixIn(text: string): Prefix | undefined {
-  const ip = parseIp(text);
-  return parsePrefix(ip === undefined ? text : `${ip}/${ip.includes(':') ? 128 : 32}`);
-}
-
 function isWithin(value: string, addressOf: (packet: Packet) => Ip): Test {
-  const prefix = prefixIn(value);
+  const prefix = parseIpOrPrefix(value);
   return (packet) => (prefix === undefined ? undefined : containsIp(prefix, addressOf(packet)));
 }
 

@@ -8,8 +8,7 @@ import {
   parseIp,
   parsePrefix,
 } from '../../config/address.ts';
-import { isJsonObject } from '../../config/go-json.ts';
-import { prefixIn } from './iptables-tables.ts';
+import { isJsonObject, type JsonObject } from '../../config/go-json.ts';
 import type { Action, Chain, FilterRule, Packet, RuleTable, Test } from './packet-path.ts';
 
 export interface NftablesTables {
@@ -17,8 +16,6 @@ export interface NftablesTables {
   /** `10.5.17.2:80`: where connections are sent on to. */
   readonly forwardedTo: ReadonlySet<string>;
 }
-
-type Json = Readonly<Record<string, unknown>>;
 
 /**
  * Of the tables that concern one family. Never throws; undefined where the text is no such listing.
@@ -44,7 +41,7 @@ export function nftablesTables(text: string, family: Family, listed: ReadonlySet
   return { tables: [...tables].map(([name, { chains }]) => ({ name: `nftables ${name}`, chains })), forwardedTo };
 }
 
-function objectsIn(text: string): readonly Json[] | undefined {
+function objectsIn(text: string): readonly JsonObject[] | undefined {
   try {
     const value: unknown = JSON.parse(text);
     const list = isJsonObject(value) ? value['nftables'] : undefined;
@@ -66,7 +63,7 @@ class TableDraft {
     this.#family = family;
   }
 
-  add(kind: string, value: Json): void {
+  add(kind: string, value: JsonObject): void {
     const name = String(value['name']);
     if (kind === 'set' || kind === 'map') this.#sets.set(`@${name}`, listOf(value['elem']));
     else if (kind === 'chain') this.chains.set(name, chainOf(name, value));
@@ -74,7 +71,7 @@ class TableDraft {
   }
 
   /** A rule comes after all chains and sets of its table; what it names is looked up when a packet comes all the same. */
-  #addRule(value: Json): void {
+  #addRule(value: JsonObject): void {
     const tests: Test[] = [];
     let action: Action = { kind: 'continue' };
     for (const expression of listOf(value['expr']).filter(isJsonObject)) {
@@ -97,7 +94,7 @@ class TableDraft {
     return undefined;
   }
 
-  #mapped({ key, data }: Json, packet: Packet): Action {
+  #mapped({ key, data }: JsonObject, packet: Packet): Action {
     const found = operand(key, packet, 0);
     const fits = this.#elements(data).find((pair) => Array.isArray(pair) && pair[0] === found);
     const verdict: unknown = Array.isArray(fits) ? fits[1] : undefined;
@@ -139,7 +136,7 @@ function isComment(inner: unknown): boolean {
   return isJsonObject(inner) && inner['type'] === 'match' && inner['name'] === 'comment';
 }
 
-function chainOf(name: string, { type, hook, prio, policy }: Json): ChainDraft {
+function chainOf(name: string, { type, hook, prio, policy }: JsonObject): ChainDraft {
   const known: 'prerouting' | 'forward' | undefined = hook === 'prerouting' || hook === 'forward' ? hook : undefined;
   const base = known && type !== 'nat' ? { hook: known, priority: Number(prio) } : undefined;
   return { name, base, policy: policy === 'drop' ? 'drop' : 'accept', rules: [] };
@@ -184,7 +181,7 @@ function isEqual(found: string | number, wanted: unknown): boolean {
   if (isJsonObject(elem)) return isEqual(found, elem['val']);
   const ip = parseIp(String(found));
   if (ip && isJsonObject(prefix)) return isIn(parsePrefix(`${String(prefix['addr'])}/${String(prefix['len'])}`), ip);
-  const [first, last] = listOf(range).map((one) => prefixIn(String(one))?.replace(/\/.*/, ''));
+  const [first, last] = listOf(range).map((one) => parseIp(String(one)));
   return ip !== undefined && isBetween(first, last, ip);
 }
 
@@ -192,15 +189,13 @@ function isIn(prefix: Prefix | undefined, ip: Ip): boolean {
   return prefix !== undefined && containsIp(prefix, ip);
 }
 
-function isBetween(first: string | undefined, last: string | undefined, ip: Ip): boolean {
-  const [low, high] = [parseIp(first ?? ''), parseIp(last ?? '')];
-  return (
-    low !== undefined && high !== undefined && ipToBigInt(low) <= ipToBigInt(ip) && ipToBigInt(ip) <= ipToBigInt(high)
-  );
+function isBetween(first: Ip | undefined, last: Ip | undefined, ip: Ip): boolean {
+  if (first === undefined || last === undefined) return false;
+  return ipToBigInt(first) <= ipToBigInt(ip) && ipToBigInt(ip) <= ipToBigInt(last);
 }
 
 /** `meta mark set 0x54`, `meta mark set meta mark | 0x1000`. */
-function markingOf({ key, value }: Json): Action | undefined {
+function markingOf({ key, value }: JsonObject): Action | undefined {
   if (!isJsonObject(key) || !isJsonObject(key['meta']) || key['meta']['key'] !== 'mark') return undefined;
   if (typeof value === 'number') return { kind: 'mark', change: () => value };
   const or = isJsonObject(value) ? listOf(value['|']) : [];
@@ -209,7 +204,7 @@ function markingOf({ key, value }: Json): Action | undefined {
 }
 
 /** Not nft's own words, which its JSON does not have, but near enough to find the rule by. */
-function ruleText({ comment, handle, expr }: Json): string {
+function ruleText({ comment, handle, expr }: JsonObject): string {
   const last = listOf(expr).findLast(isJsonObject);
   const verdict = last ? Object.keys(last)[0] : '';
   const name = typeof comment === 'string' ? ` "${comment}"` : '';

@@ -1,5 +1,5 @@
 /** Which rules are another agent's: several may keep a network each on one host, and flannel's chains are one for all. */
-import { type Family, familyOf, overlaps, type Prefix, parseIp, parsePrefix, prefixOf } from '../../config/address.ts';
+import { type Family, familyOf, overlaps, type Prefix, parseIpOrPrefix } from '../../config/address.ts';
 import { MULTICAST } from './iptables-rules.ts';
 import type { FirewallWish } from './wish.ts';
 
@@ -19,12 +19,6 @@ export function territoryOf(wish: FirewallWish, family: Family): readonly Prefix
  */
 export function isOthers(addresses: readonly string[], territory: Territory): boolean {
   if (territory === 'everything') return false;
-  const prefixes = addresses.flatMap((text) => (MULTICASTS.includes(text) ? [] : (prefixIn(text) ?? [])));
+  const prefixes = addresses.flatMap((text) => (MULTICASTS.includes(text) ? [] : (parseIpOrPrefix(text) ?? [])));
   return prefixes.length > 0 && !prefixes.some((prefix) => territory.some((ours) => overlaps(ours, prefix)));
-}
-
-/** Of an address, with or without a length. */
-function prefixIn(text: string): Prefix | undefined {
-  const ip = parseIp(text);
-  return ip === undefined ? parsePrefix(text) : prefixOf(ip, familyOf(ip) === 4 ? 32 : 128);
 }

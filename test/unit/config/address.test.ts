@@ -20,6 +20,7 @@ import {
   offsetIp,
   overlaps,
   parseIp,
+  parseIpOrPrefix,
   parseMac,
   parsePrefix,
   prefixLength,
@@ -249,4 +250,9 @@ test('no text makes the parsers throw, and what they take is canonical', (t) => 
     }),
     { numRuns: 2000 },
   );
+});
+
+test('an address alone is a prefix that holds nothing else', (t) => {
+  const texts = ['10.5.0.7', 'FD00::7', '10.5.0.7/16', '10.5'];
+  t.deepEqual(texts.map(parseIpOrPrefix).map(String), ['10.5.0.7/32', 'fd00::7/128', '10.5.0.0/16', 'undefined']);
 });
