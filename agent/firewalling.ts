@@ -23,6 +23,8 @@ import { DockerSurvey } from './docker/survey.ts';
 import { firewallWish, guardedDevices, type WishBasis } from './firewall-wish.ts';
 
 const LOOK_AT_DOCKER_MS = 60_000;
+/** The kernel's routes come first. */
+const FILTER_AFTER_MS = 1_000;
 /** A flanneld's cluster may have hosts whose packets come from elsewhere than their leases say: first they are only told. */
 const ADOPTED_REPORT_MS = 3_600_000;
 
@@ -139,6 +141,11 @@ export class Firewalling {
     for (const { family, filter } of this.#guards) {
       filter.update(changes.map(({ key, after }) => [key, after && filterPeerOf(after, family)] as const));
     }
+  }
+
+  async #runFilter(filter: PeerFilter, signal: AbortSignal): Promise<never> {
+    await this.#parts.context.clock.sleep(FILTER_AFTER_MS, signal);
+    return await filter.run(signal);
   }
 
   async #watchDocker(signal: AbortSignal): Promise<never> {
