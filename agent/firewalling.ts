@@ -112,17 +112,14 @@ export class Firewalling {
     else if (complete || !this.#parts.isStoreKnown) this.#begin([...peers]);
   }
 
-  /** Until the signal is aborted: the tasks that keep it all so. */
+  /** What keeps it all so: each runs until its signal is aborted. */
   tasks(): readonly ((signal: AbortSignal) => Promise<never>)[] {
-    return [
-      (signal) => this.#firewall.run(signal),
-      (signal) => this.#watchDocker(signal),
-      ...this.#guards.map(
-        ({ filter }) =>
-          (signal: AbortSignal) =>
-            filter.run(signal),
-      ),
-    ];
+    const filters = this.#guards.map(
+      ({ filter }) =>
+        (signal: AbortSignal) =>
+          this.#runFilter(filter, signal),
+    );
+    return [(signal) => this.#firewall.run(signal), (signal) => this.#watchDocker(signal), ...filters];
   }
 
   #begin(peers: readonly StoredLease[]): void {
