@@ -26,7 +26,7 @@ import type { AgentStatus } from './agent-status.ts';
 import type { Cluster } from './cluster.ts';
 import { configProblem, configProblemCode, judgeConfig } from './config-change.ts';
 import { familiesOf, networksOf } from './config-families.ts';
-import { watchDockerBridge } from './docker-bridge.ts';
+import { watchDockerBridge } from './docker/bridge-watch.ts';
 import type { EtcdAddresses } from './etcd-addresses.ts';
 import { Firewalling } from './firewalling.ts';
 import { keepForwarding } from './forwarding.ts';

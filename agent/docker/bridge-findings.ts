@@ -2,9 +2,9 @@
 import { containsIp, containsPrefix, familyOf, overlaps } from '../../config/address.ts';
 import type { BridgeNetwork, CheckFacts, FamilyRange, Lease } from './check-facts.ts';
 import { MTU_OPTION } from './docker-objects.ts';
+import { DEFAULT_BRIDGE } from './engine.ts';
 import type { Finding } from './finding.ts';
 
-const DEFAULT = 'docker0';
 const DEFAULT_MTU = 1500;
 
 export function bridgeFindings(facts: CheckFacts): Finding[] {
@@ -20,8 +20,8 @@ export function bridgeFindings(facts: CheckFacts): Finding[] {
 
 function defaultBridge({ addresses, isLiveRestore, links }: CheckFacts, { ranges }: Lease): Finding[] {
   const range = ranges.find(({ subnet }) => familyOf(subnet) === 4);
-  if (!range || !links.some(({ name }) => name === DEFAULT)) return [];
-  const own = addresses.filter(({ dev, ip }) => dev === DEFAULT && familyOf(ip) === 4);
+  if (!range || !links.some(({ name }) => name === DEFAULT_BRIDGE)) return [];
+  const own = addresses.filter(({ dev, ip }) => dev === DEFAULT_BRIDGE && familyOf(ip) === 4);
   if (own.length === 0 || own.some(({ ip }) => containsIp(range.subnet, ip))) return [];
   const has = own.map(({ ip, length }) => `${ip}/${length}`).join(', ');
   const restart = isLiveRestore
@@ -44,7 +44,7 @@ const isOnLease = ({ subnets }: BridgeNetwork, { ranges }: Lease): boolean =>
 function mtu(network: BridgeNetwork, lease: Lease): Finding[] {
   const has = network.mtuBytes ?? DEFAULT_MTU;
   if (!isOnLease(network, lease) || network.isInternal || has === lease.mtuBytes) return [];
-  const isDefault = network.bridge === DEFAULT;
+  const isDefault = network.bridge === DEFAULT_BRIDGE;
   return [
     {
       id: 'mtu',
@@ -63,7 +63,7 @@ function mtu(network: BridgeNetwork, lease: Lease): Finding[] {
 
 /** A subnet that another host may lease, or has leased. */
 function overlap({ name, bridge, subnets }: BridgeNetwork, { ranges }: Lease): Finding[] {
-  if (bridge === DEFAULT) return [];
+  if (bridge === DEFAULT_BRIDGE) return [];
   const clash = (range: FamilyRange) =>
     subnets.find((one) => overlaps(range.network, one) && !containsPrefix(range.subnet, one));
   return ranges.flatMap((range) => {

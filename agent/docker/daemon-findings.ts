@@ -1,8 +1,7 @@
 /** What in dockerd's configuration keeps it, or will keep it, off the lease. Pure. */
-
 import { containsPrefix, familyOf, type Prefix, parsePrefix } from '../../config/address.ts';
 import type { CheckFacts } from './check-facts.ts';
-import { dockerWays, type Setting, settingOf, usesNftables } from './engine.ts';
+import { dockerWays, NFTABLES_FLAGS, type Setting, settingOf, usesNftables } from './engine.ts';
 import type { Finding } from './finding.ts';
 
 export function daemonFindings(facts: CheckFacts): Finding[] {
@@ -139,7 +138,7 @@ function nftablesFlags(facts: CheckFacts): Finding[] {
   if (!usesNftables(engine)) return [];
   const { extraFlags, notes } = dockerWays(engine, 'auto');
   const yourself = 'Put these flags on its command line, or these keys into daemon.json, yourself';
-  const found = isGiven(facts, WAYS) ? [] : notes.map((what) => finding(what, yourself));
+  const found = isGiven(facts, [...NFTABLES_FLAGS.keys()]) ? [] : notes.map((what) => finding(what, yourself));
   const missing = extraFlags.filter((flag) => !isGiven(facts, [flag.replace(/^--|=.*$/g, '')]));
   if (missing.length > 0) {
     const what = `Docker's firewall is nftables, and nothing gives dockerd ${missing.join(' ')}`;
@@ -153,7 +152,6 @@ function nftablesFlags(facts: CheckFacts): Finding[] {
   return found;
 }
 
-const WAYS = ['bridge-accept-fwmark', 'allow-direct-routing'];
 const NFTABLES_MEND =
   'The agent writes them into the options file that docker.service is to read; or `tartan docker opts --format daemon.json` writes them there. Then restart Docker';
 

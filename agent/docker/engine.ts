@@ -2,6 +2,9 @@
 import type { Mark } from '../../backends/firewall/wish.ts';
 import type { Options } from '../../config/options.ts';
 
+/** The bridge of containers that name no network. */
+export const DEFAULT_BRIDGE = 'docker0';
+
 export type FirewallBackend = 'iptables' | 'nftables';
 
 /** What is known, and where from, in words: a path, "the daemon". */
@@ -69,7 +72,11 @@ export interface DockerNeeds {
 /** One bit that neither CNI's portmap, kube-proxy, Calico nor Tailscale uses. */
 const OUR_MARK: Mark = { value: 0x1000, mask: 0x1000 };
 const MARK_FLAG = 'bridge-accept-fwmark';
-const ROUTING_FLAG = 'allow-direct-routing';
+/** Flags that Docker's nftables firewall needs, by name. */
+export const NFTABLES_FLAGS: ReadonlyMap<string, string> = new Map([
+  [MARK_FLAG, `--${MARK_FLAG}=${formatMark(OUR_MARK)}`],
+  ['allow-direct-routing', '--allow-direct-routing'],
+]);
 
 /** @param rules --docker-rules: `nftables` claims that backend, `iptables` the other one. */
 export function dockerWays(engine: Engine, rules: Options['dockerRules']): DockerNeeds {
@@ -79,26 +86,17 @@ export function dockerWays(engine: Engine, rules: Options['dockerRules']): Docke
   if (!isNftables) return { deviceRules, mark: undefined, extraFlags: [], notes: [] };
   const own = settingOf(engine, MARK_FLAG);
   const mark = own ? parseMark(String(own.value)) : OUR_MARK;
-  const wanted = [
-    ...(own ? [] : [{ name: MARK_FLAG, flag: `--${MARK_FLAG}=${formatMark(OUR_MARK)}` }]),
-    ...(settingOf(engine, ROUTING_FLAG) ? [] : [{ name: ROUTING_FLAG, flag: `--${ROUTING_FLAG}` }]),
-  ];
-  const isKnown = wanted.every(({ name }) => engine.knownFlags?.value.has(name));
-  const notes = isKnown
-    ? []
-    : [
-        unknownFlags(
-          engine,
-          wanted.map(({ flag }) => flag),
-        ),
-      ];
+  const wanted = [...NFTABLES_FLAGS].filter(([name]) => settingOf(engine, name) === undefined);
+  const flags = wanted.map(([, flag]) => flag);
+  const isKnown = wanted.every(([name]) => engine.knownFlags?.value.has(name));
+  const notes = isKnown ? [] : [unknownFlags(engine, flags)];
   if (own && !mark) notes.push(`${own.from}: ${MARK_FLAG} is no mark: ${String(own.value)}`);
-  return { deviceRules, mark, extraFlags: isKnown ? wanted.map(({ flag }) => flag) : [], notes };
+  return { deviceRules, mark, extraFlags: isKnown ? flags : [], notes };
 }
 
 /** Now, or from its next start on. */
-export function usesNftables({ runningBackend, chosenBackend }: Engine): boolean {
-  return (chosenBackend?.value ?? runningBackend) === 'nftables' || runningBackend === 'nftables';
+export function usesNftables(engine: Pick<Engine, 'runningBackend' | 'chosenBackend'>): boolean {
+  return engine.chosenBackend?.value === 'nftables' || engine.runningBackend === 'nftables';
 }
 
 function unknownFlags({ knownFlags, dockerd }: Engine, flags: readonly string[]): string {

@@ -1,5 +1,4 @@
 /** Judges the facts. Pure. */
-
 import { bridgeFindings } from './bridge-findings.ts';
 import type { CheckFacts } from './check-facts.ts';
 import { daemonFindings } from './daemon-findings.ts';

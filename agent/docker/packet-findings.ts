@@ -10,7 +10,7 @@ import {
   type Prefix,
 } from '../../config/address.ts';
 import { type CheckFacts, type Container, type FamilyRange, remoteAddress } from './check-facts.ts';
-import { settingOf, usesNftables } from './engine.ts';
+import { DEFAULT_BRIDGE, NFTABLES_FLAGS, settingOf, usesNftables } from './engine.ts';
 import type { Finding } from './finding.ts';
 import { type IptablesTables, iptablesTables } from './iptables-tables.ts';
 import { type NftablesTables, nftablesTables } from './nftables-tables.ts';
@@ -90,8 +90,8 @@ function packetsOf(
   const places = bridges.flatMap(({ bridge, subnets }) =>
     subnets.filter((one) => containsPrefix(subnet, one)).map((one) => ({ bridge, subnet: one })),
   );
-  const hasAddress = addresses.some(({ dev, ip }) => dev === 'docker0' && containsIp(subnet, ip));
-  if (networks === undefined && hasAddress) places.push({ bridge: 'docker0', subnet });
+  const hasAddress = addresses.some(({ dev, ip }) => dev === DEFAULT_BRIDGE && containsIp(subnet, ip));
+  if (networks === undefined && hasAddress) places.push({ bridge: DEFAULT_BRIDGE, subnet });
   const carriers = devices.filter((device) => isOf(device, familyOf(subnet)));
   return places.flatMap((place) => {
     const inside = addressesIn(containers ?? [], place.subnet);
@@ -177,11 +177,10 @@ const IPTABLES_WHY =
 const NFTABLES_WHY = "A drop in Docker's nftables rules is final, whatever other tables accept";
 
 function nftablesMend({ engine, optionFlags }: CheckFacts): string {
-  const names = ['bridge-accept-fwmark', 'allow-direct-routing'];
-  const isSet = names.every((name) => optionFlags.has(name) || settingOf(engine, name));
+  const isSet = [...NFTABLES_FLAGS.keys()].every((name) => optionFlags.has(name) || settingOf(engine, name));
   if (isSet)
     return 'The flags are set: restart Docker, which may run without them still, and see `tartan status` whether the mark is set';
-  return 'Docker needs --bridge-accept-fwmark=0x1000/0x1000 and --allow-direct-routing: the agent writes them where it is certain that this dockerd knows them (see --dockerd and --docker-rules); then restart Docker';
+  return `Docker needs ${[...NFTABLES_FLAGS.values()].join(' and ')}: the agent writes them where it is certain that this dockerd knows them (see --dockerd and --docker-rules); then restart Docker`;
 }
 
 function bothKinds({ iptables }: Rules): Finding[] {

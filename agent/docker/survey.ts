@@ -7,11 +7,11 @@ import { commandFlags, flagsInHelp, lastOf } from './command-flags.ts';
 import { parseDaemonJson } from './daemon-json.ts';
 import { getDocker, textAt } from './docker-api.ts';
 import { type DockerUnit, readDockerUnit } from './docker-unit.ts';
-import type { Engine, Fact, FirewallBackend, Setting } from './engine.ts';
+import { DEFAULT_BRIDGE, type Engine, type Fact, type FirewallBackend, type Setting, usesNftables } from './engine.ts';
 import { readSmallFile } from './small-file.ts';
 
 export interface SurveyParts {
-  readonly programs: Pick<Programs, 'run'>;
+  readonly programs: Programs;
   /** --dockerd, "" where it is not given. */
   readonly dockerd: string;
   /** --docker-opts-file: what stands there is tartan's own. */
@@ -71,14 +71,13 @@ export class DockerSurvey {
     const socket = socketOf(settings);
     const dockerd = this.#program(unit);
     const answers = await this.#ask(socket, settings);
-    const hasBridge = existsSync(join(root, '/sys/class/net/docker0'));
+    const hasBridge = existsSync(join(root, '/sys/class/net', DEFAULT_BRIDGE));
     const chosen = settings.get('firewall-backend')?.at(-1);
     const chosenBackend = chosen && isBackend(chosen.value) ? { value: chosen.value, from: chosen.from } : undefined;
     // A daemon that restarts, or is too busy to tell, must not take its containers' way from them.
     this.#runningBackend = answers.backend ?? this.#runningBackend;
     const runningBackend = this.#runningBackend;
-    const isNftables = chosenBackend?.value === 'nftables' || runningBackend === 'nftables';
-    const wantsFlags = isThorough || isNftables;
+    const wantsFlags = isThorough || usesNftables({ chosenBackend, runningBackend });
     return {
       isFound: unit !== undefined || file.isThere || dockerd !== undefined || answers.pid !== undefined || hasBridge,
       ...{ pid: answers.pid, version: answers.version, apiVersion: answers.apiVersion },

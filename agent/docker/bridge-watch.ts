@@ -3,15 +3,15 @@
  * Docker until that is started again. Containers keep the addresses that they have until they are, too; nothing that an
  * agent could do to the bridge meanwhile would help them.
  */
-import type { Kernel } from '../backends/kernel/kernel.ts';
-import type { AddressInfo } from '../backends/state.ts';
-import { containsIp, type Prefix } from '../config/address.ts';
-import { type Clock, jittered } from '../config/clock.ts';
-import type { Log } from '../config/log.ts';
-import { Wakeup } from '../config/wakeup.ts';
-import type { LeaseSubnets } from '../leases/lease.ts';
+import type { Kernel } from '../../backends/kernel/kernel.ts';
+import type { AddressInfo } from '../../backends/state.ts';
+import { containsIp, type Prefix } from '../../config/address.ts';
+import { type Clock, jittered } from '../../config/clock.ts';
+import type { Log } from '../../config/log.ts';
+import { Wakeup } from '../../config/wakeup.ts';
+import type { LeaseSubnets } from '../../leases/lease.ts';
+import { DEFAULT_BRIDGE } from './engine.ts';
 
-const BRIDGE = 'docker0';
 /** Docker takes the old address away before it sets the new one. */
 const LASTS_MS = 1_000;
 
@@ -26,10 +26,10 @@ export function bridgeProblem(addresses: readonly AddressInfo[], { networks, own
   const isOurs = ({ ip }: AddressInfo): boolean =>
     [own.subnet, own.subnet6].some((subnet) => subnet !== undefined && containsIp(subnet, ip));
   const isNetworks = ({ ip }: AddressInfo): boolean => networks.some((network) => containsIp(network, ip));
-  const stray = addresses.filter((one) => one.dev === BRIDGE && isNetworks(one) && !isOurs(one));
+  const stray = addresses.filter((one) => one.dev === DEFAULT_BRIDGE && isNetworks(one) && !isOurs(one));
   if (stray.length === 0) return undefined;
   const has = stray.map(({ ip, length }) => `${ip}/${length}`).join(', ');
-  return `${BRIDGE} has ${has}, which is not in this host's lease ${own.subnet}: no other host reaches its containers; restart Docker (systemctl restart docker); with live-restore stop its containers first`;
+  return `${DEFAULT_BRIDGE} has ${has}, which is not in this host's lease ${own.subnet}: no other host reaches its containers; restart Docker (systemctl restart docker); with live-restore stop its containers first`;
 }
 
 interface WatchParts {
@@ -46,7 +46,7 @@ export async function watchDockerBridge(parts: WatchParts, signal: AbortSignal):
   const { kernel, clock, log, resyncSeconds, current, onProblem } = parts;
   const doorbell = new Wakeup();
   await kernel.monitor((event) => {
-    if (event.verb === 'lost' || ('address' in event && event.address.dev === BRIDGE)) doorbell.ring();
+    if (event.verb === 'lost' || ('address' in event && event.address.dev === DEFAULT_BRIDGE)) doorbell.ring();
   });
   for (let told: string | undefined; ; ) {
     const problem = await look(kernel, current()).catch(() => told);

@@ -1,10 +1,10 @@
 import test from 'ava';
-import { bridgeProblem, watchDockerBridge } from '../../../agent/docker-bridge.ts';
-import type { AddressInfo } from '../../../backends/state.ts';
-import { silentLog } from '../../../config/log.ts';
-import { settle, VirtualClock } from '../../fakes/clock.ts';
-import { ip, prefix } from '../../support/addresses.ts';
-import { hostKernel } from '../backends/rig.ts';
+import { bridgeProblem, watchDockerBridge } from '../../../../agent/docker/bridge-watch.ts';
+import type { AddressInfo } from '../../../../backends/state.ts';
+import { silentLog } from '../../../../config/log.ts';
+import { settle, VirtualClock } from '../../../fakes/clock.ts';
+import { ip, prefix } from '../../../support/addresses.ts';
+import { hostKernel } from '../../backends/rig.ts';
 
 const BASIS = { networks: [prefix('10.5.0.0/16')], own: { subnet: prefix('10.5.17.0/24'), subnet6: undefined } };
 
