@@ -1,8 +1,9 @@
 /** What this host's lease asks of its packet filters (pure). */
 import type { Backend, DeviceMacs, Underlay } from '../backends/backend.ts';
+import type { GuardedDevice } from '../backends/firewall/peer-filter-script.ts';
 import type { FirewallFamily, FirewallWish } from '../backends/firewall/wish.ts';
 import { subnetOf } from '../backends/lease-part.ts';
-import { type Family, familyOf, type Prefix } from '../config/address.ts';
+import { familyOf, type Prefix } from '../config/address.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
 import type { Options } from '../config/options.ts';
 import type { LeaseSubnets } from '../leases/lease.ts';
@@ -46,14 +47,6 @@ function peerDevices({ backend, underlay }: WishBasis): readonly string[] {
   if (backend.type === 'alloc') return [];
   const isPlain = backend.devices.length === 0 || backend.directRouting;
   return isPlain ? [...backend.devices, underlay.dev] : backend.devices;
-}
-
-/** A device whose senders are checked. */
-export interface GuardedDevice {
-  readonly device: string;
-  readonly family: Family;
-  readonly udpPort: number;
-  readonly vni: number;
 }
 
 export function guardedDevices(backend: Backend, macs: DeviceMacs): readonly GuardedDevice[] {

@@ -58,10 +58,6 @@ export class NamedPeers {
     return changed;
   }
 
-  get hasChanged(): boolean {
-    return this.#changed.size > 0;
-  }
-
   /** Whose subnet the address lies in. */
   holderOf(inner: Ip): FilterPeer | undefined {
     for (const length of this.#lengths.keys()) {

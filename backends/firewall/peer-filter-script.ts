@@ -37,12 +37,16 @@ import {
   prefixLength,
 } from '../../config/address.ts';
 
-/** What the table looks like, apart from its elements. */
-export interface PeerFilterShape {
+/** A VXLAN device whose senders are checked. */
+export interface GuardedDevice {
   readonly device: string;
   readonly family: Family;
   readonly udpPort: number;
   readonly vni: number;
+}
+
+/** What the table looks like, apart from its elements. */
+export interface PeerFilterShape extends GuardedDevice {
   readonly drops: boolean;
 }
 

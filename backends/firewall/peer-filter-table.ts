@@ -4,6 +4,7 @@ import {
   chainLines,
   changeElements,
   flushStrangers,
+  type GuardedDevice,
   makeTable,
   type PeerFilterShape,
   renewGuard,
@@ -41,7 +42,7 @@ interface Difference {
 }
 
 export class PeerFilterTable {
-  readonly #device: Omit<PeerFilterShape, 'drops'>;
+  readonly #device: GuardedDevice;
   #elements: { readonly peers: Set<string>; readonly tolerated: Set<string> } | undefined;
   /** Whether we made or found the table right: what differs from now on, others did. */
   #isSettled = false;
@@ -52,7 +53,7 @@ export class PeerFilterTable {
   /** How this nft prints our rules, where it is not as expected. */
   #printed: string | undefined;
 
-  constructor(device: Omit<PeerFilterShape, 'drops'>) {
+  constructor(device: GuardedDevice) {
     this.#device = device;
   }
 

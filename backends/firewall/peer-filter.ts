@@ -8,7 +8,7 @@
  *
  * One pass after the other. Nothing is written before mode and peers are known: an empty set would drop everything.
  */
-import type { Family, Ip } from '../../config/address.ts';
+import type { Ip } from '../../config/address.ts';
 import type { Clock } from '../../config/clock.ts';
 import { toError } from '../../config/errors.ts';
 import type { Log } from '../../config/log.ts';
@@ -16,7 +16,7 @@ import { Wakeup } from '../../config/wakeup.ts';
 import { Troubles } from '../trouble.ts';
 import { type FilterPeer, NamedPeers } from './named-peers.ts';
 import { type Elements, type Listing, readListing, readStranger } from './peer-filter-listing.ts';
-import { peerFilterTable, STRANGERS_KEPT, toleratedElement } from './peer-filter-script.ts';
+import { type GuardedDevice, peerFilterTable, STRANGERS_KEPT, toleratedElement } from './peer-filter-script.ts';
 import { COUNTED, PeerFilterTable, type PeerFilterWanted } from './peer-filter-table.ts';
 import type { Outcome, Programs } from './programs.ts';
 import { type Sighting, type Stranger, Strangers } from './strangers.ts';
@@ -40,14 +40,10 @@ export interface PeerFilterWish {
   readonly reportUntil?: number | undefined;
 }
 
-export interface PeerFilterParts {
+export interface PeerFilterParts extends GuardedDevice {
   readonly programs: Programs;
   readonly clock: Clock;
   readonly log: Log;
-  readonly device: string;
-  readonly family: Family;
-  readonly udpPort: number;
-  readonly vni: number;
   readonly resyncSeconds: number;
   /** Sends a datagram to an address inside the network, which a kernel answers. Never throws. */
   readonly probe: (ip: Ip) => void;

@@ -13,6 +13,7 @@ import { type Ip, networkAddress, type Prefix } from '../../config/address.ts';
 import type { Clock } from '../../config/clock.ts';
 import type { Log } from '../../config/log.ts';
 import type { FilterPeer, NamedPeers } from './named-peers.ts';
+import { StrangerLog } from './stranger-log.ts';
 
 const PROBES = 2;
 const PROBE_EVERY_MS = 1_000;
@@ -21,10 +22,9 @@ const FORGET_MS = 600_000;
 /** From how many unnamed addresses one peer may come, and how many of them there may be in all. */
 const TOLERATED = { perPeer: 8, inAll: 1_024 } as const;
 const KEPT = 256;
-/** Lines of the log for each verdict: so many at once, and one more a minute. */
-const LINES = { atOnce: 10, everyMs: 60_000 } as const;
 
-export type Verdict = 'asked' | 'tolerated' | 'spoofing' | 'unknown';
+export type Conclusion = 'tolerated' | 'spoofing' | 'unknown';
+export type Verdict = 'asked' | Conclusion;
 
 /** What is known of one who sends as `lease` from an address that no lease names. */
 export interface StrangerFacts {
@@ -92,24 +92,15 @@ export class Strangers {
   #counted: ReadonlyMap<string, number> = new Map();
   /** Peers, in this look: many who pretend to be one make one question. */
   readonly #asked = new Set<string>();
-  readonly #told = new Map<string, Verdict>();
-  /** What may still be told of each verdict, so that a flood of one does not drown another. */
-  readonly #lines = new Map<Verdict, { readonly left: number; readonly at: number }>();
+  readonly #log: StrangerLog;
 
   constructor(parts: StrangersParts) {
     this.#parts = parts;
+    this.#log = new StrangerLog(parts);
   }
 
   list(): Stranger[] {
-    return Array.from(this.#entries.values(), ({ source, inner, lease, verdict, since, seen, packets }) => ({
-      source,
-      inner,
-      lease,
-      verdict,
-      since,
-      seen,
-      packets,
-    }));
+    return [...this.#entries.values()];
   }
 
   /** Whether an answer is being waited for. */
@@ -234,9 +225,9 @@ export class Strangers {
     this.#parts.probe(networkAddress(peer.subnet));
   }
 
-  #conclude(entry: Entry, verdict: Verdict): void {
+  #conclude(entry: Entry, verdict: Conclusion): void {
     this.#set({ ...entry, verdict, judgedAt: this.#parts.clock.monotonic() });
-    this.#tell(entry, verdict);
+    this.#log.tell(entry, verdict);
   }
 
   #hasRoom(peer: FilterPeer): boolean {
@@ -260,35 +251,7 @@ export class Strangers {
     const [eldest] = others;
     if (eldest && others.length >= KEPT) this.#entries.delete(eldest[0]);
   }
-
-  #tell(entry: Entry, verdict: Verdict): void {
-    const key = keyOf(entry.source, entry.lease);
-    if (this.#told.get(key) === verdict || !this.#mayTell(verdict)) return;
-    this.#told.delete(key);
-    this.#told.set(key, verdict);
-    const [eldest] = this.#told.keys();
-    if (eldest !== undefined && this.#told.size > KEPT) this.#told.delete(eldest);
-    const { source, inner, lease } = entry;
-    this.#parts.log.warn(SENTENCES[verdict], { device: this.#parts.device, source, inner, lease });
-  }
-
-  #mayTell(verdict: Verdict): boolean {
-    const now = this.#parts.clock.monotonic();
-    const { left, at } = this.#lines.get(verdict) ?? { left: LINES.atOnce, at: now };
-    const earned = Math.floor((now - at) / LINES.everyMs);
-    const lines = Math.min(LINES.atOnce, left + earned);
-    this.#lines.set(verdict, { left: Math.max(0, lines - 1), at: earned > 0 ? now : at });
-    return lines > 0;
-  }
 }
-
-const SENTENCES = {
-  asked: 'a peer is seen from an address that its lease does not name',
-  tolerated: 'a peer comes from an address that its lease does not name (NAT, or a second way): it is let through',
-  spoofing:
-    'an address that no lease names sends in the name of a peer that is heard by its own: not to be let through',
-  unknown: 'an address that no lease names sends to our VXLAN device, in the name of no peer: not to be let through',
-} as const satisfies Record<Verdict, string>;
 
 function elementOf({ source, inner }: Sighting): string {
   return `${source} ${inner}`;
