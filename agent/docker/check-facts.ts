@@ -44,7 +44,7 @@ export interface Container {
 
 /** As a program printed them. */
 export interface RuleListings {
-  /** By the program: `iptables` or, where both kinds are there, `iptables-nft` and `iptables-legacy`. */
+  /** By kind: `iptables-nft`, `iptables-legacy`. */
   readonly iptables: ReadonlyMap<string, string>;
   readonly ip6tables: ReadonlyMap<string, string>;
   readonly nftables: string | undefined;

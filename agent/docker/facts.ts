@@ -1,9 +1,9 @@
 /** Gathers what `tartan docker check` goes by. What can't be had is left out, and never ends the check. */
 import type { Programs } from '../../backends/firewall/programs.ts';
+import { findIptables, type Iptables } from '../../backends/firewall/survey.ts';
 import type { Kernel } from '../../backends/kernel/kernel.ts';
 import { readSysctl, sysctlName } from '../../backends/kernel/sysctl.ts';
 import { type Family, familyOf } from '../../config/address.ts';
-import { toError } from '../../config/errors.ts';
 import { isJsonObject } from '../../config/go-json.ts';
 import type { Options } from '../../config/options.ts';
 import { recoverMade } from '../recovery.ts';
@@ -105,34 +105,26 @@ function rootlessUsers(): readonly string[] {
 
 async function listRules(programs: Programs): Promise<RuleListings> {
   const problems: string[] = [];
-  const list = async (program: string, args: readonly string[]): Promise<string | undefined> => {
-    try {
-      const outcome = await programs.run(program, args);
-      if (outcome && !outcome.ok) problems.push(`${program} failed`);
-      return outcome?.ok ? outcome.stdout : undefined;
-    } catch (error) {
-      problems.push(`${program}: ${toError(error).message}`);
-      return undefined;
-    }
+  const list: Lister = async (program, args = []) => {
+    const outcome = await programs.run(program, args);
+    if (outcome && !outcome.ok) problems.push(outcome.failure.split('\n', 1).join());
+    return outcome?.ok ? outcome.stdout : undefined;
   };
-  const iptables = await listBoth('iptables', list);
-  const ip6tables = await listBoth('ip6tables', list);
+  const iptables = await listKinds(await findIptables(programs, 4), list);
+  const ip6tables = await listKinds(await findIptables(programs, 6), list);
   const nftables = await list('nft', ['-j', 'list', 'ruleset']);
   if (iptables.size === 0 && nftables === undefined) problems.push('there is neither iptables-save nor nft');
   return { iptables, ip6tables, nftables, problems };
 }
 
-/** Both kinds, where the host has both programs: packets pass through the rules of either. */
-async function listBoth(
-  name: string,
-  list: (program: string, args: readonly string[]) => Promise<string | undefined>,
-): Promise<ReadonlyMap<string, string>> {
+type Lister = (program: string, args?: readonly string[]) => Promise<string | undefined>;
+
+/** Packets pass through the rules of each kind that the host has. */
+async function listKinds(kinds: readonly Iptables[], list: Lister): Promise<ReadonlyMap<string, string>> {
   const found = new Map<string, string>();
-  for (const kind of [`${name}-nft`, `${name}-legacy`]) {
-    const listing = await list(`${kind}-save`, []);
-    if (listing !== undefined) found.set(kind, listing);
+  for (const { family, program, kind } of kinds) {
+    const listing = await list(`${program}-save`);
+    if (listing !== undefined) found.set(`${family === 4 ? 'iptables' : 'ip6tables'}-${kind}`, listing);
   }
-  if (found.size > 0) return found;
-  const listing = await list(`${name}-save`, []);
-  return listing === undefined ? found : new Map([[name, listing]]);
+  return found;
 }

@@ -45,22 +45,12 @@ export class Surveyor {
   }
 
   async survey(): Promise<Survey> {
-    const [four, six, nftables] = await Promise.all([this.#iptables(4), this.#iptables(6), this.#nftables()]);
+    const [four, six, nftables] = await Promise.all([
+      findIptables(this.#programs, 4),
+      findIptables(this.#programs, 6),
+      this.#nftables(),
+    ]);
     return { iptables: { 4: four, 6: six }, nftables };
-  }
-
-  async #iptables(family: Family): Promise<readonly Iptables[]> {
-    const name = family === 4 ? 'iptables' : 'ip6tables';
-    const candidates = [name, `${name}-nft`, `${name}-legacy`];
-    const answers = await Promise.all(candidates.map((program) => this.#programs.run(program, ['--version'])));
-    const found = candidates.flatMap((program, at) => iptablesOf(family, program, answers[at]?.stdout) ?? []);
-    const kinds = found.filter(({ kind }, at) => found.findIndex((other) => other.kind === kind) === at);
-    if (kinds.length < 2) return kinds;
-    const listings = await Promise.all(kinds.map(({ program }) => this.#programs.run(`${program}-save`, [])));
-    return inOrder(
-      kinds,
-      listings.map((listing) => listing?.stdout ?? ''),
-    );
   }
 
   async #nftables(): Promise<Nftables | undefined> {
@@ -78,6 +68,21 @@ export class Surveyor {
     const trial = await this.#programs.run('nft', ['--check', '-f', '-'], { input: script });
     return trial?.ok === true;
   }
+}
+
+/** Every kind of iptables there is, the one to use first. */
+export async function findIptables(programs: Programs, family: Family): Promise<readonly Iptables[]> {
+  const name = family === 4 ? 'iptables' : 'ip6tables';
+  const candidates = [name, `${name}-nft`, `${name}-legacy`];
+  const answers = await Promise.all(candidates.map((program) => programs.run(program, ['--version'])));
+  const found = candidates.flatMap((program, at) => iptablesOf(family, program, answers[at]?.stdout) ?? []);
+  const kinds = found.filter(({ kind }, at) => found.findIndex((other) => other.kind === kind) === at);
+  if (kinds.length < 2) return kinds;
+  const listings = await Promise.all(kinds.map(({ program }) => programs.run(`${program}-save`, [])));
+  return inOrder(
+    kinds,
+    listings.map((listing) => listing?.stdout ?? ''),
+  );
 }
 
 const COMMENTS = `add table ip tartan-trial { comment "trial"; }
