@@ -31,7 +31,8 @@ export function clearKernel(kernel: Kernel, { macs, networks }: Made): Promise<r
 
 /**
  * Takes our objects out of the kernel, then the files away: peers must no longer reach the subnet here, nor Docker use it.
- * Containers that still run keep their way out: the firewall's rules stay, and follow the next lease. Where the one can't be done, the other is. Rejects once both are over.
+ * Containers that still run keep their way out: the firewall's rules stay, and follow the next lease. Where the one
+ * can't be done, the other is. Rejects once both are over.
  */
 export async function withdraw(
   kernel: Kernel,

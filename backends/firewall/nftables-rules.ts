@@ -3,8 +3,8 @@
  * `ip6 flannel-ipv6` where the network config has EnableNFTables, and a table of our own that marks packets for Docker's
  * nftables backend, where a drop is final and an accept of ours would change nothing.
  *
- * One of flannel's rules is mended: its fourth returns all that goes from this subnet's hosts' outside into the network,
- * which swallows the last; here, as in its iptables rules, only what goes into this host's own subnet.
+ * One of flannel's rules is mended: its fourth returns all that goes into the network from outside this host's subnet,
+ * which swallows the last; here, as in its iptables rules, what goes from outside the network into this host's subnet.
  */
 import type { Family } from '../../config/address.ts';
 import { MULTICAST } from './iptables-rules.ts';

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 /**
- * The descriptor of the socket of that netlink protocol that is bound to `port`, which the netlink package does not tell: the port
- * leads to the socket's inode, the inode to the descriptor. undefined where /proc does not have it.
+ * The descriptor of the socket of that netlink protocol that is bound to `port`, which the netlink package does not
+ * tell: the port leads to the socket's inode, the inode to the descriptor. undefined where /proc does not have it.
  * Read synchronously: the thread pool may be in another network namespace than the caller.
  *
  *   /proc/self/net/netlink: sk, protocol, port, groups, rmem, wmem, dump, locks, drops, inode
