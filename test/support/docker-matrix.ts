@@ -1,0 +1,65 @@
+/**
+ * Which packets cross with which Docker, as the README's table has it. test/e2e/docker-matrix.test.ts runs every line on
+ * real hosts; what it sees must be what stands here.
+ */
+import type { DockerVersion } from './docker-engine.ts';
+
+/** What Docker makes its rules with. */
+export type Firewall = 'iptables-nft' | 'iptables-legacy' | 'nftables';
+
+/** Whose address the receiver sees; `blocked`: nothing arrives. */
+export type Seen = 'container' | 'host' | 'VTEP' | 'blocked';
+
+/** Every way that is tried, in both directions between the two hosts. */
+export interface Traffic {
+  /** Full-sized packets included. */
+  readonly toContainer: Seen;
+  readonly toRemoteHost: Seen;
+  readonly hostToContainer: Seen;
+  /** A machine without agent, which has no way back to containers' own addresses. */
+  readonly toOutside: Seen;
+  readonly publishedToHost: Seen;
+  readonly publishedToContainer: Seen;
+  readonly publishedToOutside: Seen;
+}
+
+export interface MatrixLine {
+  readonly docker: DockerVersion;
+  readonly firewall: Firewall;
+  readonly ipMasq: boolean;
+  /** Whether the agent can tell which dockerd runs, and so writes its flags for the nftables backend. */
+  readonly knowsDockerd: boolean;
+  readonly traffic: Traffic;
+}
+
+/** Of the agent's own masquerade: nothing inside the network has another's address. */
+const MASQUERADED: Traffic = {
+  toContainer: 'container',
+  toRemoteHost: 'host',
+  hostToContainer: 'VTEP',
+  toOutside: 'host',
+  publishedToHost: 'host',
+  publishedToContainer: 'host',
+  publishedToOutside: 'host',
+};
+
+/** Docker masquerades whatever leaves docker0, also into the overlay. */
+const BY_DOCKER: Traffic = { ...MASQUERADED, toContainer: 'VTEP' };
+
+const BLOCKED = { toContainer: 'blocked', hostToContainer: 'blocked' } as const;
+
+function bothWays(what: Omit<MatrixLine, 'ipMasq' | 'traffic'>, less: Partial<Traffic> = {}): readonly MatrixLine[] {
+  return [
+    { ...what, ipMasq: true, traffic: { ...MASQUERADED, ...less } },
+    { ...what, ipMasq: false, traffic: { ...BY_DOCKER, ...less } },
+  ];
+}
+
+export const MATRIX: readonly MatrixLine[] = [
+  ...bothWays({ docker: '20.10', firewall: 'iptables-nft', knowsDockerd: true }),
+  ...bothWays({ docker: '20.10', firewall: 'iptables-legacy', knowsDockerd: true }),
+  ...bothWays({ docker: '29', firewall: 'iptables-nft', knowsDockerd: true }),
+  ...bothWays({ docker: '29', firewall: 'iptables-legacy', knowsDockerd: true }),
+  ...bothWays({ docker: '29', firewall: 'nftables', knowsDockerd: true }),
+  ...bothWays({ docker: '29', firewall: 'nftables', knowsDockerd: false }, BLOCKED),
+];
