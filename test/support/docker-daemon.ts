@@ -1,52 +1,27 @@
-/**
- * A real dockerd on a lab's host, with all of Docker's own paths: /run, /etc and /var/lib are private there. Its
- * containers carry the lab's mark, so that they end with the lab.
- */
+/** A real dockerd on a lab's host, with all of Docker's own paths: /run, /etc and /var/lib are private there. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { parseEnv } from 'node:util';
 import { cgroupParent, removeLabCgroups, sweepCgroups } from './cgroups.ts';
+import { DockerClient } from './docker-client.ts';
 import type { Engine } from './docker-engine.ts';
-import { IMAGE, imageTar, server } from './docker-image.ts';
+import { IMAGE, imageTar } from './docker-image.ts';
 import { eventually } from './eventually.ts';
-import { Container, type Host } from './host.ts';
+import type { Host } from './host.ts';
 import type { Lab } from './hosts.ts';
 import { MARK, markOf } from './ownership.ts';
-import { type Argv, type LabProcess, type Outcome, searchPath } from './process.ts';
-
-export interface RunOptions {
-  /** More options for `docker run`. */
-  readonly options?: readonly string[];
-  /** Default: serves the page on port 80. */
-  readonly command?: readonly string[];
-  readonly image?: string;
-}
-
-/** A container that Docker made. Commands run in its network, with the host's files. */
-export class DockerContainer extends Container {
-  readonly #process: number;
-
-  constructor(host: Host, name: string, ip: string, process: number) {
-    super(host, name, ip, undefined, 0);
-    this.#process = process;
-  }
-
-  override get enter(): Argv {
-    return ['nsenter', '-t', String(this.host.pid), '-m', '-u', '-i', `--net=/proc/${this.#process}/ns/net`, '--'];
-  }
-}
+import { type LabProcess, type Outcome, searchPath } from './process.ts';
 
 const OPTIONS_FILE = '/run/flannel/docker';
 
-export class DockerDaemon {
-  readonly host: Host;
+export class DockerDaemon extends DockerClient {
   readonly engine: Engine;
   readonly #lab: Lab;
   #process: LabProcess | undefined;
   #flags: readonly string[] = [];
 
   private constructor(lab: Lab, host: Host, engine: Engine) {
+    super(host);
     this.#lab = lab;
-    this.host = host;
     this.engine = engine;
   }
 
@@ -112,25 +87,13 @@ export class DockerDaemon {
     return this.host.exec('docker', args, { env: this.#env, timeoutMs: 60_000 });
   }
 
-  /** `docker ARGS`; rejects where it fails. @returns what it printed */
-  async docker(...args: readonly string[]): Promise<string> {
+  override async docker(...args: readonly string[]): Promise<string> {
     const said = await this.host.run('docker', args, { env: this.#env, timeoutMs: 60_000 });
     return said.trim();
   }
 
-  /** Starts a container in the background. */
-  async run(name: string, { options = [], command, image = IMAGE }: RunOptions = {}): Promise<DockerContainer> {
-    const mark = `${MARK}=${markOf(this.#lab.name)}`;
-    const own = ['--detach', '--name', name, '--stop-signal=KILL', '--env', mark, ...options];
-    await this.docker('run', ...own, image, ...(command ?? server(80, '/www')));
-    return await this.container(name);
-  }
-
-  /** A container that runs. */
-  async container(name: string): Promise<DockerContainer> {
-    const format = '{{.State.Pid}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}';
-    const [pid, ip] = (await this.docker('inspect', '--format', format, name)).split(' ');
-    return new DockerContainer(this.host, name, ip ?? '', Number(pid));
+  protected override outside(path: string): string {
+    return this.host.path(path);
   }
 
   get #env(): Readonly<Record<string, string>> {
