@@ -33,7 +33,7 @@ export interface MatrixLine {
 }
 
 /** Of the agent's own masquerade: nothing inside the network has another's address. */
-const MASQUERADED: Traffic = {
+export const MASQUERADED_BY_AGENT: Traffic = {
   toContainer: 'container',
   toRemoteHost: 'host',
   hostToContainer: 'VTEP',
@@ -44,14 +44,14 @@ const MASQUERADED: Traffic = {
 };
 
 /** Docker masquerades whatever leaves docker0, also into the overlay. */
-const BY_DOCKER: Traffic = { ...MASQUERADED, toContainer: 'VTEP' };
+export const MASQUERADED_BY_DOCKER: Traffic = { ...MASQUERADED_BY_AGENT, toContainer: 'VTEP' };
 
 const BLOCKED = { toContainer: 'blocked', hostToContainer: 'blocked' } as const;
 
 function bothWays(what: Omit<MatrixLine, 'ipMasq' | 'traffic'>, less: Partial<Traffic> = {}): readonly MatrixLine[] {
   return [
-    { ...what, ipMasq: true, traffic: { ...MASQUERADED, ...less } },
-    { ...what, ipMasq: false, traffic: { ...BY_DOCKER, ...less } },
+    { ...what, ipMasq: true, traffic: { ...MASQUERADED_BY_AGENT, ...less } },
+    { ...what, ipMasq: false, traffic: { ...MASQUERADED_BY_DOCKER, ...less } },
   ];
 }
 

@@ -1,0 +1,186 @@
+/**
+ * Two hosts with a real systemd as PID 1, tartan.service, and Debian's docker.service with our drop-in, on one switch
+ * with etcd and a machine outside.
+ */
+import test, { type ExecutionContext } from 'ava';
+import { PREFIX } from '../support/agent.ts';
+import { BootedDocker } from '../support/booted-docker.ts';
+import { BootedHost, bootLack } from '../support/booted-host.ts';
+import { installTartan } from '../support/booted-tartan.ts';
+import type { DockerContainer } from '../support/docker-client.ts';
+import { MASQUERADED_BY_DOCKER } from '../support/docker-matrix.ts';
+import { PUBLISH, type Server, servePage, trafficBecomes } from '../support/docker-traffic.ts';
+import { eventually } from '../support/eventually.ts';
+import type { Host } from '../support/host.ts';
+import { createLab, type Lab } from '../support/hosts.ts';
+import { isLacking } from '../support/lacking.ts';
+import { PacketStream } from '../support/packet-stream.ts';
+import { needs } from '../support/require.ts';
+
+const CONFIG = '{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan"}}';
+const UNITS = ['tartan.service', 'docker.service'];
+
+const isActive = (host: BootedHost, unit: string) => async () => (await host.show(unit, 'ActiveState')) === 'active';
+const timestamp = async (host: BootedHost, unit: string, name: string) =>
+  Number(await host.show(unit, `${name}TimestampMonotonic`));
+
+class Machine implements Server {
+  readonly booted = new BootedHost();
+  readonly #lab: Lab;
+  #host: Host;
+  #docker: BootedDocker | undefined;
+  #web: DockerContainer | undefined;
+  #subnet = '';
+
+  constructor(lab: Lab, host: Host) {
+    this.#lab = lab;
+    this.#host = host;
+    this.booted.useNetwork(host.pid);
+    installTartan(this.booted);
+    BootedDocker.install(lab, this.booted);
+    const variables = [`TARTAN_ETCD_ENDPOINTS=${lab.etcd.endpoint}`, 'TARTAN_IFACE=eth0'];
+    this.booted.write('/etc/default/tartan', `${variables.join('\n')}\n`);
+  }
+
+  get host(): Host {
+    return this.#host;
+  }
+
+  get docker(): BootedDocker {
+    if (this.#docker === undefined) throw new Error(`${this.host.name} has no Docker yet`);
+    return this.#docker;
+  }
+
+  get web(): DockerContainer {
+    if (this.#web === undefined) throw new Error(`${this.host.name} has no container web yet`);
+    return this.#web;
+  }
+
+  /** `10.5.17.1/24` */
+  get subnet(): string {
+    return this.#subnet;
+  }
+
+  get vtep(): string {
+    return this.subnet.replace(/\.1\/.*/, '.0');
+  }
+
+  get mtu(): number {
+    return 1450;
+  }
+
+  async dockerStarted(): Promise<void> {
+    await this.booted.until(isActive(this.booted, 'docker'));
+    this.#docker = await BootedDocker.connect(this.host, this.booted);
+    this.#subnet = /FLANNEL_SUBNET=(\S+)/.exec(await this.booted.run('cat', '/run/flannel/subnet.env'))?.[1] ?? '';
+  }
+
+  async runWeb(): Promise<void> {
+    this.#web = await this.docker.run('web', { options: [...PUBLISH, '--restart=always'] });
+  }
+
+  async webStartedAgain(): Promise<void> {
+    const started = () => this.docker.container('web');
+    this.#web = await eventually(`Docker of ${this.host.name} starts its container again`, started);
+  }
+
+  /** The kernel's part of it goes too: links, routes and rules are another namespace's then. */
+  async reboot(): Promise<void> {
+    const old = this.host;
+    const fresh = await this.#lab.addHost({ name: old.name, address: Number(old.ip.split('.')[3]) });
+    await fresh.unplug();
+    this.booted.useNetwork(fresh.pid);
+    this.#host = fresh;
+    await this.booted.reboot(async () => {
+      await old.kill();
+      await fresh.plug();
+    });
+    servePage(fresh);
+    await this.dockerStarted();
+    await this.webStartedAgain();
+  }
+}
+
+/** The second boots, then the first, for which etcd comes late. */
+async function bootBoth(t: ExecutionContext, lab: Lab, one: Machine, two: Machine): Promise<void> {
+  await two.booted.start(UNITS);
+  await two.dockerStarted();
+  await lab.etcd.stop();
+  await one.booted.start(UNITS);
+  const waits = async () => (await one.booted.show('tartan', 'StatusText')).startsWith('waiting for etcd');
+  await one.booted.until(waits);
+  t.is(await one.booted.show('tartan', 'ActiveState'), 'activating');
+  t.is(await one.booted.show('docker', 'ActiveState'), 'inactive');
+  await lab.etcd.start();
+  await one.dockerStarted();
+}
+
+async function dockerIsOnTheLease(t: ExecutionContext, { booted, subnet }: Machine): Promise<void> {
+  const ready = await timestamp(booted, 'tartan', 'ActiveEnter');
+  t.true(ready > 0 && ready <= (await timestamp(booted, 'docker', 'ExecMainStart')));
+  const shown = await booted.run('ip', 'address', 'show', 'dev', 'docker0');
+  t.true(shown.includes(` ${subnet} `), shown);
+  // Docker 20.10 gives the bridge its MTU with the first container.
+  t.true(shown.includes(' mtu 1450 '), shown);
+}
+
+async function crossesAsItShould(t: ExecutionContext, lab: Lab, one: Machine, two: Machine): Promise<void> {
+  const sites = { servers: [one, two] as const, outside: lab.host(3) };
+  t.deepEqual(await trafficBecomes(sites, MASQUERADED_BY_DOCKER), MASQUERADED_BY_DOCKER);
+}
+
+async function killedAgentIsNotMissed(t: ExecutionContext, one: Machine, two: Machine): Promise<void> {
+  const { booted } = one;
+  const docker = await booted.show('docker', 'MainPID');
+  const streams = await Promise.all([PacketStream.start(one.web, two.web), PacketStream.start(two.web, one.web)]);
+  await booted.run('systemctl', 'kill', '--signal=KILL', 'tartan');
+  await booted.until(async () => (await booted.show('tartan', 'NRestarts')) === '1');
+  await booted.until(isActive(booted, 'tartan'));
+  for (const { lost, oddities } of await Promise.all(streams.map((stream) => stream.stop()))) {
+    t.deepEqual({ lost, oddities }, { lost: [], oddities: [] });
+  }
+  t.is(await booted.show('docker', 'MainPID'), docker);
+  t.is((await one.docker.container('web')).id, one.web.id);
+}
+
+async function dockerStartsWithoutAgent(t: ExecutionContext, one: Machine): Promise<void> {
+  // Only stopped, it would be started again with Docker: the drop-in wants it.
+  await one.booted.must('systemctl', 'stop', 'tartan');
+  await one.booted.must('rm', '/etc/systemd/system/tartan.service');
+  await one.booted.must('systemctl', 'daemon-reload');
+  await one.booted.must('systemctl', 'restart', 'docker');
+  await one.webStartedAgain();
+  t.is(await one.booted.show('tartan', 'ActiveState'), 'inactive');
+}
+
+test('two hosts boot, reboot, lose their agents: Docker is on the lease, and containers reach whom they should', async (t) => {
+  if (isLacking(t, bootLack()) || !needs(t, 'lab', 'docker-20.10', 'iptables')) return;
+  const lab = await createLab({ hosts: 3 });
+  t.teardown(() => lab.destroy());
+  await lab.etcd.put(`${PREFIX}/config`, CONFIG);
+  const [one, two] = [new Machine(lab, lab.host(1)), new Machine(lab, lab.host(2))];
+  t.teardown(() => Promise.all([one.booted.halt(), two.booted.halt()]));
+  for (const host of lab.hosts) servePage(host);
+  const t0 = performance.now();
+  const say = (what: string) => t.log(`${((performance.now() - t0) / 1000).toFixed(1)} ${what}`);
+  await bootBoth(t, lab, one, two);
+  say('booted');
+  for (const machine of [one, two]) await machine.runWeb();
+  for (const machine of [one, two]) await dockerIsOnTheLease(t, machine);
+  say('web');
+  await crossesAsItShould(t, lab, one, two);
+  say('crosses');
+  await killedAgentIsNotMissed(t, one, two);
+  say('killed');
+  const { subnet } = one;
+  await one.reboot();
+  say('rebooted');
+  t.is(one.subnet, subnet);
+  await dockerIsOnTheLease(t, one);
+  await crossesAsItShould(t, lab, one, two);
+  say('crosses');
+  await dockerStartsWithoutAgent(t, one);
+  say('alone');
+  await crossesAsItShould(t, lab, one, two);
+  say('crosses');
+});
