@@ -1,10 +1,11 @@
 /**
- * Containers' cgroups belong to the machine, not to a namespace of the lab. Each lab's lie below one that is named after
- * it and its owner, in every hierarchy: removed with the lab, and swept where its owner was killed.
+ * Docker's containers are not in the lab's namespaces, and carry no mark; their cgroups belong to the machine. Each lab's
+ * lie below one that is named after it and its owner, in every hierarchy: removed with the lab and with all that runs in
+ * them, and swept where its owner was killed.
  */
-import { existsSync, readdirSync, rmdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { isOwnerAlive, markOf, parseMark, pause } from './ownership.ts';
+import { isOwnerAlive, markOf, parseMark, pause, sendKill } from './ownership.ts';
 
 const ROOT = '/sys/fs/cgroup';
 const PREFIX = 'netlab-';
@@ -29,15 +30,27 @@ export function removeCgroup(path: string): void {
   rmdirSync(path);
 }
 
+function killIn(path: string): void {
+  for (const entry of readdirSync(path, { withFileTypes: true })) {
+    if (entry.isDirectory()) killIn(join(path, entry.name));
+  }
+  const pids = readFileSync(join(path, 'cgroup.procs'), 'utf8')
+    .split('\n')
+    .filter((line) => line !== '');
+  for (const pid of pids) sendKill(Number(pid));
+}
+
 function removeAll(isWanted: (name: string) => boolean): void {
   for (const hierarchy of hierarchies()) {
     for (const name of readdirSync(hierarchy)) {
-      if (name.startsWith(PREFIX) && isWanted(name.slice(PREFIX.length))) removeCgroup(join(hierarchy, name));
+      if (!name.startsWith(PREFIX) || !isWanted(name.slice(PREFIX.length))) continue;
+      killIn(join(hierarchy, name));
+      removeCgroup(join(hierarchy, name));
     }
   }
 }
 
-/** Once every process of the lab is gone. Synchronous, for exit handlers. */
+/** Once nobody in the lab can start containers any more. Synchronous, for exit handlers. */
 export function removeLabCgroups(lab: string): void {
   const mark = markOf(lab);
   for (let tries = 1; ; tries++) {
@@ -45,7 +58,7 @@ export function removeLabCgroups(lab: string): void {
       removeAll((name) => name === mark);
       return;
     } catch (fault: unknown) {
-      // The kernel may need a moment to take the last process out.
+      // A process needs a moment to end.
       if (tries === 100) throw fault;
       pause(10);
     }

@@ -1,7 +1,6 @@
 /** `docker` as typed on a host, and the containers that it makes. */
 import { IMAGE, server } from './docker-image.ts';
 import { Container, type Host } from './host.ts';
-import { MARK, markOf } from './ownership.ts';
 import type { Argv } from './process.ts';
 
 export interface RunOptions {
@@ -44,11 +43,18 @@ export abstract class DockerClient {
   /** A file of Docker's host, seen from outside. */
   protected abstract outside(path: string): string;
 
-  /** Starts a container in the background. It carries the lab's mark, so that it ends with the lab. */
+  /** Starts a container in the background. */
   async run(name: string, { options = [], command, image = IMAGE }: RunOptions = {}): Promise<DockerContainer> {
-    const mark = `${MARK}=${markOf(this.host.lab)}`;
-    const own = ['--detach', '--name', name, '--stop-signal=KILL', '--env', mark, ...options];
-    await this.docker('run', ...own, image, ...(command ?? server(80, '/www')));
+    await this.docker(
+      'run',
+      '--detach',
+      '--name',
+      name,
+      '--stop-signal=KILL',
+      ...options,
+      image,
+      ...(command ?? server(80, '/www')),
+    );
     return await this.container(name);
   }
 

@@ -1,5 +1,5 @@
 /** A real dockerd on a lab's host, with all of Docker's own paths: /run, /etc and /var/lib are private there. */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { parseEnv } from 'node:util';
 import { cgroupParent, removeLabCgroups, sweepCgroups } from './cgroups.ts';
 import { DockerClient } from './docker-client.ts';
@@ -31,8 +31,6 @@ export class DockerDaemon extends DockerClient {
     lab.afterwards(() => removeLabCgroups(lab.name));
     // overlayfs, which Docker stores images with, does not stand on the host's own overlay.
     await host.run('sh', ['-c', 'mkdir -p /var/lib/docker && mount -t tmpfs tmpfs /var/lib/docker']);
-    await mkdir(host.path('/run/image'), { recursive: true });
-    await writeFile(host.path('/run/image/tar'), imageTar());
     return new DockerDaemon(lab, host, engine);
   }
 
@@ -48,7 +46,10 @@ export class DockerDaemon extends DockerClient {
     return (parseEnv(text)['DOCKER_NETWORK_OPTIONS'] ?? '').split(/\s+/).filter((option) => option !== '');
   }
 
-  /** Starts it on the agent's options, as our drop-in does; resolves when it answers. `flags` last until the next start. */
+  /**
+   * Starts it on the agent's options, as our drop-in does, unless it is to have no bridge; resolves when it answers.
+   * `flags` are those of the next restart too.
+   */
   async start(flags: readonly string[] = this.#flags): Promise<void> {
     this.#flags = flags;
     const own = [
@@ -57,7 +58,8 @@ export class DockerDaemon extends DockerClient {
       '--storage-driver=overlay2',
       '--userland-proxy=false',
     ];
-    const args = [...own, ...(await this.networkOptions()), ...flags];
+    const options = flags.includes('--bridge=none') ? [] : await this.networkOptions();
+    const args = [...own, ...options, ...flags];
     const process = this.host.spawn('dockerd', args, { env: this.#env });
     this.#process = process;
     await eventually(
@@ -70,7 +72,15 @@ export class DockerDaemon extends DockerClient {
     ).then((state) => {
       if (state === 'ended') throw new Error(`dockerd of ${this.host.name} ended\n${process.tail()}`);
     });
-    if ((await this.docker('images', '-q', IMAGE)) === '') await this.docker('import', '/run/image/tar', IMAGE);
+    if ((await this.docker('images', '-q', IMAGE)) === '') await this.import(IMAGE, imageTar());
+  }
+
+  /** `changes`: instructions of a Dockerfile. */
+  async import(image: string, tar: Buffer, changes: readonly string[] = []): Promise<void> {
+    const file = '/run/image.tar';
+    await writeFile(this.host.path(file), tar);
+    await this.docker('import', ...changes.flatMap((change) => ['--change', change]), file, image);
+    await rm(this.host.path(file));
   }
 
   /** In order: Docker stops its containers. */

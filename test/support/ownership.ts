@@ -65,7 +65,7 @@ function livingPids(): number[] {
     .filter((pid) => pid !== process.pid && startTime(pid) !== undefined);
 }
 
-function sendKill(pid: number): void {
+export function sendKill(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL');
   } catch {
