@@ -103,7 +103,7 @@ async function seenOfOutside(outside: Host, address: string, port: number): Prom
 }
 
 /** @returns whom the page's server saw; undefined where nothing, or less than the whole page, came back */
-async function fetchPage(from: Place, address: string, port: number): Promise<string | undefined> {
+export async function fetchPage(from: Place, address: string, port: number): Promise<string | undefined> {
   const script = `exec 3<>/dev/tcp/${address}/${port} && printf 'GET ${PAGE} HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3`;
   const { stdout } = await from.exec('timeout', ['2', 'bash', '-c', script]);
   const [, seen, body] = /\n\r\n(\S+)\n(x*)$/.exec(stdout) ?? [];
