@@ -1,0 +1,60 @@
+/** Somebody flushes the firewall under agent and Docker: what is the agent's comes back, Docker's with its restart. */
+import test, { type ExecutionContext } from 'ava';
+import { DockerCluster, type DockerNode } from '../support/docker-cluster.ts';
+import { programByHand } from '../support/docker-hand-rules.ts';
+import { type Firewall, MATRIX, type MatrixLine, type Traffic } from '../support/docker-matrix.ts';
+import { trafficBecomes } from '../support/docker-traffic.ts';
+import { eventually } from '../support/eventually.ts';
+import type { Host } from '../support/host.ts';
+import { needs } from '../support/require.ts';
+
+const LINES = MATRIX.filter(({ ipMasq, knowsDockerd }) => ipMasq && knowsDockerd);
+
+const BY_TABLE = ['iptables -F', 'iptables -t nat -F', 'iptables -t raw -F'];
+const AT_ONCE = ['iptables -F; iptables -X; iptables -t nat -F; iptables -t nat -X; iptables -t raw -F'];
+const RULESET = ['nft flush ruleset'];
+const FLUSHES: Readonly<Record<Firewall, readonly string[]>> = {
+  'iptables-nft': [...BY_TABLE, ...RULESET],
+  'iptables-legacy': [...BY_TABLE, ...AT_ONCE],
+  nftables: RULESET,
+};
+
+/** Docker's own, which it makes when it starts. */
+const UNPUBLISHED: Partial<Traffic> = {
+  publishedToHost: 'blocked',
+  publishedToContainer: 'blocked',
+  publishedToOutside: 'blocked',
+};
+
+/** Every rule and table that has flannel's names or ours, in both kinds of firewall. */
+async function ours(host: Host): Promise<string> {
+  const listed = await host.run('sh', ['-c', 'iptables-save; nft list tables']);
+  const lines = listed.split('\n').filter((line) => /flannel|tartan/i.test(line));
+  return lines.map((line) => line.replace(/\[\d+:\d+\]/, '')).join('\n');
+}
+
+async function comesBack(t: ExecutionContext, { host, agent }: DockerNode, flush: string, repair: () => Promise<unknown>): Promise<void> {
+  const before = await ours(host);
+  t.not(before, '');
+  await host.run('sh', ['-c', flush]);
+  await repair();
+  await eventually(`the agent's rules of ${host.name} are back after ${flush}`, async () => (await ours(host)) === before, {
+    context: () => agent.tail(),
+  });
+}
+
+for (const line of LINES) {
+  test(`Docker ${line.docker} with ${line.firewall}: flushed rules come back, Docker's own when it is restarted`, async (t) => {
+    if (!needs(t, 'lab', 'iptables', 'nft', `docker-${line.docker}`)) return;
+    const { docker, firewall, traffic } = line;
+    const cluster = await DockerCluster.start({ docker, firewall, beforeDocker: (node) => programByHand(node, line) });
+    t.teardown(() => cluster.lab.destroy());
+    const both = async (work: (node: DockerNode) => Promise<void>) => void (await Promise.all(cluster.servers.map(work)));
+    for (const flush of FLUSHES[firewall]) await both((node) => comesBack(t, node, flush, () => programByHand(node, line)));
+    const without = { ...traffic, ...UNPUBLISHED };
+    t.deepEqual(await trafficBecomes(cluster, without), without);
+    await both(async ({ docker }) => docker.restart());
+    await both((node) => node.webStartedAgain());
+    t.deepEqual(await trafficBecomes(cluster, traffic), traffic);
+  });
+}
