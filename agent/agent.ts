@@ -5,7 +5,6 @@
  *      │  └──own key──▶ Holder (lease)            status ◀── everything
  *      └──config──▶ follow or ask for a restart
  */
-import type { DeviceMacs } from '../backends/backend.ts';
 import type { Kernel } from '../backends/kernel/kernel.ts';
 import { openKernel } from '../backends/kernel/linux-kernel.ts';
 import { TartanError } from '../config/errors.ts';
@@ -26,6 +25,7 @@ import { join } from './joining.ts';
 import { Memory } from './memory.ts';
 import { Metrics } from './metrics.ts';
 import { Network } from './network.ts';
+import type { RememberDevices } from './own-devices.ts';
 import { StartRush } from './start-rush.ts';
 import { lockStateDir } from './state-lock.ts';
 import { serveStatus } from './status-socket.ts';
@@ -98,8 +98,9 @@ class Agent {
       this.#kernel = kernel;
       return kernel;
     });
-    const rememberDevices = async (devices: DeviceMacs): Promise<void> => {
-      memory.update({ macs: new Map([...memory.current.macs, ...devices]) });
+    const rememberDevices: RememberDevices = async (devices, isAdopted) => {
+      const adopted = isAdopted ? { adoptedAt: clock.now() } : {};
+      memory.update({ macs: new Map([...memory.current.macs, ...devices]), ...adopted });
       await memory.settled();
     };
     const facts = { options, clock, log, signal, owner, store, macs, remembered: memory, rememberDevices };

@@ -32,6 +32,8 @@ async function execute(invocation: Invocation): Promise<number> {
       return (await import('./commands/down.ts')).down(invocation);
     case 'docker opts':
       return (await import('./commands/docker-opts.ts')).dockerOpts(invocation);
+    case 'docker check':
+      return (await import('./commands/docker-check.ts')).dockerCheck(invocation);
     case 'help':
       process.stdout.write(helpText(invocation.args.join(' ')));
       return 0;

@@ -25,6 +25,7 @@ import type { AgentStatus } from './agent-status.ts';
 import type { Cluster } from './cluster.ts';
 import { configProblem, configProblemCode, judgeConfig } from './config-change.ts';
 import { familiesOf, networksOf } from './config-families.ts';
+import { watchDockerBridge } from './docker-bridge.ts';
 import type { EtcdAddresses } from './etcd-addresses.ts';
 import { keepForwarding } from './forwarding.ts';
 import { giveBackAfterStart } from './give-back.ts';
@@ -129,6 +130,7 @@ export class Network {
     this.#parts.etcdAddresses.onChange = () => cluster.judge(this.#policy());
     this.#parts.tasks.start((signal) => cluster.sweep(signal));
     this.#parts.tasks.start((signal) => this.#sweepLeftovers(reconciler, signal));
+    this.#parts.tasks.start((signal) => this.#watchDockerBridge(signal));
     this.#parts.tasks.start((signal) => this.#announce(signal));
     this.#parts.tasks.start((signal) => giveBackAfterStart(() => reconciler.step().inStep, clock, signal));
     const remembering = { cluster, memory, clock };
@@ -218,6 +220,14 @@ export class Network {
     tasks.start((signal) => reconciler.run(signal), PASS_WITHIN_MS);
     tasks.start((signal) => this.#watchUnderlay(holder, reconciler).run(signal));
     return reconciler;
+  }
+
+  #watchDockerBridge(signal: AbortSignal): Promise<never> {
+    const { kernel, context, status } = this.#parts;
+    const { options, clock, log } = context;
+    const onProblem = (text: string | undefined): void => status.setProblem('docker bridge', text);
+    const current = () => ({ networks: networksOf(this.#running), own: this.#joined.held });
+    return watchDockerBridge({ kernel, clock, log, resyncSeconds: options.resync, current, onProblem }, signal);
   }
 
   #watchUnderlay(holder: Holder, reconciler: Reconciler): UnderlayWatch {

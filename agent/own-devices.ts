@@ -8,6 +8,9 @@ import { macFromRandom } from '../config/address.ts';
 import { TartanError } from '../config/errors.ts';
 import type { LeaseAttributes } from '../leases/lease.ts';
 
+/** Writes devices down. `isAdopted`: one of them was found here that no run of ours is known to have made: a flanneld's. */
+export type RememberDevices = (macs: DeviceMacs, isAdopted: boolean) => Promise<void>;
+
 /**
  * Makes the backend's devices before the lease names them. Each has the MAC that the lease already publishes, else the
  * one it has, else the one it had in an earlier run, else a random one; where the kernel refuses that one, another. What
@@ -21,7 +24,7 @@ export async function prepareDevices(
   backend: Backend,
   target: LeaseAttributes | undefined,
   remembered: DeviceMacs,
-  remember: (macs: DeviceMacs) => Promise<void>,
+  remember: RememberDevices,
 ): Promise<DeviceMacs> {
   if (backend.devices.length === 0) return new Map();
   const links = await kernel.links();
@@ -31,13 +34,15 @@ export async function prepareDevices(
     remembered.get(name) ??
     macFromRandom(randomBytes(6));
   const wanted = new Map(backend.devices.map((name) => [name, macOf(name)]));
-  if (backend.devices.some((name) => !remembered.has(name))) await remember(wanted);
+  const news = backend.devices.filter((name) => !remembered.has(name));
+  const isAdopted = news.some((name) => existingMac(links, name) !== undefined);
+  if (news.length > 0) await remember(wanted, isAdopted);
   const refused = await make(kernel, backend, wanted);
   if (refused.length === 0) return await macsNow(kernel, wanted);
   // A MAC that this kernel does not take can't be kept: peers follow another one as soon as the lease has it.
   const others = new Map(wanted);
   for (const { name, mac } of refused) others.set(name, otherThan(mac, existingMac(links, name)));
-  await remember(others);
+  await remember(others, isAdopted);
   for (const { operation, refusal } of await make(kernel, backend, others)) throw failure(operation, refusal);
   return await macsNow(kernel, others);
 }

@@ -4,7 +4,7 @@ import type { NetworkConfig } from '../config/network-config.ts';
 import type { Options } from '../config/options.ts';
 import type { LeaseSubnets } from '../leases/lease.ts';
 import { writeFileAtomically } from './atomic-file.ts';
-import { dockerNetworkOptions } from './docker-opts.ts';
+import { dockerNetworkOptions } from './docker/docker-opts.ts';
 import { formatSubnetEnv } from './subnet-env.ts';
 
 export interface Publication {

@@ -12,7 +12,7 @@ import type { HeldLease } from '../leases/held-lease.ts';
 import type { LeaseOwner } from '../leases/lease.ts';
 import type { Cluster } from './cluster.ts';
 import type { ClusterRead } from './cluster-file.ts';
-import { prepareDevices } from './own-devices.ts';
+import { prepareDevices, type RememberDevices } from './own-devices.ts';
 import { isAsPublished, type Remembered, rememberedLease, unfit } from './remembered-lease.ts';
 import type { HeldState } from './state-file.ts';
 
@@ -36,7 +36,7 @@ export interface RecollectionContext {
     cluster(): Promise<ClusterRead>;
   };
   /** Writes down the devices that will be made. */
-  rememberDevices(macs: DeviceMacs): Promise<void>;
+  readonly rememberDevices: RememberDevices;
 }
 
 export class Recollection {

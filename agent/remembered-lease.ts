@@ -52,8 +52,9 @@ export function rememberedLease(state: HeldState | undefined, { prefix, owner, n
     return no(`the lease remembered is of another host (node ${lease.owner?.node ?? 'unknown'})`);
   const late = timeProblem(state, now);
   if (late) return no(late);
-  const { publicIp, publicIp6, backendType, backendData, backendV6Data } = lease;
-  const attributes = { publicIp, publicIp6, backendType, backendData, backendV6Data, owner: lease.owner };
+  const { publicIp, publicIp6, backendType, backendData, backendV6Data, sources } = lease;
+  const said = { publicIp, publicIp6, backendType, backendData, backendV6Data, ...(sources && { sources }) };
+  const attributes = { ...said, owner: lease.owner };
   return { ok: true, held: { ...rest, key, value, modRevision, etcdLease, attributes } };
 }
 

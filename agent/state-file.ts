@@ -7,6 +7,7 @@
  *                 "modRevision", "clusterId", "seen": { "clusterId", "revision", "term" } },
  *       "macs": { "flannel.1": "c2:88:f0:5b:5f:ac" }, "networks": ["10.5.0.0/16"], "files": ["/run/flannel/subnet.env"],
  *       "journal": what was changed besides, see journal.ts, "hasRivals": true, or not there,
+ *       "adoptedAt": when a flanneld's device was found here, ms, or not there,
  *       "sha256": "<of all that, without spaces>" }
  */
 import { createHash, randomBytes } from 'node:crypto';
@@ -45,6 +46,8 @@ export interface AgentMemory {
   readonly journal: Journal;
   /** Whether other leases stand for this host too. */
   readonly hasRivals?: boolean;
+  /** Wall clock, ms: when a device was found here that a flanneld had made. */
+  readonly adoptedAt?: number;
 }
 
 export interface MemoryRead {
@@ -125,7 +128,10 @@ export function parseMemory(text: string | undefined): MemoryRead {
   }
 }
 
-function parseRest(claim: string, { held, macs, networks, files, journal, hasRivals }: JsonObject): MemoryRead {
+function parseRest(
+  claim: string,
+  { held, macs, networks, files, journal, hasRivals, adoptedAt }: JsonObject,
+): MemoryRead {
   const parsed = isJsonObject(held) ? parseHeld(held) : undefined;
   const memory = {
     ...{ claim, held: parsed, macs: parseMacs(macs) },
@@ -133,14 +139,17 @@ function parseRest(claim: string, { held, macs, networks, files, journal, hasRiv
     files: (Array.isArray(files) ? files : []).filter((one) => typeof one === 'string'),
     journal: parseJournal(journal),
     ...(hasRivals === true && { hasRivals }),
+    ...(typeof adoptedAt === 'number' && { adoptedAt }),
   };
   const isOdd = held !== null && held !== undefined && !parsed;
   return { memory, problem: isOdd ? 'its lease makes no sense' : undefined };
 }
 
-export function formatMemory({ claim, held, macs, networks, files, journal, hasRivals }: AgentMemory): string {
+export function formatMemory({ claim, held, macs, networks, files, journal, ...facts }: AgentMemory): string {
   const made = { macs: Object.fromEntries(macs), networks, files, journal: formatJournal(journal) };
-  return seal({ version: VERSION, claim, held: held ?? null, ...made, ...(hasRivals && { hasRivals }) });
+  const { hasRivals, adoptedAt } = facts;
+  const notes = { ...(hasRivals && { hasRivals }), ...(adoptedAt !== undefined && { adoptedAt }) };
+  return seal({ version: VERSION, claim, held: held ?? null, ...made, ...notes });
 }
 
 /** The file's text, with the checksum by which it is believed. */

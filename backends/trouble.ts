@@ -32,14 +32,17 @@ interface Entry {
 
 export class Troubles {
   readonly #clock: Clock;
+  readonly #witness: string;
   readonly #entries = new Map<string, Entry>();
   /** When each object was repaired within the last minute, the latest repaired last. */
   readonly #repairs = new Map<string, readonly number[]>();
   /** When each object had to wait because of a fight, the latest last. */
   readonly #fights = new Map<string, number>();
 
-  constructor(clock: Clock) {
+  /** `witness`: the command that shows who changes such objects. */
+  constructor(clock: Clock, witness = 'ip monitor') {
     this.#clock = clock;
+    this.#witness = witness;
   }
 
   get size(): number {
@@ -79,7 +82,7 @@ export class Troubles {
       this.#remember(key, [...recent, now]);
       return true;
     }
-    const error = `another program keeps changing it (see \`ip monitor\`): ${why}`;
+    const error = `another program keeps changing it (see \`${this.#witness}\`): ${why}`;
     const trouble = { since: this.#clock.now() - (now - first), attempts: recent.length, error };
     const wait = jittered(this.#clock, doubled(FOUGHT_MS, recent.length - FIGHT.repairs), SPREAD);
     this.#entries.set(key, { trouble, isRefused: false, retryAt: now + wait });

@@ -25,6 +25,11 @@ export const COMMANDS = {
     maxArgs: 0,
     summary: 'Write Docker daemon options from subnet.env, as mk-docker-opts.sh does',
   },
+  'docker check': {
+    args: '',
+    maxArgs: 0,
+    summary: 'Tell each thing that would stop a packet at the Docker of this host, and how to mend it',
+  },
   help: { args: '[COMMAND]', maxArgs: 2, summary: 'Explain a command' },
   version: { args: '', maxArgs: 0, summary: 'Print the version' },
 } as const satisfies Record<string, { readonly args: string; readonly maxArgs: number; readonly summary: string }>;

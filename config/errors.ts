@@ -11,6 +11,7 @@ export const ERRORS = {
   INTERFACE_NOT_FOUND: { exit: 4, meaning: 'No external interface matches what was asked for.' },
   KERNEL: { exit: 5, meaning: 'The kernel refused an operation that the agent cannot do without.' },
   PERMISSION: { exit: 5, meaning: 'A capability is missing (NET_ADMIN), or a file cannot be read or written.' },
+  FIREWALL: { exit: 5, meaning: "Firewall rules that are needed can't be made, or don't stay." },
   ETCD_UNAVAILABLE: { exit: 6, meaning: 'etcd did not answer in time.' },
   ETCD_REFUSED: { exit: 6, meaning: 'etcd refused: wrong user, password, certificate or permission.' },
   LEASE_LOST: { exit: 7, meaning: "This host's lease was taken by another host." },

@@ -54,6 +54,10 @@ export interface Options {
   readonly iptablesForwardRules: boolean;
   /** Seconds. */
   readonly iptablesResync: number;
+  readonly dockerRules: 'auto' | 'iptables' | 'nftables' | 'off';
+  /** "": docker.service's, else that of PATH. */
+  readonly dockerd: string;
+  readonly peerFilter: 'enforce' | 'report' | 'off';
   readonly ipBlackholeRoute: boolean;
   /** Seconds. */
   readonly resync: number;
@@ -75,7 +79,7 @@ export interface Options {
 export type OptionKey = keyof Options;
 export type OptionDraft = { -readonly [K in OptionKey]?: Options[K] };
 
-export const GROUPS = ['etcd', 'interface', 'files', 'behaviour', 'logging'] as const;
+export const GROUPS = ['etcd', 'interface', 'files', 'firewall', 'behaviour', 'logging'] as const;
 
 export interface Option<T> {
   readonly kind: Kind<T>;
@@ -100,7 +104,7 @@ export interface Option<T> {
 const ETCD: readonly Command[] = ['run', 'config get', 'config set', 'config check', 'leases', 'down'];
 const RUN: readonly Command[] = ['run'];
 const RUN_DOWN: readonly Command[] = ['run', 'down'];
-const SOCKET: readonly Command[] = ['run', 'status', 'wait', 'down'];
+const SOCKET: readonly Command[] = ['run', 'status', 'wait', 'down', 'docker check'];
 const LOGGING: readonly Command[] = [...ETCD, 'status', 'wait'];
 
 /** setTimeout's longest wait, in seconds. */
@@ -109,14 +113,6 @@ const ANY_IPV4 = parseIp('0.0.0.0');
 
 /** Stands for a default that another option decides, where "" means something; no path has a NUL. */
 const BESIDE = '\0';
-
-const NO_FIREWALL = 'this version makes no firewall rules';
-
-const masqueradeJudge = (on: boolean) => {
-  if (!on) return undefined;
-  const refused = `${NO_FIREWALL}; leave it out and keep Docker's own masquerading, or run a masquerade rule of your own`;
-  return { refused };
-};
 
 export const OPTIONS: { readonly [K in OptionKey]: Option<Options[K]> } = {
   etcdEndpoints: {
@@ -262,7 +258,7 @@ export const OPTIONS: { readonly [K in OptionKey]: Option<Options[K]> } = {
     kind: text('FILE'),
     default: BESIDE,
     group: 'files',
-    commands: RUN_DOWN,
+    commands: ['run', 'down', 'docker check'],
     isFlannels: false,
     doc: "Where the agent writes dockerd's options, as an EnvironmentFile; empty: nowhere.",
     defaultText: '"docker" beside a subnet file named subnet.env, else that file with .docker as its extension',
@@ -299,39 +295,59 @@ export const OPTIONS: { readonly [K in OptionKey]: Option<Options[K]> } = {
   ipMasq: {
     kind: boolean,
     default: false,
-    group: 'behaviour',
+    group: 'firewall',
     commands: RUN,
     isFlannels: true,
-    doc: 'Masquerade what leaves the network; not offered yet.',
-    judge: masqueradeJudge,
+    doc: "Masquerade what leaves the network, instead of Docker's own masquerading.",
   },
   ipMasqFullyRandomDisable: {
     kind: boolean,
     default: false,
-    group: 'behaviour',
+    group: 'firewall',
     commands: RUN,
     isFlannels: true,
-    doc: "Don't randomise the ports of masqueraded connections; without effect yet.",
-    judge: (on) => (on ? { warning: `has no effect; ${NO_FIREWALL}` } : undefined),
+    doc: "Don't randomise the ports of masqueraded connections.",
   },
   iptablesForwardRules: {
     kind: boolean,
-    default: false,
-    group: 'behaviour',
+    default: true,
+    group: 'firewall',
     commands: RUN,
     isFlannels: true,
-    doc: "Accept forwarded packets of the network; without effect yet (flanneld's default is true).",
-    judge: (on) =>
-      on ? { warning: `has no effect; ${NO_FIREWALL}, let your own accept forwarded packets` } : undefined,
+    doc: 'Accept forwarded packets of the network.',
   },
   iptablesResync: {
-    kind: integer('SECONDS', 0, MAX_WAIT),
+    kind: integer('SECONDS', 1, MAX_WAIT),
     default: 5,
-    group: 'behaviour',
+    group: 'firewall',
     commands: RUN,
     isFlannels: true,
-    doc: 'How often firewall rules are checked; without effect yet.',
-    judge: () => ({ warning: `has no effect; ${NO_FIREWALL}` }),
+    doc: 'How often the firewall rules are checked, those of nftables too.',
+  },
+  dockerRules: {
+    kind: choice('auto', 'iptables', 'nftables', 'off'),
+    default: 'auto',
+    group: 'firewall',
+    commands: RUN,
+    isFlannels: false,
+    doc: "Let packets of the network through Docker's own drops; auto: as the Docker on this host needs it.",
+  },
+  dockerd: {
+    kind: text('FILE'),
+    default: '',
+    group: 'firewall',
+    commands: ['run', 'docker check'],
+    isFlannels: false,
+    doc: "Docker's daemon, to see which flags it knows.",
+    defaultText: "docker.service's, else that of PATH",
+  },
+  peerFilter: {
+    kind: choice('enforce', 'report', 'off'),
+    default: 'enforce',
+    group: 'firewall',
+    commands: RUN,
+    isFlannels: false,
+    doc: 'What becomes of VXLAN packets from an address that no live lease names: dropped, or only counted.',
   },
   ipBlackholeRoute: {
     kind: boolean,
@@ -378,7 +394,7 @@ export const OPTIONS: { readonly [K in OptionKey]: Option<Options[K]> } = {
     kind: boolean,
     default: false,
     group: 'behaviour',
-    commands: ['leases', 'status'],
+    commands: ['leases', 'status', 'docker check'],
     isFlannels: false,
     doc: 'Print JSON instead of a table.',
   },

@@ -10,7 +10,8 @@
  *    "BackendType":"vxlan",          left out if empty (udp, alloc)
  *    "BackendData":{"VNI":1,…},      left out if there is none; any JSON, "extension" has a string
  *    "BackendV6Data":{…},            left out if there is none
- *    "Tartan":{"node":"…","name":"…","claim":"…"}}     ours, last; flannel ignores it
+ *    "Tartan":{"node":"…","name":"…","claim":"…",      ours, last; flannel ignores it
+ *              "sources":["10.0.0.7"]}}                 left out unless packets come from elsewhere than PublicIP
  *
  * Writing is exact. Reading follows Go (keys whatever their case, `{}` and `null` are values), and is stricter than
  * flannel about keys: one subnet has one spelling, so no two keys can mean the same lease. What comes in is untrusted:
@@ -24,13 +25,14 @@ import {
   ipFromBigInt,
   ipToBigInt,
   networkAddress,
+  notUnicast,
   type Prefix,
   parseIp,
   prefixLength,
   prefixOf,
 } from '../config/address.ts';
 import { TartanError } from '../config/errors.ts';
-import { goFields, isJsonObject, type JsonObject } from '../config/go-json.ts';
+import { goField, goFields, isJsonObject, type JsonObject } from '../config/go-json.ts';
 import { excerpt } from './excerpt.ts';
 import type { LeaseAttributes, LeaseOwner, LeaseSubnets, StoredLease } from './lease.ts';
 import type { KeyRange, KeyValue } from './store.ts';
@@ -45,6 +47,8 @@ const MAX_OWNER_CHARACTERS = 256;
 const NO_IP = ipFromBigInt(0n, 4);
 const FIELDS = ['PublicIP', 'PublicIPv6', 'BackendType', 'BackendData', 'BackendV6Data', 'Tartan'] as const;
 const OWNER_FIELDS = ['node', 'name', 'claim'] as const;
+/** One for each family. */
+const MAX_SOURCES = 2;
 
 function refused(reason: string): Refused {
   return { ok: false, reason };
@@ -133,14 +137,15 @@ function goRaw(json: string): string {
  * @throws TartanError INTERNAL where the backend's data is not JSON.
  */
 export function formatLeaseValue(attributes: LeaseAttributes): string {
-  const { publicIp, publicIp6, backendType, backendData, backendV6Data, owner } = attributes;
+  const { publicIp, publicIp6, backendType, backendData, backendV6Data, owner, sources = [] } = attributes;
   let json = `{"PublicIP":${goString(publicIp)},"PublicIPv6":${publicIp6 === undefined ? 'null' : goString(publicIp6)}`;
   if (backendType !== '') json += `,"BackendType":${goString(backendType)}`;
   if (backendData) json += `,"BackendData":${goRaw(backendData)}`;
   if (backendV6Data) json += `,"BackendV6Data":${goRaw(backendV6Data)}`;
   if (owner) {
     const { node, name, claim } = owner;
-    json += `,"Tartan":{"node":${goString(node)},"name":${goString(name)},"claim":${goString(claim)}}`;
+    const from = sources.length > 0 ? `,"sources":[${sources.map(goString).join(',')}]` : '';
+    json += `,"Tartan":{"node":${goString(node)},"name":${goString(name)},"claim":${goString(claim)}${from}}`;
   }
   return `${json}}`;
 }
@@ -210,6 +215,14 @@ export function parseOwner(value: unknown): LeaseOwner | undefined {
   return { node, name, claim };
 }
 
+/** Addresses that make no sense count as none, as with the owner. */
+function parseSources(value: unknown): readonly Ip[] | undefined {
+  const given = isJsonObject(value) ? goField(value, 'sources') : undefined;
+  if (!Array.isArray(given) || given.length > MAX_SOURCES) return undefined;
+  const sources = given.flatMap((one) => (typeof one === 'string' ? (parseIp(one) ?? []) : []));
+  return sources.length > 0 && !sources.some(notUnicast) ? sources : undefined;
+}
+
 function dataText(value: unknown): string | undefined {
   return value === undefined ? undefined : JSON.stringify(value);
 }
@@ -233,7 +246,8 @@ export function parseLeaseValue(text: string): { readonly ok: true; attributes: 
     backendV6Data: dataText(BackendV6Data),
     owner: parseOwner(Tartan),
   };
-  return { ok: true, attributes };
+  const sources = attributes.owner && parseSources(Tartan);
+  return { ok: true, attributes: sources ? { ...attributes, sources } : attributes };
 }
 
 type LeaseRead = { readonly ok: true; readonly lease: StoredLease } | Refused;
@@ -267,5 +281,6 @@ export function decodeLeaseIn(folder: string, kv: KeyValue): LeaseRead {
     etcdLease: kv.lease,
     value: kv.value,
   };
-  return { ok: true, lease };
+  const { sources } = attributes;
+  return { ok: true, lease: sources ? { ...lease, sources } : lease };
 }

@@ -31,6 +31,8 @@ export interface LeaseAttributes {
   readonly backendV6Data: string | undefined;
   /** undefined: written by a flanneld. */
   readonly owner: LeaseOwner | undefined;
+  /** Where the host's packets come from, where that is not its public IP; written by tartan only. */
+  readonly sources?: readonly Ip[];
 }
 
 export interface Lease extends LeaseSubnets, LeaseAttributes {}

@@ -1,6 +1,6 @@
 import type { Invocation } from '../../config/invocation.ts';
 import { readTextFile, writeFileAtomically } from '../atomic-file.ts';
-import { makeDockerOpts } from '../docker-opts.ts';
+import { makeDockerOpts } from '../docker/docker-opts.ts';
 
 /** What the command may touch. */
 export interface DockerOptsIo {

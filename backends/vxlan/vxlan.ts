@@ -103,12 +103,14 @@ class Vxlan implements Backend {
   advertise(macs: DeviceMacs): Omit<LeaseAttributes, 'owner'> {
     const v4 = this.#sides.find((side) => side.family === 4);
     const v6 = this.#sides.find((side) => side.family === 6);
+    const sources = this.#sides.flatMap(({ local, publicIp }) => (local === publicIp ? [] : [local]));
     return {
       publicIp: v4?.publicIp ?? ipFromBigInt(0n, 4),
       publicIp6: v6?.publicIp,
       backendType: TYPE,
       backendData: v4 && encodeVxlanData(this.#config.vni, macOf(v4, macs)),
       backendV6Data: v6 && encodeVxlanData(this.#config.vni, macOf(v6, macs)),
+      ...(sources.length > 0 && { sources }),
     };
   }
 

@@ -26,6 +26,7 @@ function hostWithTartan(t: ExecutionContext): SystemdRoot {
   const root = new SystemdRoot();
   t.teardown(() => root.remove());
   root.install('deploy/tartan.service', UNIT);
+  root.stub('/bin/sh');
   root.stub('/usr/local/bin/tartan');
   return root;
 }
@@ -47,6 +48,7 @@ test('the check sees a program that is not there and a key that does not exist',
   const root = new SystemdRoot();
   t.teardown(() => root.remove());
   root.install('deploy/tartan.service', UNIT);
+  root.stub('/bin/sh');
   t.not(root.verify('tartan.service').status, 0);
   root.stub('/usr/bin/tartan');
   t.is(root.verify('tartan.service').output, '');

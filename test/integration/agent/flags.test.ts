@@ -16,7 +16,7 @@ test('every problem is told at once, each with its option, and nothing is begun'
     '--etcd-endpoint=http://a',
     '--lease-ttl=soon',
     '--public-ip=fd00::1',
-    '--ip-masq',
+    '--ip-blackhole-route',
     '--kube-subnet-mgr',
   ];
   const { status, stderr, stdout } = await tartan(['run', ...flags], { FLANNELD_HEALTHZ_PORT: '99999' });
@@ -26,19 +26,11 @@ test('every problem is told at once, each with its option, and nothing is begun'
     '--etcd-endpoint.*--etcd-endpoints',
     'lease-ttl',
     'public-ip',
-    'ip-masq',
+    'ip-blackhole-route',
     'kube-subnet-mgr',
     'HEALTHZ_PORT',
   ];
   for (const one of named) t.regex(stderr, new RegExp(one));
-});
-
-test('--ip-masq is refused with what to do instead, from the environment too; false is fine', async (t) => {
-  const { status, stderr } = await tartan([], { FLANNELD_IP_MASQ: 'true' });
-  t.is(status, 2);
-  t.regex(stderr, /ip-masq.*firewall/);
-  const { stderr: other } = await tartan(['--ip-masq=false', '--resync=never'], {});
-  t.notRegex(other, /ip-masq/);
 });
 
 test('version and help, on stdout, exit 0', async (t) => {
@@ -61,14 +53,14 @@ test('an unknown command is told with the nearest one', async (t) => {
   t.regex(stderr, /statsu.*status/);
 });
 
-test("klog's flags, unknown variables and a switch without effect warn, and the agent runs", async (t) => {
+test("klog's flags and unknown variables warn, and the agent runs", async (t) => {
   const scene = await scenes(t);
   if (!scene) return;
-  const flags = ['-v=10', '--logtostderr', '--iptables-forward-rules'];
+  const flags = ['-v=10', '--logtostderr'];
   const agent = scene.start(scene.host(1), flags, { FLANNELD_V: '2', FLANNELD_SUBNET_FIEL: '/x' });
   await scene.isReady(scene.host(1), agent);
   const warnings = agent.lines.filter((line) => / warn .*an option is not/.test(line));
-  for (const named of ['-v', 'logtostderr', 'iptables-forward-rules', 'FLANNELD_V', 'FLANNELD_SUBNET_FIEL']) {
+  for (const named of ['-v', 'logtostderr', 'FLANNELD_V', 'FLANNELD_SUBNET_FIEL']) {
     t.true(
       warnings.some((line) => line.includes(named)),
       named,

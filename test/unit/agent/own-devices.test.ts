@@ -1,5 +1,6 @@
 import test from 'ava';
 import { prepareDevices } from '../../../agent/own-devices.ts';
+import type { DeviceMacs } from '../../../backends/backend.ts';
 import { createBackend } from '../../../backends/backends.ts';
 import { refusal } from '../../fakes/kernel-tables.ts';
 import { hostKernel } from '../backends/rig.ts';
@@ -35,4 +36,18 @@ test('a MAC that the kernel refuses is replaced by another, which is remembered 
   t.not(mac, bad);
   t.deepEqual(remembered, [macs]);
   t.is(kernel.tables.links.get('flannel.1')?.mac, mac);
+});
+
+test("a device that is here though no run of ours made it is a flanneld's, and said to be", async (t) => {
+  const created = createBackend('vxlan', {}, { ipv4: true, ipv6: false }, UNDERLAY);
+  if (!created.ok) return t.fail(created.problems.join());
+  const kernel = hostKernel();
+  const adoptions: boolean[] = [];
+  const prepare = (known: DeviceMacs) =>
+    prepareDevices(kernel, created.backend, undefined, known, async (_, isAdopted) => void adoptions.push(isAdopted));
+  const made = await prepare(new Map());
+  await prepare(made);
+  t.deepEqual(adoptions, [false]);
+  await prepare(new Map());
+  t.deepEqual(adoptions, [false, true]);
 });

@@ -42,6 +42,8 @@ function directory(t: ExecutionContext): string {
 
 test('what is written is read again', (t) => {
   t.deepEqual(parseMemory(formatMemory(memory)), { memory, problem: undefined });
+  const noted = { ...memory, hasRivals: true, adoptedAt: 1_700_000_000_000 };
+  t.deepEqual(parseMemory(formatMemory(noted)), { memory: noted, problem: undefined });
 });
 
 test('a reservation has no expiry, and a lease of one family no other subnet', (t) => {

@@ -52,8 +52,11 @@ test("the defaults are flanneld's and ours", (t) => {
       statusSocket: '/run/flannel/subnet.sock',
       ipMasq: false,
       ipMasqFullyRandomDisable: false,
-      iptablesForwardRules: false,
+      iptablesForwardRules: true,
       iptablesResync: 5,
+      dockerRules: 'auto',
+      dockerd: '',
+      peerFilter: 'enforce',
       ipBlackholeRoute: false,
       resync: 60,
       nexthopObjects: 'auto',
@@ -178,13 +181,13 @@ test('NODE_NAME names the node where neither the flag nor TARTAN_NODE_NAME does'
 });
 
 test('all problems of flags and environment come at once, each naming its option and its variable', (t) => {
-  const argv = ['--healthz-port=99999', '--etcd-prefx=/x', '--iface-regex=(', 'stray', '--ip-masq', '--v'];
+  const argv = ['--healthz-port=99999', '--etcd-prefx=/x', '--iface-regex=(', 'stray', '--ip-blackhole-route', '--v'];
   const env = { TARTAN_LEASE_TTL: '4', FLANNELD_PUBLIC_IP: 'fd00::1', FLANNELD_KUBE_SUBNET_MGR: 'true' };
   t.deepEqual([...problems(argv, env)].sort(), [
     '--etcd-prefx',
     '--healthz-port',
     '--iface-regex',
-    '--ip-masq',
+    '--ip-blackhole-route',
     '--kube-subnet-mgr (FLANNELD_KUBE_SUBNET_MGR)',
     '--lease-ttl (TARTAN_LEASE_TTL)',
     '--public-ip (FLANNELD_PUBLIC_IP)',
@@ -221,7 +224,9 @@ const refused: readonly (readonly [argv: readonly string[], ...about: readonly s
   [['--etcd-endpoints=ftp://a:1,http://b:1/path,c'], '--etcd-endpoints', '--etcd-endpoints', '--etcd-endpoints'],
   [['--etcd-endpoints=https://a:1', '--etcd-keyfile=k'], '--etcd-keyfile'],
   [['--etcd-endpoints=https://a:1', '--etcd-certfile=c'], '--etcd-certfile'],
-  [['--ip-masq=true'], '--ip-masq'],
+  [['--iptables-resync=0'], '--iptables-resync'],
+  [['--peer-filter=on'], '--peer-filter'],
+  [['--docker-rules=on'], '--docker-rules'],
   [['--ip-blackhole-route'], '--ip-blackhole-route'],
   [['--kube-subnet-mgr'], '--kube-subnet-mgr'],
   [['--kube-api-url=http://a'], '--kube-api-url'],
@@ -270,15 +275,9 @@ test('a slip is answered with the name that was meant', (t) => {
 
 const warned: readonly (readonly [argv: readonly string[], env: Environment, ...about: readonly string[]])[] = [
   [['-v=4', '--logtostderr', '-vmodule=a=1'], {}, '--v', '--logtostderr', '--vmodule'],
-  [['--iptables-forward-rules'], {}, '--iptables-forward-rules'],
+  [['--ip-masq', '--iptables-resync=9', '--ip-masq-fully-random-disable', '--iptables-forward-rules'], {}],
   [['--iptables-forward-rules=false', '--ip-masq=false', '--ip-blackhole-route=false', '--kube-subnet-mgr=false'], {}],
   [['--set-node-network-unavailable', '--kube-api-url=', '--net-config-path=/etc/kube-flannel/net-conf.json'], {}],
-  [
-    ['--iptables-resync=9', '--ip-masq-fully-random-disable'],
-    {},
-    '--ip-masq-fully-random-disable',
-    '--iptables-resync',
-  ],
   [['--etcd-cafile=ca'], {}, '--etcd-cafile'],
   [['--etcd-username=u'], {}, '--etcd-username'],
   [['--etcd-prefix=a/b'], {}, '--etcd-prefix'],
@@ -380,7 +379,8 @@ test('every option is reachable by its flag and by each of its variables', (t) =
     logLevel: 'debug',
     logFormat: 'json',
     dockerOptsKey: 'KEY',
-    ipMasq: 'false',
+    dockerRules: 'off',
+    peerFilter: 'report',
     ipBlackholeRoute: 'false',
   };
   for (const key of OPTION_KEYS) {

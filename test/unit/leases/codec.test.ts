@@ -197,6 +197,30 @@ test('brackets in strings do not nest', (t) => {
   t.true(parseLeaseValue(`{"PublicIP":"192.0.2.1","BackendData":"${'['.repeat(1000)}\\"${'{'.repeat(1000)}"}`).ok);
 });
 
+test('where packets come from is written and read with the owner, and nonsense counts as none', (t) => {
+  const owner = { node: 'n', name: 'h', claim: 'c' };
+  const text = (sources: string): string =>
+    `{"PublicIP":"192.168.77.10","PublicIPv6":null,"Tartan":{"node":"n","name":"h","claim":"c"${sources}}}`;
+  const attributesOf = (sources: string) => {
+    const parsed = parseLeaseValue(text(sources));
+    return parsed.ok ? parsed.attributes : parsed.reason;
+  };
+  const given = attributes({ owner, sources: [ip('10.0.0.7'), ip('fd77::7')] });
+  t.is(formatLeaseValue(given), text(',"sources":["10.0.0.7","fd77::7"]'));
+  t.deepEqual(attributesOf(',"sources":["10.0.0.7","fd77::7"]'), given);
+  t.is(formatLeaseValue(attributes({ owner, sources: [] })), text(''));
+  for (const bad of [
+    '1',
+    '[]',
+    '[1]',
+    '["x"]',
+    '["127.0.0.1"]',
+    '["10.0.0.7","224.0.0.1"]',
+    '["10.0.0.1","10.0.0.2","10.0.0.3"]',
+  ])
+    t.deepEqual(attributesOf(`,"sources":${bad}`), attributes({ owner }), bad);
+});
+
 const BAD_OWNERS = [
   ...['1', '"x"', '[]', '{}', '{"node":"n"}', '{"claim":"c"}', '{"node":1,"claim":"c"}', '{"node":"","claim":"c"}'],
   ...[

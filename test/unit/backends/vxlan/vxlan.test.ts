@@ -84,9 +84,9 @@ test('an MTU that the underlay does not carry is cut to what it does', (t) => {
   t.is(backendOf(createVxlan({ MTU: 9000 }, V4, UNDERLAY)).mtuBytes, 1450);
 });
 
-test('behind NAT the device sends from the interface, and the lease says the public IP', (t) => {
+test('behind NAT the device sends from the interface, and the lease says the public IP and where packets come from', (t) => {
   const nat = backendOf(createVxlan({}, V4, { ...UNDERLAY, publicIp: ip('203.0.113.7') }));
-  t.is(nat.advertise(MACS).publicIp, ip('203.0.113.7'));
+  t.like(nat.advertise(MACS), { publicIp: ip('203.0.113.7'), sources: [ip('192.168.77.10')] });
   t.like(nat.device(OWN, MACS)[0], { vxlan: { local: '192.168.77.10' } });
 });
 

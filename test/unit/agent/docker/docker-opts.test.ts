@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import test from 'ava';
 import fc from 'fast-check';
-import { dockerNetworkOptions, makeDockerOpts } from '../../../agent/docker-opts.ts';
-import { type DockerOptsFlags, parseDockerOptsFlags } from '../../../config/docker-opts-flags.ts';
-import { prefix } from '../../support/addresses.ts';
+import { dockerNetworkOptions, makeDockerOpts } from '../../../../agent/docker/docker-opts.ts';
+import { type DockerOptsFlags, parseDockerOptsFlags } from '../../../../config/docker-opts-flags.ts';
+import { prefix } from '../../../support/addresses.ts';
 
 function flagsOf(argv: readonly string[]): DockerOptsFlags {
   const result = parseDockerOptsFlags(argv);

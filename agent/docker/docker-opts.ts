@@ -3,6 +3,8 @@
  *
  *     DOCKER_NETWORK_OPTIONS=" --bip=10.5.66.1/24 --ip-masq=true --mtu=1450"
  *
+ * and behind these the flags that Docker's nftables firewall needs, where it is certain that it has them.
+ *
  * `tartan docker opts` writes what flannel's mk-docker-opts.sh does, the variables sorted by name:
  *
  *     DOCKER_OPT_BIP="--bip=10.5.66.1/24"      -i, or neither -i nor -c
@@ -14,10 +16,10 @@
  * masquerades exactly when the network's agent does not: --ip-masq is the negation of FLANNEL_IPMASQ.
  */
 import { parseEnv } from 'node:util';
-import { prefixLength } from '../config/address.ts';
-import type { DockerOptsFlags } from '../config/docker-opts-flags.ts';
-import type { LeaseSubnets } from '../leases/lease.ts';
-import { firstHost } from './subnet-env.ts';
+import { prefixLength } from '../../config/address.ts';
+import type { DockerOptsFlags } from '../../config/docker-opts-flags.ts';
+import type { LeaseSubnets } from '../../leases/lease.ts';
+import { firstHost } from '../subnet-env.ts';
 
 export interface DockerNetwork {
   readonly own: LeaseSubnets;
@@ -26,12 +28,15 @@ export interface DockerNetwork {
   readonly ipMasq: boolean;
   /** Name of the variable. */
   readonly key: string;
+  /** What dockerd needs beside, such as dockerWays says. */
+  readonly extraFlags?: readonly string[];
 }
 
 /** The one line that the agent writes. Without an IPv4 subnet there is no --bip. */
-export function dockerNetworkOptions({ own, mtuBytes, ipMasq, key }: DockerNetwork): string {
+export function dockerNetworkOptions({ own, mtuBytes, ipMasq, key, extraFlags = [] }: DockerNetwork): string {
   const bip = prefixLength(own.subnet) === 0 ? '' : ` --bip=${firstHost(own.subnet)}`;
-  return `${key}="${bip} --ip-masq=${!ipMasq} --mtu=${mtuBytes}"\n`;
+  const extra = extraFlags.map((flag) => ` ${flag}`).join('');
+  return `${key}="${bip} --ip-masq=${!ipMasq} --mtu=${mtuBytes}${extra}"\n`;
 }
 
 export type DockerOptsResult =

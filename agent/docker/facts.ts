@@ -1,0 +1,123 @@
+/** Gathers what `tartan docker check` goes by. What can't be had is left out, and never ends the check. */
+import type { Programs } from '../../backends/firewall/programs.ts';
+import type { Kernel } from '../../backends/kernel/kernel.ts';
+import { readSysctl } from '../../backends/kernel/sysctl.ts';
+import { toError } from '../../config/errors.ts';
+import { isJsonObject } from '../../config/go-json.ts';
+import type { Options } from '../../config/options.ts';
+import { recoverMade } from '../recovery.ts';
+import type { Status } from '../status.ts';
+import { readStatus } from '../status-socket.ts';
+import type { CheckFacts, RuleListings } from './check-facts.ts';
+import { commandFlags } from './command-flags.ts';
+import { getDocker } from './docker-api.ts';
+import { bridgeNetworks, runningContainers } from './docker-objects.ts';
+import type { Engine } from './engine.ts';
+import { flagsInOptions, parseLease } from './lease-file.ts';
+import { readSmallFile } from './small-file.ts';
+import { DockerSurvey } from './survey.ts';
+
+export interface FactsParts {
+  readonly options: Pick<Options, 'subnetFile' | 'dockerOptsFile' | 'statusSocket' | 'dockerd'>;
+  readonly programs: Programs;
+  readonly kernel: Kernel;
+  /** The environment's PATH. */
+  readonly path: string;
+}
+
+/** Rejects with KERNEL where the kernel can't be read, and with nothing else. */
+export async function gatherFacts({ options, programs, kernel, path }: FactsParts): Promise<CheckFacts> {
+  const { subnetFile, dockerOptsFile: optionsFile, dockerd } = options;
+  const subnetEnv = await textOf(subnetFile);
+  const engine = await new DockerSurvey({ programs, dockerd, optionsFile, path }).look(true);
+  const ofDocker = await askDocker(engine);
+  return {
+    ...{ engine, subnetFile, optionsFile, lease: parseLease(subnetEnv) },
+    optionFlags: flagsInOptions(optionsFile === '' ? '' : await textOf(optionsFile)),
+    devices: await devicesOf(options.statusSocket, kernel, subnetEnv),
+    links: await kernel.links(),
+    addresses: [...(await kernel.addresses(4)), ...(await kernel.addresses(6))],
+    runningFlags: engine.pid === undefined ? undefined : await flagsOfProcess(engine.pid),
+    ...ofDocker,
+    rules: await listRules(programs),
+    isForwarding: forwarding(),
+  };
+}
+
+async function textOf(path: string): Promise<string> {
+  const file = await readSmallFile(path);
+  return file && 'text' in file ? file.text : '';
+}
+
+/** undefined where the process can't be seen. */
+async function flagsOfProcess(pid: number): Promise<CheckFacts['runningFlags']> {
+  const words = (await textOf(`/proc/${pid}/cmdline`)).split('\0');
+  return words.length > 1 ? commandFlags(words.slice(1)) : undefined;
+}
+
+function forwarding(): boolean | undefined {
+  const value = readSysctl('net/ipv4/ip_forward');
+  return value === undefined ? undefined : value === '1';
+}
+
+/** As the agent says; without one, what bears its marks in the kernel. */
+async function devicesOf(socket: string, kernel: Kernel, subnetEnv: string): Promise<readonly string[]> {
+  const status = await readStatus(socket).catch(() => undefined);
+  const told = status ? devicesIn(status) : [];
+  return told.length > 0 ? told : [...(await recoverMade(kernel, subnetEnv)).macs.keys()];
+}
+
+function devicesIn({ devices, network, underlay }: Status): readonly string[] {
+  const direct = network?.backend === 'host-gw' && underlay ? [underlay.dev] : [];
+  return [...devices.map(({ name }) => name), ...direct];
+}
+
+type OfDocker = Pick<CheckFacts, 'networks' | 'containers' | 'isRootless' | 'isLiveRestore'>;
+
+async function askDocker({ pid, socket }: Engine): Promise<OfDocker> {
+  if (pid === undefined) return { networks: undefined, containers: undefined, isRootless: false, isLiveRestore: false };
+  const paths = ['/networks', '/containers/json', '/info'];
+  const [listed, running, info] = await Promise.all(paths.map((path) => getDocker(socket, path)));
+  const networks = bridgeNetworks(listed);
+  const security = isJsonObject(info) ? info['SecurityOptions'] : undefined;
+  return {
+    networks,
+    containers: runningContainers(running, networks ?? []),
+    isRootless: Array.isArray(security) && security.some((one) => String(one).includes('name=rootless')),
+    isLiveRestore: isJsonObject(info) && info['LiveRestoreEnabled'] === true,
+  };
+}
+
+async function listRules(programs: Programs): Promise<RuleListings> {
+  const problems: string[] = [];
+  const list = async (program: string, args: readonly string[]): Promise<string | undefined> => {
+    try {
+      const outcome = await programs.run(program, args);
+      if (outcome && !outcome.ok) problems.push(`${program} failed`);
+      return outcome?.ok ? outcome.stdout : undefined;
+    } catch (error) {
+      problems.push(`${program}: ${toError(error).message}`);
+      return undefined;
+    }
+  };
+  const iptables = await listBoth('iptables', list);
+  const ip6tables = await listBoth('ip6tables', list);
+  const nftables = await list('nft', ['-j', 'list', 'ruleset']);
+  if (iptables.size === 0 && nftables === undefined) problems.push('there is neither iptables-save nor nft');
+  return { iptables, ip6tables, nftables, problems };
+}
+
+/** Both kinds, where the host has both programs: packets pass through the rules of either. */
+async function listBoth(
+  name: string,
+  list: (program: string, args: readonly string[]) => Promise<string | undefined>,
+): Promise<ReadonlyMap<string, string>> {
+  const found = new Map<string, string>();
+  for (const kind of [`${name}-nft`, `${name}-legacy`]) {
+    const listing = await list(`${kind}-save`, []);
+    if (listing !== undefined) found.set(kind, listing);
+  }
+  if (found.size > 0) return found;
+  const listing = await list(`${name}-save`, []);
+  return listing === undefined ? found : new Map([[name, listing]]);
+}
