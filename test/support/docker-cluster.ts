@@ -91,6 +91,8 @@ async function startNode(lab: Lab, host: Host, options: ClusterOptions): Promise
   }
   const node = new DockerNode(lab, docker);
   await node.start(options.agentFlags);
+  // As it is where forwarding was switched on by Docker, before there was an agent.
+  await host.run('iptables', ['-P', 'FORWARD', 'DROP']);
   await docker.start(await options.beforeDocker?.(node));
   await node.runWeb();
   return node;

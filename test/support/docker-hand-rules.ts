@@ -1,33 +1,39 @@
-/** Until the agent has a firewall: what it is to program, by hand. */
+/** Until the agent has its firewall: that, kept from here. */
+import { Firewall } from '../../backends/firewall/firewall.ts';
+import { HostPrograms } from '../../backends/firewall/programs.ts';
+import { silentLog } from '../../config/log.ts';
+import { prefix } from './addresses.ts';
 import type { DockerNode } from './docker-cluster.ts';
 import type { MatrixLine } from './docker-matrix.ts';
-
-const N = '10.5.0.0/16';
-const MARK = '0x1000/0x1000';
+import { realClock } from './real-clock.ts';
 
 export async function programByHand(
   node: DockerNode,
-  { firewall, ipMasq, knowsDockerd }: MatrixLine,
+  { firewall: kind, ipMasq, knowsDockerd }: MatrixLine,
 ): Promise<readonly string[]> {
-  const subnet = node.network;
-  const mine = `-i flannel.1 -s ${N} -d ${subnet} -j ACCEPT`;
-  const masq = [
-    `-A POSTROUTING -s ${N} -d ${N} -j RETURN`,
-    `-A POSTROUTING -s ${N} ! -d 224.0.0.0/4 -j MASQUERADE --random-fully`,
-    `-A POSTROUTING ! -s ${N} -d ${subnet} -j RETURN`,
-    `-A POSTROUTING ! -s ${N} -d ${N} -j MASQUERADE --random-fully`,
+  const firewall = new Firewall({
+    programs: new HostPrograms(node.host.enter),
+    clock: realClock,
+    log: silentLog,
+    resyncSeconds: 5,
+  });
+  const mark = { value: 0x1000, mask: 0x1000 };
+  firewall.set({
+    families: [{ family: 4, network: prefix('10.5.0.0/16'), subnet: prefix(node.network) }],
+    masquerade: ipMasq,
+    randomFully: true,
+    forward: true,
+    nftables: false,
+    docker: { devices: ['flannel.1'], mark: kind === 'nftables' ? mark : undefined },
+  });
+  await firewall.look();
+  if (firewall.problem()) throw new Error(firewall.problem());
+  const stop = new AbortController();
+  node.lab.afterwards(() => stop.abort());
+  firewall.run(stop.signal).catch(() => {});
+  const through = kind === 'nftables' && knowsDockerd;
+  return [
+    `--ip-masq=${!ipMasq}`,
+    ...(through ? [`--bridge-accept-fwmark=0x1000/0x1000`, '--allow-direct-routing'] : []),
   ];
-  const rules = [
-    ...(ipMasq ? masq.map((rule) => `-t nat ${rule}`) : []),
-    `-A FORWARD -s ${N} -j ACCEPT`,
-    `-A FORWARD -d ${N} -j ACCEPT`,
-    '-N DOCKER-USER',
-    `-A DOCKER-USER ${mine}`,
-    `-t raw -I PREROUTING ${mine}`,
-    `-t mangle -I PREROUTING ${mine.replace('ACCEPT', 'MARK')} --set-xmark ${MARK}`,
-    '-P FORWARD DROP',
-  ];
-  await node.host.run('sh', ['-ec', rules.map((rule) => `iptables ${rule}`).join('\n')]);
-  const through = firewall === 'nftables' && knowsDockerd;
-  return [`--ip-masq=${!ipMasq}`, ...(through ? [`--bridge-accept-fwmark=${MARK}`, '--allow-direct-routing'] : [])];
 }

@@ -63,3 +63,42 @@ export const MATRIX: readonly MatrixLine[] = [
   ...bothWays({ docker: '29', firewall: 'nftables', knowsDockerd: true }),
   ...bothWays({ docker: '29', firewall: 'nftables', knowsDockerd: false }, BLOCKED),
 ];
+
+const FIREWALLS: Readonly<Record<Firewall, string>> = {
+  'iptables-nft': 'iptables (nft)',
+  'iptables-legacy': 'iptables (legacy)',
+  nftables: 'nftables',
+};
+
+const SEEN: Readonly<Record<Seen, string>> = {
+  container: "container's own",
+  host: "host's",
+  VTEP: "overlay device's",
+  blocked: '**blocked**',
+};
+
+const HEAD = [
+  '| Docker | its firewall | dockerd needs | `--ip-masq` | container → container | → another host | host → container | → outside | published port |',
+  '|---|---|---|---|---|---|---|---|---|',
+];
+
+function dockerdNeeds({ firewall, knowsDockerd }: MatrixLine): string {
+  if (firewall !== 'nftables') return 'nothing';
+  return knowsDockerd ? 'two flags, which the agent writes' : 'two flags, which it lacks here';
+}
+
+function published({ publishedToHost, publishedToContainer, publishedToOutside }: Traffic): string {
+  const all = [publishedToHost, publishedToContainer, publishedToOutside];
+  return all.includes('blocked') ? SEEN.blocked : 'open';
+}
+
+/** The README's table; its cells tell whose address the receiver sees. */
+export function dockerMatrixMarkdown(): string {
+  const rows = MATRIX.map((line) => {
+    const { toContainer, toRemoteHost, hostToContainer, toOutside } = line.traffic;
+    const seen = [toContainer, toRemoteHost, hostToContainer, toOutside].map((whose) => SEEN[whose]);
+    const what = [line.docker, FIREWALLS[line.firewall], dockerdNeeds(line), line.ipMasq ? 'on' : 'off'];
+    return `| ${[...what, ...seen, published(line.traffic)].join(' | ')} |`;
+  });
+  return [...HEAD, ...rows].join('\n');
+}
