@@ -9,10 +9,11 @@ import { coverage } from '../leases/coverage.ts';
 import type { Holder } from '../leases/holder.ts';
 import type { LeaseOwner } from '../leases/lease.ts';
 import type { Cluster } from './cluster.ts';
+import type { Firewalling } from './firewalling.ts';
 import type { Joined } from './joining.ts';
 import type { Counters, Timings } from './metrics.ts';
 import type { Status } from './status.ts';
-import { iso, leaseOf, peerOf, rangesOf, underlayOf } from './status-values.ts';
+import { firewallOf, iso, leaseOf, peerFilterOf, peerOf, rangesOf, underlayOf } from './status-values.ts';
 import type { Systemd } from './systemd.ts';
 
 /** Refused leases and missing objects that one status lists at most; the counts are whole. */
@@ -39,13 +40,14 @@ export class AgentStatus {
   readonly #sources: StatusSources;
   readonly #startedAt: number;
   readonly #problems = new Map<string, string>();
-  readonly #looks: (() => string | undefined)[] = [];
+  readonly #looks: { readonly look: () => string | undefined; readonly code: ErrorCode | undefined }[] = [];
   #phase = 'starting';
   #ready = false;
   #joined: Joined | undefined;
   #config: NetworkConfig | undefined;
   #holder: Holder | undefined;
   #reconciler: Reconciler | undefined;
+  #firewalling: Pick<Firewalling, 'state'> | undefined;
 
   constructor(sources: StatusSources) {
     this.#sources = sources;
@@ -72,9 +74,9 @@ export class AgentStatus {
     this.#sources.systemd.status(this.#summary());
   }
 
-  /** Something that may mend without our doing: looked at whenever problems are read. */
-  watch(look: () => string | undefined): void {
-    this.#looks.push(look);
+  /** Something that may mend without our doing: looked at whenever problems are read. `code` as in `setProblem`. */
+  watch(look: () => string | undefined, code?: ErrorCode): void {
+    this.#looks.push({ look, code });
   }
 
   join(joined: Joined): void {
@@ -95,6 +97,10 @@ export class AgentStatus {
 
   hold(holder: Holder): void {
     this.#holder = holder;
+  }
+
+  filter(firewalling: Pick<Firewalling, 'state'>): void {
+    this.#firewalling = firewalling;
   }
 
   reconcile(reconciler: Reconciler): void {
@@ -137,6 +143,7 @@ export class AgentStatus {
         name,
         ...(found && { mac: found.mac, mtu: found.mtuBytes }),
       })),
+      ...this.#filters(),
       inStep: step?.inStep ?? false,
       ...(step?.since === undefined ? {} : { inStepSince: iso(step.since) }),
       missing: (step?.missing ?? []).slice(0, LISTED).map((one) => ({ ...one, since: iso(one.since) })),
@@ -156,7 +163,10 @@ export class AgentStatus {
   }
 
   #allProblems(): string[] {
-    const looks = this.#looks.flatMap((look) => look() ?? []);
+    const looks = this.#looks.flatMap(({ look, code }) => {
+      const text = look();
+      return text === undefined ? [] : [withCode(text, code)];
+    });
     return [...this.#told(), ...looks, ...this.#leaseProblems()];
   }
 
@@ -199,12 +209,18 @@ export class AgentStatus {
 
   counters(): Counters {
     const done = this.#reconciler?.counters;
+    const { firewall, guards = [] } = this.#firewalling?.state() ?? {};
+    const packets = (kind: 'dropped' | 'reported'): number =>
+      guards.reduce((sum, { state }) => sum + state.packets[kind], 0);
     return {
       leaseEvents: this.#sources.cluster.events,
       kernelOperations: done?.operations ?? 0,
       kernelRefusals: done?.refusals ?? 0,
       repairs: done?.repairs ?? 0,
       claimTransactions: this.#joined?.transactions ?? 0,
+      firewallRepairs: (firewall?.repairs ?? 0) + guards.reduce((sum, { state }) => sum + state.repairs, 0),
+      packetsDropped: packets('dropped'),
+      packetsReported: packets('reported'),
     };
   }
 
@@ -212,6 +228,13 @@ export class AgentStatus {
     const { listing } = this.#sources.cluster;
     const { plan, apply, change } = this.#reconciler?.timings ?? { plan: NONE, apply: NONE, change: NONE };
     return { list: listing, plan, apply, change };
+  }
+
+  #filters(): Pick<Status, 'firewall' | 'peerFilters'> {
+    const state = this.#firewalling?.state();
+    if (!state) return {};
+    const peerFilters = state.guards.map(({ device, state: one }) => peerFilterOf(device, one));
+    return { firewall: firewallOf(state.firewall), ...(peerFilters.length > 0 && { peerFilters }) };
   }
 
   #refused(): Status['refused'] {

@@ -1,3 +1,5 @@
+import { clearPeerFilters } from '../backends/firewall/clear-peer-filters.ts';
+import { HostPrograms } from '../backends/firewall/programs.ts';
 import type { Kernel } from '../backends/kernel/kernel.ts';
 import type { Prefix } from '../config/address.ts';
 import type { Log } from '../config/log.ts';
@@ -26,6 +28,7 @@ export class Leftovers {
     try {
       if (devices.length > 0) {
         const done = await clearDevices(kernel, { macs, networks });
+        await clearPeerFilters(new HostPrograms(), devices);
         log.info('removed the devices of an earlier network config', { devices, kernelObjects: done.length });
       }
     } catch (error) {

@@ -9,6 +9,10 @@ export interface Counters {
   readonly kernelRefusals: number;
   readonly repairs: number;
   readonly claimTransactions: number;
+  readonly firewallRepairs: number;
+  /** Of the peer filters. */
+  readonly packetsDropped: number;
+  readonly packetsReported: number;
 }
 
 /** How long each of these took. */
@@ -48,6 +52,21 @@ const GAUGES: readonly Reading[] = [
     help: 'Kernel objects that could not be programmed.',
     read: (s) => s.missingCount,
   },
+  {
+    name: 'tartan_firewall_in_place',
+    help: '1 while all firewall rules are as wanted.',
+    read: (s) => Number(s.firewall?.inPlaceSince !== undefined),
+  },
+  {
+    name: 'tartan_peer_filter_enforced',
+    help: '1 while VXLAN packets from addresses that no live lease names are dropped.',
+    read: (s) => Number(s.peerFilters?.every((one) => one.effective === 'enforce') ?? false),
+  },
+  {
+    name: 'tartan_strangers',
+    help: 'Addresses that no live lease names and that sent VXLAN packets lately.',
+    read: (s) => (s.peerFilters ?? []).reduce((sum, one) => sum + one.strangers.length, 0),
+  },
   { name: 'tartan_problems', help: 'Problems that `tartan status` lists.', read: (s) => s.problems.length },
   {
     name: 'tartan_lease_seconds_left',
@@ -62,6 +81,21 @@ const COUNTERS: readonly { readonly name: string; readonly help: string; readonl
   { name: 'tartan_kernel_refusals_total', help: 'Operations that the kernel refused.', field: 'kernelRefusals' },
   { name: 'tartan_repairs_total', help: 'Objects put right that somebody else had changed.', field: 'repairs' },
   { name: 'tartan_claim_transactions_total', help: 'Transactions that claims took.', field: 'claimTransactions' },
+  {
+    name: 'tartan_firewall_repairs_total',
+    help: 'Firewall rules put right that somebody else had changed.',
+    field: 'firewallRepairs',
+  },
+  {
+    name: 'tartan_peer_filter_dropped_packets_total',
+    help: 'VXLAN packets dropped, from addresses that no live lease names.',
+    field: 'packetsDropped',
+  },
+  {
+    name: 'tartan_peer_filter_reported_packets_total',
+    help: 'Such packets that were let through and only counted.',
+    field: 'packetsReported',
+  },
 ];
 
 const HISTOGRAMS: readonly { readonly name: string; readonly help: string; readonly field: keyof Timings }[] = [

@@ -27,6 +27,7 @@ import { configProblem, configProblemCode, judgeConfig } from './config-change.t
 import { familiesOf, networksOf } from './config-families.ts';
 import { watchDockerBridge } from './docker-bridge.ts';
 import type { EtcdAddresses } from './etcd-addresses.ts';
+import { Firewalling } from './firewalling.ts';
 import { keepForwarding } from './forwarding.ts';
 import { giveBackAfterStart } from './give-back.ts';
 import type { Joined } from './joining.ts';
@@ -82,6 +83,7 @@ export class Network {
   /** What was last said of the config. */
   #configProblem: string | undefined;
   readonly #publishing: Publishing;
+  readonly #firewalling: Firewalling;
 
   constructor(parts: NetworkParts) {
     const { joined, memory } = parts;
@@ -92,6 +94,10 @@ export class Network {
     this.#leftovers = new Leftovers({ macs: new Map([...macs].filter(([name]) => !joined.macs.has(name))), networks });
     const { options, log } = parts.context;
     this.#publishing = new Publishing({ options, log, status: parts.status }, () => this.#publication());
+    this.#firewalling = new Firewalling({
+      ...{ context: parts.context, status: parts.status, adoptedAt: memory.current.adoptedAt },
+      current: () => ({ ...this.#joined, config: this.#running, own: this.#joined.held }),
+    });
   }
 
   /** Resolves when this host is ready; its tasks go on. */
@@ -100,6 +106,7 @@ export class Network {
     const { options, clock, log } = context;
     const { held, macs } = this.#joined;
     status.join(this.#joined);
+    const docker = this.#firewalling.lookAtDocker();
     const made = { macs: new Map([...this.#leftovers.made.macs, ...macs]), networks: this.#networks() };
     memory.update({ ...made, files: [...new Set([...memory.current.files, ...publishedFiles(options)])] });
     const holder = this.#hold();
@@ -109,10 +116,14 @@ export class Network {
     this.#parts.tasks.start((signal) => this.#publishing.ended(signal), PUBLISHED_WITHIN_MS);
     // One that is only remembered is published without asking: etcd is away.
     await holder.good();
+    await docker;
     await this.#publishing.first();
     this.#parts.rush.end();
+    // Before readiness, by which Docker starts: its own chains come behind ours.
+    const filtered = this.#firewalling.first();
     const reconciler = await this.#program(holder);
     status.watch(() => shadowProblem(reconciler.shadows()));
+    await filtered;
     status.setReady();
     const { backend, underlay } = this.#joined;
     log.info('ready', { subnet: held.subnet, backend: backend.type, dev: underlay.dev, mtu: backend.mtuBytes });
@@ -123,6 +134,7 @@ export class Network {
         reconciler.update(changes, complete);
         this.#complete ||= complete;
         peerLog.add(changes);
+        this.#firewalling.update(changes, complete, cluster.directory.peers.values());
       },
       onOwnKey: (kv) => holder.observe(kv),
       onConfig: (kv) => this.#followConfig(kv?.value, reconciler, holder),
@@ -130,6 +142,8 @@ export class Network {
     this.#parts.etcdAddresses.onChange = () => cluster.judge(this.#policy());
     this.#parts.tasks.start((signal) => cluster.sweep(signal));
     this.#parts.tasks.start((signal) => this.#sweepLeftovers(reconciler, signal));
+    this.#firewalling.onDockerFlags = () => this.#publishing.again(holder);
+    for (const task of this.#firewalling.tasks()) this.#parts.tasks.start(task);
     this.#parts.tasks.start((signal) => this.#watchDockerBridge(signal));
     this.#parts.tasks.start((signal) => this.#announce(signal));
     this.#parts.tasks.start((signal) => giveBackAfterStart(() => reconciler.step().inStep, clock, signal));
@@ -164,7 +178,8 @@ export class Network {
 
   #publication(): Publication {
     const { held, backend } = this.#joined;
-    return { config: this.#running, own: held, mtuBytes: backend.mtuBytes };
+    const { dockerFlags } = this.#firewalling;
+    return { config: this.#running, own: held, mtuBytes: backend.mtuBytes, dockerFlags };
   }
 
   /** Before anything else: our answer to a challenge must not wait long for the kernel. */
@@ -259,6 +274,7 @@ export class Network {
     this.#joined = next;
     status.follow(next);
     await reconciler.moveTo({ backend, underlay: dev, device: backend.device(held, macs) });
+    this.#firewalling.follow();
     // Peers may send to the new address once the device is there.
     holder.advertise({ ...backend.advertise(macs), owner });
     cluster.judge(this.#policy());
@@ -289,6 +305,7 @@ export class Network {
     status.setConfig(change.config);
     memory.update({ networks: this.#networks() });
     reconciler.setNetworks(this.#networks());
+    this.#firewalling.follow();
     cluster.judge(this.#policy());
     this.#publishing.again(holder);
   }

@@ -11,6 +11,8 @@ export interface Publication {
   readonly config: NetworkConfig;
   readonly own: LeaseSubnets;
   readonly mtuBytes: number;
+  /** Of dockerd, beside those of the subnet. */
+  readonly dockerFlags: readonly string[];
 }
 
 type Where = Pick<Options, 'subnetFile' | 'dockerOptsFile' | 'dockerOptsKey' | 'ipMasq'>;
@@ -21,13 +23,17 @@ export function publishedFiles({ subnetFile, dockerOptsFile }: Where): readonly 
 }
 
 /** Writes subnet.env, then the docker options; unchanged files are left alone. Rejects with PERMISSION. */
-export async function publish({ config, own, mtuBytes }: Publication, where: Where, log: Log): Promise<void> {
+export async function publish(
+  { config, own, mtuBytes, dockerFlags: extraFlags }: Publication,
+  where: Where,
+  log: Log,
+): Promise<void> {
   const { subnetFile, dockerOptsFile, dockerOptsKey: key, ipMasq } = where;
   if (await writeFileAtomically(subnetFile, formatSubnetEnv({ config, own, mtuBytes, ipMasq }))) {
     log.info('wrote the subnet file', { file: subnetFile, subnet: own.subnet });
   }
   if (dockerOptsFile === '') return;
-  if (await writeFileAtomically(dockerOptsFile, dockerNetworkOptions({ own, mtuBytes, ipMasq, key }))) {
+  if (await writeFileAtomically(dockerOptsFile, dockerNetworkOptions({ own, mtuBytes, ipMasq, key, extraFlags }))) {
     log.info('wrote the docker options', { file: dockerOptsFile });
   }
 }

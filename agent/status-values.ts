@@ -1,9 +1,11 @@
 /** Parts of a Status, from the values of the other rooms (pure). */
 import type { Underlay } from '../backends/backend.ts';
+import type { FirewallState } from '../backends/firewall/firewall.ts';
+import type { PeerFilterState } from '../backends/firewall/peer-filter.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
 import type { Holder } from '../leases/holder.ts';
 import type { StoredLease } from '../leases/lease.ts';
-import type { Status, StatusLease, StatusPeer } from './status.ts';
+import type { Status, StatusFirewall, StatusLease, StatusPeer, StatusPeerFilter } from './status.ts';
 
 /** Wall clock, ms, as a status says it. */
 export function iso(ms: number): string {
@@ -16,6 +18,24 @@ export function peerOf({ subnet, subnet6, publicIp, publicIp6, owner }: StoredLe
     ...(subnet6 && { subnet6 }),
     ...(publicIp6 && { publicIp6 }),
     ...(owner && { name: owner.name, node: owner.node }),
+  };
+}
+
+export function firewallOf({ program, version, inPlaceSince, repairs, notes }: FirewallState): StatusFirewall {
+  return {
+    ...{ program: [program, version].filter(Boolean).join(' '), repairs, notes },
+    ...(inPlaceSince !== undefined && { inPlaceSince: iso(inPlaceSince) }),
+  };
+}
+
+export function peerFilterOf(device: string, state: PeerFilterState): StatusPeerFilter {
+  const { mode, effective, why, addresses, packets, strangers, hasMoreStrangers } = state;
+  return {
+    ...{ device, mode, effective, ...(why && { why }), addresses, ...packets, hasMoreStrangers },
+    strangers: strangers.map(({ source, inner, lease, verdict, since, seen, packets: count }) => ({
+      ...{ source, inner, ...(lease && { lease }), verdict },
+      ...{ since: iso(since), seen: iso(seen), packets: count },
+    })),
   };
 }
 

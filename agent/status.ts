@@ -37,6 +37,47 @@ export interface StatusLease {
   readonly renewalFailing?: { readonly since: string; readonly attempts: number; readonly error: string };
 }
 
+export interface StatusFirewall {
+  /** What rules are made with: `iptables 1.8.9 (nf_tables)`. */
+  readonly program: string;
+  /** Since when all of them are as wanted; absent: they are not. */
+  readonly inPlaceSince?: string;
+  /** How often others' changes were put right. */
+  readonly repairs: number;
+  /** Worth knowing, but nothing that has to be mended. */
+  readonly notes: readonly string[];
+}
+
+/** Who sends VXLAN packets to us from an address that no live lease names. */
+export interface StatusStranger {
+  readonly source: string;
+  /** The inner source that was seen last. */
+  readonly inner: string;
+  /** Key of the lease whose subnet that is. */
+  readonly lease?: string;
+  readonly verdict: 'asked' | 'tolerated' | 'spoofing' | 'unknown';
+  readonly since: string;
+  readonly seen: string;
+  readonly packets: number;
+}
+
+export interface StatusPeerFilter {
+  readonly device: string;
+  /** As asked for, and what is in force. */
+  readonly mode: 'enforce' | 'report' | 'off';
+  readonly effective: 'enforce' | 'report' | 'off';
+  /** Why these two differ. */
+  readonly why?: string;
+  /** How many addresses are named by leases. */
+  readonly addresses: number;
+  /** Packets since the agent's start; `passed`: of strangers that are tolerated. */
+  readonly dropped: number;
+  readonly reported: number;
+  readonly passed: number;
+  readonly strangers: readonly StatusStranger[];
+  readonly hasMoreStrangers: boolean;
+}
+
 export interface Status {
   readonly version: string;
   readonly pid: number;
@@ -62,6 +103,9 @@ export interface Status {
   readonly underlay?: { readonly dev: string; readonly ip?: string; readonly ip6?: string };
   readonly devices: readonly { readonly name: string; readonly mac?: string; readonly mtu?: number }[];
   readonly mtu?: number;
+  readonly firewall?: StatusFirewall;
+  /** One for each VXLAN device. */
+  readonly peerFilters?: readonly StatusPeerFilter[];
   readonly inStep: boolean;
   readonly inStepSince?: string;
   /** Listed up to a limit; the count is whole. */
@@ -138,7 +182,41 @@ function facts(status: Status, now: number): string[][] {
   if (status.mtu !== undefined) rows.push(['MTU', `${status.mtu} for containers`]);
   const step = status.inStep && status.inStepSince ? `in step for ${ago(status.inStepSince, now)}` : 'not in step';
   rows.push(['kernel', step]);
+  if (status.firewall) rows.push(['firewall', firewallLine(status.firewall, now)]);
+  for (const filter of status.peerFilters ?? []) rows.push(['filter', filterLine(filter)]);
   return rows;
+}
+
+function firewallLine({ program, inPlaceSince, repairs, notes }: StatusFirewall, now: number): string {
+  const state = inPlaceSince ? `in place for ${ago(inPlaceSince, now)}` : 'NOT in place';
+  const mended = repairs > 0 ? `, put right ${repairs} times` : '';
+  return [`${program}, ${state}${mended}`, ...notes].join('; ');
+}
+
+function filterLine({ device, effective, why, dropped, reported, addresses }: StatusPeerFilter): string {
+  const verb = { enforce: 'drops strangers', report: 'reports strangers', off: 'off' }[effective];
+  const packets = effective === 'enforce' ? `${dropped} packets dropped` : `${reported} packets seen`;
+  const counts = effective === 'off' ? '' : `, ${addresses} addresses named, ${packets}`;
+  return `${device} ${verb}${counts}${why ? `; ${why}` : ''}`;
+}
+
+const TAKEN_FOR = {
+  asked: 'being asked',
+  tolerated: 'a peer by another way: let through',
+  spoofing: 'no peer: another host has that subnet',
+  unknown: 'nobody of the network',
+} as const;
+
+function strangersBlock(filters: readonly StatusPeerFilter[], now: number): string | undefined {
+  const rows = filters.flatMap(({ strangers }) =>
+    strangers.map(({ source, inner, verdict, packets, seen }) => [
+      ...[`  ${source}`, inner, String(packets), ago(seen, now), TAKEN_FOR[verdict]],
+    ]),
+  );
+  if (rows.length === 0) return undefined;
+  const more = filters.some(({ hasMoreStrangers }) => hasMoreStrangers) ? ', and more' : '';
+  const head = ['  SENDER', 'INNER SOURCE', 'PACKETS', 'LAST SEEN', 'TAKEN FOR'];
+  return `packets from addresses that no lease names (${rows.length}${more}):\n${table([head, ...rows])}`;
 }
 
 function missingBlock({ missing, missingCount }: Status, now: number): string {
@@ -162,6 +240,8 @@ export function renderStatus(status: Status, now: number): string {
   const blocks = [table(facts(status, now))];
   if (problems.length > 0) blocks.push(['problems:', ...problems.map((one) => `  ${harmless(one)}`)].join('\n'));
   if (missingCount > 0) blocks.push(missingBlock(status, now));
+  const strangers = strangersBlock(status.peerFilters ?? [], now);
+  if (strangers) blocks.push(strangers);
   blocks.push(peersBlock(peers));
   const rows = refused.map(({ key, reason }) => [`  ${key}`, reason]);
   if (refusedCount > 0) blocks.push(`refused leases (${refusedCount}):\n${table(rows)}`);

@@ -1,5 +1,7 @@
 /** Leaving: what `tartan down` does, an agent whose lease another host has taken, and one that a flanneld replaced. */
 import { lstat, rm } from 'node:fs/promises';
+import { clearPeerFilters } from '../backends/firewall/clear-peer-filters.ts';
+import { HostPrograms } from '../backends/firewall/programs.ts';
 import { handOver } from '../backends/hand-over.ts';
 import type { Kernel } from '../backends/kernel/kernel.ts';
 import { KernelView, KINDS } from '../backends/kernel-view.ts';
@@ -29,7 +31,7 @@ export function clearKernel(kernel: Kernel, { macs, networks }: Made): Promise<r
 
 /**
  * Takes our objects out of the kernel, then the files away: peers must no longer reach the subnet here, nor Docker use it.
- * Where the one can't be done, the other is. Rejects once both are over.
+ * Containers that still run keep their way out: the firewall's rules stay, and follow the next lease. Where the one can't be done, the other is. Rejects once both are over.
  */
 export async function withdraw(
   kernel: Kernel,
@@ -46,9 +48,14 @@ export function clearDevices(kernel: Kernel, { macs, networks }: Made): Promise<
   return clear(kernel, { macs, networks }, (object) => macs.has(object.kind === 'link' ? object.name : object.dev));
 }
 
-/** Makes our routes plain, so that a flanneld can delete them; no packet notices. Rejects with KERNEL. */
-export function leaveToFlanneld(kernel: Kernel, made: Made): Promise<readonly Operation[]> {
-  return change(kernel, made, handOver);
+/**
+ * Makes our routes plain, so that a flanneld can delete them; no packet notices. Its firewall rules are ours, and those
+ * that let packets through Docker's go on to; but the peer filter would keep out whoever joins from now on. Rejects with
+ * KERNEL.
+ */
+export async function leaveToFlanneld(kernel: Kernel, made: Made): Promise<readonly Operation[]> {
+  await clearPeerFilters(new HostPrograms(), made.macs.keys());
+  return await change(kernel, made, handOver);
 }
 
 function clear(kernel: Kernel, made: Made, concerns: (object: KernelObject) => boolean): Promise<readonly Operation[]> {

@@ -2,10 +2,12 @@
  * `tartan down`: the reverse of everything that an agent does on this host. Each step is done whatever became of the
  * others, is no failure where it was done before, and what is needed to do it again goes last.
  *
- *   agent stopped ─► kernel ─► sysctls ─► files ─► lease (--release) ─► state directory (--purge)
+ *   agent stopped ─► kernel ─► firewall ─► sysctls ─► files ─► lease (--release) ─► state directory (--purge)
  */
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { clearFirewall } from '../../backends/firewall/clear-firewall.ts';
+import { HostPrograms } from '../../backends/firewall/programs.ts';
 import type { Kernel } from '../../backends/kernel/kernel.ts';
 import { openKernel } from '../../backends/kernel/linux-kernel.ts';
 import { TartanError, toError } from '../../config/errors.ts';
@@ -155,10 +157,11 @@ class TakingDown {
     const { lost } = this.#found;
     if (lost) say(`${lost}: going by what the kernel and the subnet file show`);
     const isClear = await this.#try(() => this.#clearKernel());
+    const isOpen = await this.#try(() => this.#clearFirewall());
     await this.#try(() => this.#putBack());
     await this.#try(() => this.#removeFiles());
     const isReleased = await this.#try(() => this.#release());
-    await this.#try(() => this.#finish(isClear && isReleased));
+    await this.#try(() => this.#finish(isClear && isOpen && isReleased));
     const [first, ...others] = this.#failures;
     for (const { message } of others) process.stderr.write(`tartan: ${message}\n`);
     if (first) throw first;
@@ -180,6 +183,21 @@ class TakingDown {
       clearKernel(kernel, lost ? await recoverMade(kernel, subnetEnv) : this.#memory),
     );
     say(done.length > 0 ? `removed ${done.length} kernel objects` : 'the kernel holds nothing of ours');
+  }
+
+  /** Of what we know to have made; where nothing is known, all that bears our names. */
+  async #clearFirewall(): Promise<void> {
+    const { macs, networks } = this.#memory;
+    const isKnown = !this.#found.lost && networks.length > 0;
+    const devices = isKnown ? [...macs.keys()] : undefined;
+    const programs = new HostPrograms();
+    const done = await clearFirewall({
+      programs,
+      devices,
+      networks: isKnown ? networks : undefined,
+      keepFlannel: false,
+    });
+    for (const line of done) say(line);
   }
 
   async #putBack(): Promise<void> {

@@ -1,5 +1,7 @@
 /** Whom the live leases name: by address, and by the subnet that is theirs. A change costs what it is about. */
 import { type Family, familyOf, type Ip, type Prefix, prefixLength, prefixOf } from '../../config/address.ts';
+import type { StoredLease } from '../../leases/lease.ts';
+import { leasePart, subnetOf } from '../lease-part.ts';
 
 export interface FilterPeer {
   /** The lease's key. */
@@ -7,6 +9,14 @@ export interface FilterPeer {
   readonly subnet: Prefix;
   /** Where its datagrams come from, as it says itself: public IP, and another address where it published one. */
   readonly sources: readonly Ip[];
+}
+
+/** What one family of a lease names; undefined where it has none of that family. */
+export function filterPeerOf(lease: StoredLease, family: Family): FilterPeer | undefined {
+  const subnet = subnetOf(lease, family);
+  const { publicIp } = leasePart(lease, family);
+  if (subnet === undefined || publicIp === undefined) return undefined;
+  return { key: lease.key, subnet, sources: [publicIp, ...(lease.sources ?? [])] };
 }
 
 export class NamedPeers {

@@ -198,7 +198,7 @@ export class PeerFilter {
     const now = this.#parts.clock.monotonic();
     const isWhole = !this.#inKernel.isKnown || now >= this.#wholeLookAt;
     if (!isWhole && now < this.#lookAt) return undefined;
-    if (!isWhole && (await this.#isQuiet())) {
+    if (!isWhole && (await this.#bringsNoNews())) {
       this.#lookAt = this.#parts.clock.monotonic() + this.#everyMs();
       return undefined;
     }
@@ -206,9 +206,9 @@ export class PeerFilter {
   }
 
   /** Costs little, and tells of a table that is gone, and of peers that the kernel no longer knows. */
-  async #isQuiet(): Promise<boolean> {
+  async #bringsNoNews(): Promise<boolean> {
     const outcome = await this.#nft(['list', 'set', ...this.#table.split(' '), 'strangers']);
-    return outcome?.ok === true && this.#sightings(readListing(outcome.stdout), 'strangers').length === 0;
+    return outcome?.ok === true && !this.#strangers.isNews(this.#sightings(readListing(outcome.stdout), 'strangers'));
   }
 
   async #listAll(): Promise<Listing | 'absent' | 'no nft'> {

@@ -117,6 +117,11 @@ export class Strangers {
     return this.#verdicts('asked').length > 0;
   }
 
+  /** Whether there is anything to be judged that the last look did not know. */
+  isNews(seen: readonly Sighting[]): boolean {
+    return this.isAsking || seen.some((sighting) => this.#counted.get(elementOf(sighting)) !== sighting.packets);
+  }
+
   /** Who is let through, and for which subnet. */
   tolerated(): { source: Ip; subnet: Prefix }[] {
     return this.#verdicts('tolerated').flatMap(({ source, lease }) => {
@@ -148,7 +153,7 @@ export class Strangers {
     const counted = new Map<string, number>();
     for (const sighting of seen) {
       const { source, inner, packets } = sighting;
-      const element = `${source} ${inner}`;
+      const element = elementOf(sighting);
       const before = this.#counted.get(element) ?? 0;
       counted.set(element, packets);
       const grown = packets < before ? packets : packets - before;
@@ -284,6 +289,10 @@ const SENTENCES = {
     'an address that no lease names sends in the name of a peer that is heard by its own: not to be let through',
   unknown: 'an address that no lease names sends to our VXLAN device, in the name of no peer: not to be let through',
 } as const satisfies Record<Verdict, string>;
+
+function elementOf({ source, inner }: Sighting): string {
+  return `${source} ${inner}`;
+}
 
 function keyOf(source: Ip, lease: string | undefined): string {
   return `${source} ${lease ?? ''}`;

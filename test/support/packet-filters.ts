@@ -2,6 +2,7 @@
 import { HostPrograms, type Outcome, type Programs, type RunOptions } from '../../backends/firewall/programs.ts';
 import type { Host } from './host.ts';
 import type { Place } from './namespace.ts';
+import { searchPath } from './process.ts';
 
 export type IptablesKind = 'nft' | 'legacy';
 
@@ -13,9 +14,9 @@ export interface Rules {
   readonly nft: string;
 }
 
-/** The programs of a place, for code of ours that runs outside of it. */
+/** The programs of a place, for code of ours that runs outside of it; never what npm puts before them (process.ts). */
 export function programsOn(place: Place): HostPrograms {
-  return new HostPrograms(place.enter);
+  return new HostPrograms([...place.enter, 'env', `PATH=${searchPath()}`]);
 }
 
 /** Which of both kinds `iptables` is from now on, on this host alone. */

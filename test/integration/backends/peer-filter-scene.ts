@@ -5,18 +5,23 @@
 import type { ExecutionContext } from 'ava';
 import type { FilterPeer } from '../../../backends/firewall/named-peers.ts';
 import { PeerFilter, type PeerFilterState } from '../../../backends/firewall/peer-filter.ts';
-import { HostPrograms, type Programs } from '../../../backends/firewall/programs.ts';
+import type { Programs } from '../../../backends/firewall/programs.ts';
 import { type Family, type Ip, parseIp, parsePrefix } from '../../../config/address.ts';
 import { type LogFields, silentLog } from '../../../config/log.ts';
 import { eventually } from '../../support/eventually.ts';
 import type { Container, Host } from '../../support/host.ts';
 import { createLab, type Lab } from '../../support/hosts.ts';
-import { type LabProcess, searchPath } from '../../support/process.ts';
+import { programsOn } from '../../support/packet-filters.ts';
+import type { LabProcess } from '../../support/process.ts';
 import { realClock } from '../../support/real-clock.ts';
 
 export const PORT = 8472;
 const RECEIVE = `const s = require('node:dgram').createSocket(process.argv[1]);
 s.on('message', (m) => console.log(String(m))); s.bind(7777, () => console.log('ready'));`;
+
+/** As the agent does it, from inside the host. */
+const PROBE = `import { probe } from '${new URL('../../../backends/firewall/probe.js', import.meta.url)}';
+probe(process.argv[1]);`;
 
 /** Inner Ethernet, IP and UDP, sent as VXLAN from this host's address. */
 const FORGE = `const [family, to, vni, mac, from, dest, count, text, spread] = JSON.parse(process.argv[1]);
@@ -103,7 +108,7 @@ export class PeerFilterScene {
   /** `spell`: what becomes of a script on its way to nft. */
   filter(spell: (script: string) => string = (script) => script): PeerFilter {
     const { host, device, family } = this;
-    const inside = new HostPrograms([...host.enter, 'env', `PATH=${searchPath()}`]);
+    const inside = programsOn(host);
     const programs: Programs = {
       run: (program, args, { input } = {}) => {
         if (input !== undefined) this.scripts.push(input);
@@ -113,7 +118,7 @@ export class PeerFilterScene {
     const warn = (message: string, fields?: LogFields): void => {
       this.logged.push(`${message} ${JSON.stringify(fields)}`);
     };
-    const probe = (ip: Ip): void => void host.exec('bash', ['-c', `echo >/dev/udp/${ip}/9`]);
+    const probe = (ip: Ip): void => void host.exec(process.execPath, ['--input-type=module', '-e', PROBE, ip]);
     const log = { ...silentLog, warn };
     const wire = { device, family, udpPort: PORT, vni: 1 };
     return new PeerFilter({ programs, clock: realClock, log, ...wire, resyncSeconds: 1, probe });

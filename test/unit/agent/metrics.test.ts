@@ -19,7 +19,10 @@ const status: Status = {
   },
 };
 
-const counters = { leaseEvents: 1, kernelOperations: 2, kernelRefusals: 0, repairs: 3, claimTransactions: 4 };
+const counters = {
+  ...{ leaseEvents: 1, kernelOperations: 2, kernelRefusals: 0, repairs: 3, claimTransactions: 4 },
+  ...{ firewallRepairs: 5, packetsDropped: 6, packetsReported: 7 },
+};
 
 const timings = { list: new Durations(), plan: new Durations(), apply: new Durations(), change: new Durations() };
 timings.change.add(0.3);

@@ -32,6 +32,24 @@ const running: Status = {
   underlay: { dev: 'eth0', ip: '192.168.77.11', ip6: 'fd77::b' },
   devices: [{ name: 'flannel.1', mac: 'c2:88:f0:5b:5f:ac', mtu: 1450 }, { name: 'flannel-v6.1' }],
   ...{ mtu: 1430, inStep: true, inStepSince: ago(3_700) },
+  firewall: { program: 'iptables 1.8.9 (nf_tables)', inPlaceSince: ago(3_600), repairs: 2, notes: ['a note'] },
+  peerFilters: [
+    {
+      ...{ device: 'flannel.1', mode: 'enforce', effective: 'report', why: 'adopted from a flanneld', addresses: 3 },
+      ...{ dropped: 0, reported: 12, passed: 4, hasMoreStrangers: true },
+      strangers: [
+        {
+          ...{ source: '203.0.113.5', inner: '10.5.1.0', lease: '/coreos.com/network/subnets/10.5.1.0-24' },
+          ...{ verdict: 'tolerated', since: ago(60), seen: ago(3), packets: 4 },
+        },
+        { source: '203.0.113.9', inner: '10.5.9.9', verdict: 'unknown', since: ago(50), seen: ago(50), packets: 12 },
+      ],
+    },
+    {
+      ...{ device: 'flannel-v6.1', mode: 'enforce', effective: 'enforce', addresses: 2, dropped: 5, reported: 0 },
+      ...{ passed: 0, strangers: [], hasMoreStrangers: false },
+    },
+  ],
   missing: [{ object: 'route 10.5.3.0/24', since: ago(2), attempts: 3, error: 'ENETUNREACH' }],
   missingCount: 1,
   peers: [

@@ -1,6 +1,6 @@
 import test from 'ava';
-import { NamedPeers } from '../../../../backends/firewall/named-peers.ts';
-import { ip } from '../values.ts';
+import { filterPeerOf, NamedPeers } from '../../../../backends/firewall/named-peers.ts';
+import { ip, lease, prefix } from '../values.ts';
 import { peer } from './peer.ts';
 
 test('an address is named as long as any lease names it', (t) => {
@@ -41,4 +41,16 @@ test('the other family is of no interest', (t) => {
   peers.set('b', peer('b', '10.5.2.0/24', '192.0.2.2'));
   t.deepEqual([...peers.addresses.keys()], []);
   t.is(peers.holderOf(ip('fd00:5:0:2::9')), undefined);
+});
+
+test('a lease names its public IP and where else its packets come from', (t) => {
+  const stored = { key: 'k', createRevision: 1, modRevision: 1, etcdLease: '1', value: '' };
+  const sources = [ip('198.51.100.7')];
+  const dual = { ...stored, ...lease(2, { sources, publicIp6: ip('fd77::2'), subnet6: prefix('fd00:5:0:2::/64') }) };
+  t.deepEqual(filterPeerOf(dual, 4), { key: 'k', subnet: dual.subnet, sources: [dual.publicIp, ...sources] });
+  t.deepEqual(filterPeerOf(dual, 6)?.subnet, prefix('fd00:5:0:2::/64'));
+  t.deepEqual(filterPeerOf(dual, 6)?.sources[0], ip('fd77::2'));
+  t.is(filterPeerOf({ ...dual, subnet6: undefined }, 6), undefined);
+  t.is(filterPeerOf({ ...dual, publicIp6: undefined }, 6), undefined);
+  t.is(filterPeerOf({ ...dual, subnet: prefix('0.0.0.0/0') }, 4), undefined);
 });

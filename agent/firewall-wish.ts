@@ -1,0 +1,72 @@
+/** What this host's lease asks of its packet filters (pure). */
+import type { Backend, DeviceMacs, Underlay } from '../backends/backend.ts';
+import type { FilterPeer } from '../backends/firewall/named-peers.ts';
+import type { FirewallFamily, FirewallWish } from '../backends/firewall/wish.ts';
+import { subnetOf } from '../backends/lease-part.ts';
+import { type Family, familyOf } from '../config/address.ts';
+import type { NetworkConfig } from '../config/network-config.ts';
+import type { Options } from '../config/options.ts';
+import type { LeaseSubnets, StoredLease } from '../leases/lease.ts';
+import type { DockerNeeds } from './docker/engine.ts';
+
+export interface WishBasis {
+  readonly config: NetworkConfig;
+  readonly own: LeaseSubnets;
+  readonly backend: Backend;
+  readonly underlay: Underlay;
+}
+
+type Said = Pick<Options, 'ipMasq' | 'ipMasqFullyRandomDisable' | 'iptablesForwardRules'>;
+
+/** @param needs what it takes to pass the Docker of this host. */
+export function firewallWish(basis: WishBasis, options: Said, needs: DockerNeeds): FirewallWish {
+  const devices = peerDevices(basis);
+  return {
+    families: familiesOf(basis),
+    masquerade: options.ipMasq,
+    randomFully: !options.ipMasqFullyRandomDisable,
+    forward: options.iptablesForwardRules,
+    nftables: basis.config.enableNftables,
+    docker: needs.deviceRules && devices.length > 0 ? { devices, mark: needs.mark } : undefined,
+  };
+}
+
+function familiesOf({ config, own }: WishBasis): FirewallFamily[] {
+  return ([4, 6] as const).flatMap((family) => {
+    const network = config.ranges[family]?.network;
+    const subnet = subnetOf(own, family);
+    return network && subnet ? [{ family, network, subnet }] : [];
+  });
+}
+
+/** By which packets of peers arrive: with alloc, which somebody else routes, that is not known. */
+function peerDevices({ backend, underlay }: WishBasis): readonly string[] {
+  if (backend.type === 'alloc') return [];
+  const isPlain = backend.devices.length === 0 || backend.directRouting;
+  return isPlain ? [...backend.devices, underlay.dev] : backend.devices;
+}
+
+/** A device whose senders are checked. */
+export interface GuardedDevice {
+  readonly device: string;
+  readonly family: Family;
+  readonly udpPort: number;
+  readonly vni: number;
+}
+
+export function guardedDevices(backend: Backend, macs: DeviceMacs): readonly GuardedDevice[] {
+  return backend.device(undefined, macs).flatMap((object) => {
+    if (object.kind !== 'link') return [];
+    const { name: device, vxlan } = object;
+    return [{ device, family: familyOf(vxlan.local), udpPort: vxlan.port, vni: vxlan.vni }];
+  });
+}
+
+/** undefined: it has nothing in this family. */
+export function filterPeer(lease: StoredLease, family: Family): FilterPeer | undefined {
+  const subnet = subnetOf(lease, family);
+  const publicIp = family === 4 ? lease.publicIp : lease.publicIp6;
+  if (subnet === undefined || publicIp === undefined) return undefined;
+  const others = (lease.sources ?? []).filter((ip) => familyOf(ip) === family);
+  return { key: lease.key, subnet, sources: [publicIp, ...others] };
+}

@@ -1,0 +1,153 @@
+/**
+ * This host's packet filters while the agent runs.
+ *
+ *   config, lease, backend ──► wish ──► Firewall      flannel's rules, and the ways through Docker's
+ *   Docker, looked at every minute ──┘      └──► flags for the options file
+ *   peers ────────────────────────────► PeerFilter    one for each VXLAN device
+ */
+import type { DeviceMacs } from '../backends/backend.ts';
+import { Firewall } from '../backends/firewall/firewall.ts';
+import { PeerFilter, type PeerFilterWish } from '../backends/firewall/peer-filter.ts';
+import { probe } from '../backends/firewall/probe.ts';
+import { HostPrograms } from '../backends/firewall/programs.ts';
+import type { Family } from '../config/address.ts';
+import { jittered } from '../config/clock.ts';
+import type { PeerChange } from '../leases/directory.ts';
+import type { StoredLease } from '../leases/lease.ts';
+import type { AgentContext } from './agent-context.ts';
+import type { AgentStatus } from './agent-status.ts';
+import { dockerWays, NO_ENGINE } from './docker/engine.ts';
+import { DockerSurvey } from './docker/survey.ts';
+import { filterPeer, firewallWish, guardedDevices, type WishBasis } from './firewall-wish.ts';
+
+const LOOK_AT_DOCKER_MS = 60_000;
+/** A flanneld's cluster may have hosts whose packets come from elsewhere than their leases say: first they are only told. */
+const ADOPTED_REPORT_MS = 3_600_000;
+
+export interface FirewallingBasis extends WishBasis {
+  readonly macs: DeviceMacs;
+}
+
+interface FirewallingParts {
+  readonly context: AgentContext;
+  readonly status: AgentStatus;
+  /** Wall clock, ms: when our device was taken over from a flanneld. */
+  readonly adoptedAt: number | undefined;
+  current(): FirewallingBasis;
+}
+
+interface Guard {
+  readonly device: string;
+  readonly family: Family;
+  readonly filter: PeerFilter;
+}
+
+export class Firewalling {
+  readonly #parts: FirewallingParts;
+  readonly #firewall: Firewall;
+  readonly #survey: DockerSurvey;
+  readonly #guards: readonly Guard[];
+  /** Called when Docker needs other flags than before. */
+  onDockerFlags: () => void = () => undefined;
+  #needs = dockerWays(NO_ENGINE, 'off');
+  #arePeersKnown = false;
+
+  constructor(parts: FirewallingParts) {
+    const { context, status } = parts;
+    const { options, clock, log, env } = context;
+    const programs = new HostPrograms();
+    const common = { programs, clock, log, resyncSeconds: options.iptablesResync };
+    this.#parts = parts;
+    this.#firewall = new Firewall(common);
+    const { dockerd, dockerOptsFile: optionsFile } = options;
+    this.#survey = new DockerSurvey({ programs, dockerd, optionsFile, path: env['PATH'] ?? '' });
+    const { backend, macs } = parts.current();
+    this.#guards = guardedDevices(backend, macs).map((guarded) => {
+      return { ...guarded, filter: new PeerFilter({ ...common, ...guarded, probe }) };
+    });
+    status.watch(() => this.#firewall.problem(), 'FIREWALL');
+    for (const { filter } of this.#guards) status.watch(() => filter.problem(), 'FIREWALL');
+    status.filter(this);
+  }
+
+  /** What Docker's options file is to have beside the subnet. */
+  get dockerFlags(): readonly string[] {
+    return this.#needs.extraFlags;
+  }
+
+  /** Looks at the Docker of this host. @returns whether it needs something else than before */
+  async lookAtDocker(): Promise<boolean> {
+    const { log, options } = this.#parts.context;
+    const before = JSON.stringify(this.#needs);
+    this.#needs = dockerWays(await this.#survey.look(), options.dockerRules);
+    if (JSON.stringify(this.#needs) === before) return false;
+    for (const note of this.#needs.notes) log.warn('Docker may drop packets of the network', { note });
+    this.#parts.status.setProblem('docker', this.#needs.notes.join('; ') || undefined);
+    return true;
+  }
+
+  /** The rules as they are to be now; resolves when they stand, or are told as a problem. */
+  async first(): Promise<void> {
+    this.follow();
+    await this.#firewall.look();
+  }
+
+  /** Config, lease or underlay are others than before. */
+  follow(): void {
+    const { context, current } = this.#parts;
+    this.#firewall.set(firewallWish(current(), context.options, this.#needs));
+  }
+
+  /** @param peers all of them, now. @param complete whether what is no peer now may be kept out. */
+  update(changes: readonly PeerChange[], complete: boolean, peers: Iterable<StoredLease>): void {
+    if (this.#arePeersKnown) this.#change(changes);
+    else if (complete) this.#begin([...peers]);
+  }
+
+  /** Until the signal is aborted: the tasks that keep it all so. */
+  tasks(): readonly ((signal: AbortSignal) => Promise<never>)[] {
+    return [
+      (signal) => this.#firewall.run(signal),
+      (signal) => this.#watchDocker(signal),
+      ...this.#guards.map(
+        ({ filter }) =>
+          (signal: AbortSignal) =>
+            filter.run(signal),
+      ),
+    ];
+  }
+
+  #begin(peers: readonly StoredLease[]): void {
+    this.#arePeersKnown = true;
+    const { peerFilter: mode } = this.#parts.context.options;
+    const { adoptedAt } = this.#parts;
+    const reportUntil = adoptedAt === undefined ? undefined : adoptedAt + ADOPTED_REPORT_MS;
+    const wish: PeerFilterWish = { mode, reportUntil };
+    for (const { family, filter } of this.#guards) {
+      filter.setPeers(peers.flatMap((lease) => filterPeer(lease, family) ?? []));
+      filter.set(wish);
+    }
+  }
+
+  #change(changes: readonly PeerChange[]): void {
+    for (const { family, filter } of this.#guards) {
+      filter.update(changes.map(({ key, after }) => [key, after && filterPeer(after, family)] as const));
+    }
+  }
+
+  async #watchDocker(signal: AbortSignal): Promise<never> {
+    const { clock } = this.#parts.context;
+    for (;;) {
+      await clock.sleep(jittered(clock, LOOK_AT_DOCKER_MS), signal);
+      const flags = this.dockerFlags.join(' ');
+      if (!(await this.lookAtDocker())) continue;
+      this.follow();
+      if (this.dockerFlags.join(' ') !== flags) this.onDockerFlags();
+    }
+  }
+
+  state() {
+    const guards = this.#guards.map(({ device, filter }) => ({ device, state: filter.state() }));
+    return { firewall: this.#firewall.state(), guards };
+  }
+}
