@@ -1,7 +1,6 @@
 /** Somebody flushes the firewall under agent and Docker: what is the agent's comes back, Docker's with its restart. */
 import test, { type ExecutionContext } from 'ava';
 import { DockerCluster, type DockerNode } from '../support/docker-cluster.ts';
-import { programByHand } from '../support/docker-hand-rules.ts';
 import { type Firewall, MATRIX, type MatrixLine, type Traffic } from '../support/docker-matrix.ts';
 import { trafficBecomes } from '../support/docker-traffic.ts';
 import { eventually } from '../support/eventually.ts';
@@ -50,8 +49,8 @@ async function comesBack(t: ExecutionContext, { host, agent }: DockerNode, flush
 }
 
 async function comesBackWithDockers(t: ExecutionContext, line: MatrixLine): Promise<void> {
-  const { docker, firewall, traffic } = line;
-  const cluster = await DockerCluster.start({ docker, firewall, beforeDocker: (node) => programByHand(node, line) });
+  const { firewall, traffic } = line;
+  const cluster = await DockerCluster.start(line);
   t.teardown(() => cluster.lab.destroy());
   const [one, two] = cluster.servers;
   const both = (work: (node: DockerNode) => Promise<void>) => Promise.all([work(one), work(two)]);

@@ -1,7 +1,6 @@
 /** Docker and the agent, each while the other is away: containers do not notice. */
 import test, { type ExecutionContext } from 'ava';
 import { DockerCluster, type DockerNode } from '../support/docker-cluster.ts';
-import { programByHand } from '../support/docker-hand-rules.ts';
 import { MATRIX, type MatrixLine } from '../support/docker-matrix.ts';
 import { trafficBecomes } from '../support/docker-traffic.ts';
 import { PacketStream } from '../support/packet-stream.ts';
@@ -19,9 +18,9 @@ async function losesNothing(t: ExecutionContext, cluster: DockerCluster, tamper:
   }
 }
 
-async function killAndStartAgain(node: DockerNode): Promise<void> {
+async function killAndStartAgain(node: DockerNode, flags: readonly string[]): Promise<void> {
   await node.agent.kill();
-  await node.launch().until(/holding a lease/);
+  await node.launch(flags).until(/holding a lease/);
 }
 
 async function startsWithoutAgent(t: ExecutionContext, cluster: DockerCluster, { traffic }: MatrixLine): Promise<void> {
@@ -37,15 +36,13 @@ async function startsWithoutAgent(t: ExecutionContext, cluster: DockerCluster, {
 for (const line of LINES) {
   test(`Docker ${line.docker} with ${line.firewall}: an agent killed under traffic, and one that stays away`, async (t) => {
     if (!needs(t, 'lab', 'iptables', 'nft', `docker-${line.docker}`)) return;
-    const cluster = await DockerCluster.start({
-      docker: line.docker,
-      firewall: line.firewall,
-      beforeDocker: (node) => programByHand(node, line),
-    });
+    const cluster = await DockerCluster.start(line);
     t.teardown(() => cluster.lab.destroy());
     const [one] = cluster.servers;
     const before = { docker: one.docker.process.running, web: one.web.id };
-    await losesNothing(t, cluster, () => killAndStartAgain(one));
+    await losesNothing(t, cluster, () =>
+      killAndStartAgain(one, [`--ip-masq=${line.ipMasq}`, `--dockerd=${one.docker.program}`]),
+    );
     const after = { docker: one.docker.process.running, web: (await one.docker.container('web')).id };
     t.deepEqual(after, before);
     await startsWithoutAgent(t, cluster, line);

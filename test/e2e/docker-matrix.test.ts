@@ -1,9 +1,10 @@
 /** Every line of the README's table of Dockers, on real hosts with a real dockerd. */
-import test from 'ava';
+import { isDeepStrictEqual } from 'node:util';
+import test, { type ExecutionContext } from 'ava';
 import { DockerCluster } from '../support/docker-cluster.ts';
-import { programByHand } from '../support/docker-hand-rules.ts';
 import { MATRIX, type MatrixLine } from '../support/docker-matrix.ts';
 import { trafficBecomes } from '../support/docker-traffic.ts';
+import { eventually } from '../support/eventually.ts';
 import { needs } from '../support/require.ts';
 
 function title({ docker, firewall, ipMasq, knowsDockerd }: MatrixLine): string {
@@ -11,15 +12,31 @@ function title({ docker, firewall, ipMasq, knowsDockerd }: MatrixLine): string {
   return `Docker ${docker} with ${firewall}, --ip-masq=${ipMasq}${flags}: what crosses, and from whom`;
 }
 
+/** The operator names the program, and restarts agent and Docker. */
+async function helpsToName(t: ExecutionContext, cluster: DockerCluster, { docker, firewall, ipMasq }: MatrixLine) {
+  for (const node of cluster.servers) {
+    await node.agent.stop();
+    node.launch([`--ip-masq=${ipMasq}`, `--dockerd=${node.docker.program}`]);
+    const written = async () => (await node.docker.networkOptions()).includes('--allow-direct-routing');
+    await eventually('the agent writes the flags', written, { context: () => node.agent.tail() });
+    await node.docker.restart();
+    await node.webStartedAgain();
+  }
+  const wanted = MATRIX.find((line) => line.knowsDockerd && isSetup(line, docker, firewall, ipMasq))?.traffic;
+  t.truthy(wanted);
+  if (wanted) t.deepEqual(await trafficBecomes(cluster, wanted), wanted);
+}
+
+function isSetup(line: MatrixLine, ...setup: readonly unknown[]): boolean {
+  return isDeepStrictEqual([line.docker, line.firewall, line.ipMasq], setup);
+}
+
 for (const line of MATRIX) {
   test(title(line), async (t) => {
     if (!needs(t, 'lab', 'iptables', 'nft', `docker-${line.docker}`)) return;
-    const cluster = await DockerCluster.start({
-      docker: line.docker,
-      firewall: line.firewall,
-      beforeDocker: (node) => programByHand(node, line),
-    });
+    const cluster = await DockerCluster.start(line);
     t.teardown(() => cluster.lab.destroy());
     t.deepEqual(await trafficBecomes(cluster, line.traffic), line.traffic);
+    if (!line.knowsDockerd) await helpsToName(t, cluster, line);
   });
 }

@@ -2,8 +2,7 @@
 import test, { type ExecutionContext } from 'ava';
 import type { DockerContainer } from '../support/docker-client.ts';
 import { DockerCluster, type DockerNode } from '../support/docker-cluster.ts';
-import { programByHand } from '../support/docker-hand-rules.ts';
-import { MATRIX, type MatrixLine } from '../support/docker-matrix.ts';
+import { MATRIX } from '../support/docker-matrix.ts';
 import { fetchPage } from '../support/docker-traffic.ts';
 import { eventually } from '../support/eventually.ts';
 import { needs } from '../support/require.ts';
@@ -14,11 +13,6 @@ const LINES = MATRIX.filter(
 
 function half(node: DockerNode, first: number): string {
   return node.env.subnet.replace(/\.1\/24$/, `.${first}/25`);
-}
-
-/** After the agent's options, and so instead of the `--bip` that stands there. */
-async function onLowerHalf(node: DockerNode, line: MatrixLine): Promise<readonly string[]> {
-  return [...(await programByHand(node, line)), `--bip=${half(node, 1)}`];
 }
 
 async function runOnUpperHalf(node: DockerNode): Promise<DockerContainer> {
@@ -46,8 +40,7 @@ async function reachEachOther(t: ExecutionContext, one: DockerContainer, two: Do
 for (const line of LINES) {
   test(`Docker ${line.docker} with ${line.firewall}: a user's network on half of the lease reaches every container of another host`, async (t) => {
     if (!needs(t, 'lab', 'iptables', 'nft', `docker-${line.docker}`)) return;
-    const { docker, firewall } = line;
-    const cluster = await DockerCluster.start({ docker, firewall, beforeDocker: (node) => onLowerHalf(node, line) });
+    const cluster = await DockerCluster.start({ ...line, dockerFlags: (node) => [`--bip=${half(node, 1)}`] });
     t.teardown(() => cluster.lab.destroy());
     const [one, two] = cluster.servers;
     const [first, second] = await Promise.all([runOnUpperHalf(one), runOnUpperHalf(two)]);

@@ -14,11 +14,13 @@ import { Member } from './member.ts';
 export interface ClusterOptions {
   readonly docker: DockerVersion;
   readonly firewall: Firewall;
-  readonly agentFlags?: readonly string[];
+  readonly ipMasq: boolean;
+  /** Whether the agent is told which dockerd will run. */
+  readonly knowsDockerd: boolean;
   /** Default: vxlan. */
   readonly config?: object;
-  /** Between the agents' start and Docker's. @returns more flags for dockerd */
-  readonly beforeDocker?: (node: DockerNode) => Promise<readonly string[]>;
+  /** After the agent's own, and so instead of these. */
+  readonly dockerFlags?: (node: DockerNode) => readonly string[];
 }
 
 const CONFIG = { Network: '10.5.0.0/16', Backend: { Type: 'vxlan' } };
@@ -83,17 +85,18 @@ export class DockerCluster implements Sites {
 }
 
 async function startNode(lab: Lab, host: Host, options: ClusterOptions): Promise<DockerNode> {
-  if (options.firewall === 'iptables-legacy') await useLegacy(host);
+  const { firewall, ipMasq, knowsDockerd, dockerFlags } = options;
+  if (firewall === 'iptables-legacy') await useLegacy(host);
   const docker = await DockerDaemon.install(lab, host, engine(options.docker));
-  if (options.firewall === 'nftables') {
+  if (firewall === 'nftables') {
     await mkdir(host.path('/etc/docker'), { recursive: true });
     await writeFile(host.path('/etc/docker/daemon.json'), '{"firewall-backend": "nftables"}\n');
   }
-  const node = new DockerNode(lab, docker);
-  await node.start(options.agentFlags);
-  // As it is where forwarding was switched on by Docker, before there was an agent.
+  // As it is where Docker switched forwarding on, before there was an agent.
   await host.run('iptables', ['-P', 'FORWARD', 'DROP']);
-  await docker.start(await options.beforeDocker?.(node));
+  const node = new DockerNode(lab, docker);
+  await node.start([`--ip-masq=${ipMasq}`, ...(knowsDockerd ? [`--dockerd=${docker.program}`] : [])]);
+  await docker.start(dockerFlags?.(node));
   await node.runWeb();
   return node;
 }

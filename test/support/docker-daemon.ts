@@ -1,5 +1,6 @@
 /** A real dockerd on a lab's host, with all of Docker's own paths: /run, /etc and /var/lib are private there. */
 import { rm, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { parseEnv } from 'node:util';
 import { cgroupParent, removeLabCgroups, sweepCgroups } from './cgroups.ts';
 import { DockerClient } from './docker-client.ts';
@@ -39,10 +40,15 @@ export class DockerDaemon extends DockerClient {
     return this.#process;
   }
 
-  /** What the agent wrote for Docker, split as systemd does. */
+  /** Path of its program. */
+  get program(): string {
+    return this.engine.program;
+  }
+
+  /** What the agent wrote for Docker, split as systemd does; waits for it. */
   async networkOptions(): Promise<readonly string[]> {
-    const text = await this.host.read(OPTIONS_FILE);
-    if (text === undefined) throw new Error(`${this.host.name} has no ${OPTIONS_FILE}`);
+    const written = () => this.host.read(OPTIONS_FILE);
+    const text = await eventually(`${this.host.name} has ${OPTIONS_FILE}`, written);
     return (parseEnv(text)['DOCKER_NETWORK_OPTIONS'] ?? '').split(/\s+/).filter((option) => option !== '');
   }
 
@@ -60,7 +66,7 @@ export class DockerDaemon extends DockerClient {
     ];
     const options = flags.includes('--bridge=none') ? [] : await this.networkOptions();
     const args = [...own, ...options, ...flags];
-    const process = this.host.spawn('dockerd', args, { env: this.#env });
+    const process = this.host.spawn(this.program, args, { env: this.#env });
     this.#process = process;
     await eventually(
       `dockerd of ${this.host.name} answers`,
@@ -110,6 +116,6 @@ export class DockerDaemon extends DockerClient {
     const path = searchPath();
     // Debian's client is older than what Docker 29 talks to unasked.
     const env = { DOCKER_MIN_API_VERSION: '1.41', [MARK]: markOf(this.#lab.name) };
-    return { ...env, PATH: this.engine.dir === undefined ? path : `${this.engine.dir}:${path}` };
+    return { ...env, PATH: `${dirname(this.program)}:${path}` };
   }
 }

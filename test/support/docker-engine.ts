@@ -1,5 +1,6 @@
 /** The Dockers that tests run: Debian's own package, and a newer one, built by Go. */
 import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
 import { findCommand } from './commands.ts';
 import { type Built, findBuilt, type GoBuild, obtainBuilt } from './go-build.ts';
 
@@ -18,8 +19,8 @@ const BUILD: GoBuild = {
 
 export type DockerVersion = '20.10' | '29';
 
-/** What runs there, before everything else that PATH has; undefined: PATH as it is. */
-export type Engine = { readonly version: DockerVersion; readonly dir: string | undefined };
+/** Path of its dockerd; what it runs with lies beside it, or else where PATH says. */
+export type Engine = { readonly version: DockerVersion; readonly program: string };
 
 /** Builds Docker 29 if need be: minutes of work the first time. Never rejects. */
 export async function obtainDocker29(): Promise<Built> {
@@ -44,9 +45,11 @@ function debianLack(): string | undefined {
   return said.includes(' 20.10.') ? undefined : 'dockerd 20.10 (Debian 12: docker.io)';
 }
 
+/** For those who need it (`docker-29` in require.ts): throws where it is missing. */
 export function engine(version: DockerVersion): Engine {
-  if (version === '20.10') return { version, dir: undefined };
-  const built = findBuilt(BUILD);
-  if ('reason' in built) throw new Error(`Docker 29: ${built.reason}`);
-  return { version, dir: built.dir };
+  const built = version === '29' ? findBuilt(BUILD) : undefined;
+  if (built && 'reason' in built) throw new Error(`Docker 29: ${built.reason}`);
+  const program = built === undefined ? findCommand('dockerd') : join(built.dir, 'dockerd');
+  if (program === undefined) throw new Error('there is no dockerd');
+  return { version, program };
 }
