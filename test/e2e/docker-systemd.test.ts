@@ -2,14 +2,15 @@
  * Two hosts with a real systemd as PID 1, tartan.service, and Debian's docker.service with our drop-in, on one switch
  * with etcd and a machine outside.
  */
+import { writeFileSync } from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
 import { PREFIX } from '../support/agent.ts';
 import { BootedDocker } from '../support/booted-docker.ts';
 import { BootedHost, bootLack } from '../support/booted-host.ts';
 import { installTartan } from '../support/booted-tartan.ts';
 import type { DockerContainer } from '../support/docker-client.ts';
-import { MASQUERADED_BY_DOCKER } from '../support/docker-matrix.ts';
-import { PUBLISH, type Server, servePage, trafficBecomes } from '../support/docker-traffic.ts';
+import { MASQUERADED_BY_AGENT, MASQUERADED_BY_DOCKER, type Traffic } from '../support/docker-matrix.ts';
+import { PUBLISH, type Server, type Sites, servePage, trafficBecomes } from '../support/docker-traffic.ts';
 import { eventually } from '../support/eventually.ts';
 import type { Host } from '../support/host.ts';
 import { createLab, type Lab } from '../support/hosts.ts';
@@ -23,6 +24,19 @@ const UNITS = ['tartan.service', 'docker.service'];
 const isActive = (host: BootedHost, unit: string) => async () => (await host.show(unit, 'ActiveState')) === 'active';
 const timestamp = async (host: BootedHost, unit: string, name: string) =>
   Number(await host.show(unit, `${name}TimestampMonotonic`));
+
+/** `iptables` is the old one, as where an operator chose it. */
+const LEGACY = `[Unit]
+Before=tartan.service docker.service
+[Service]
+Type=oneshot
+ExecStart=update-alternatives --set iptables /usr/sbin/iptables-legacy
+ExecStart=update-alternatives --set ip6tables /usr/sbin/ip6tables-legacy
+`;
+
+function variables(lab: Lab, ipMasq: boolean): string {
+  return `TARTAN_ETCD_ENDPOINTS=${lab.etcd.endpoint}\nTARTAN_IFACE=eth0\nTARTAN_IP_MASQ=${ipMasq}\n`;
+}
 
 class Machine implements Server {
   readonly booted = new BootedHost();
@@ -38,8 +52,15 @@ class Machine implements Server {
     this.booted.useNetwork(host.pid);
     installTartan(this.booted);
     BootedDocker.install(lab, this.booted);
-    const variables = [`TARTAN_ETCD_ENDPOINTS=${lab.etcd.endpoint}`, 'TARTAN_IFACE=eth0'];
-    this.booted.write('/etc/default/tartan', `${variables.join('\n')}\n`);
+    this.booted.write('/etc/default/tartan', variables(lab, true));
+  }
+
+  /** As an operator does it: the file edited, then both restarted. */
+  async masquerade(isAgents: boolean): Promise<void> {
+    writeFileSync(this.booted.path('/etc/default/tartan'), variables(this.#lab, isAgents));
+    await this.booted.must('systemctl', 'restart', 'tartan');
+    await this.booted.must('systemctl', 'restart', 'docker');
+    await this.webStartedAgain();
   }
 
   get host(): Host {
@@ -103,7 +124,7 @@ class Machine implements Server {
 
 /** The second boots, then the first, for which etcd comes late. */
 async function bootBoth(t: ExecutionContext, lab: Lab, one: Machine, two: Machine): Promise<void> {
-  await two.booted.start(UNITS);
+  await two.booted.start([...UNITS, 'legacy.service']);
   await two.dockerStarted();
   await lab.etcd.stop();
   await one.booted.start(UNITS);
@@ -124,9 +145,8 @@ async function dockerIsOnTheLease(t: ExecutionContext, { booted, subnet }: Machi
   t.true(shown.includes(' mtu 1450 '), shown);
 }
 
-async function crossesAsItShould(t: ExecutionContext, lab: Lab, one: Machine, two: Machine): Promise<void> {
-  const sites = { servers: [one, two] as const, outside: lab.host(3) };
-  t.deepEqual(await trafficBecomes(sites, MASQUERADED_BY_DOCKER), MASQUERADED_BY_DOCKER);
+async function crosses(t: ExecutionContext, sites: Sites, wanted: Traffic): Promise<void> {
+  t.deepEqual(await trafficBecomes(sites, wanted), wanted);
 }
 
 async function killedAgentIsNotMissed(t: ExecutionContext, one: Machine, two: Machine): Promise<void> {
@@ -160,15 +180,19 @@ test('two hosts boot, reboot, lose their agents: Docker is on the lease, and con
   await lab.etcd.put(`${PREFIX}/config`, CONFIG);
   const [one, two] = [new Machine(lab, lab.host(1)), new Machine(lab, lab.host(2))];
   t.teardown(() => Promise.all([one.booted.halt(), two.booted.halt()]));
+  two.booted.write('/etc/systemd/system/legacy.service', LEGACY);
   for (const host of lab.hosts) servePage(host);
+  const sites: Sites = { servers: [one, two], outside: lab.host(3) };
   const t0 = performance.now();
   const say = (what: string) => t.log(`${((performance.now() - t0) / 1000).toFixed(1)} ${what}`);
   await bootBoth(t, lab, one, two);
   say('booted');
+  t.regex(await one.booted.must('iptables-nft-save'), /FLANNEL-POSTRTG/);
+  t.regex(await two.booted.must('iptables-legacy-save'), /FLANNEL-POSTRTG/);
   for (const machine of [one, two]) await machine.runWeb();
   for (const machine of [one, two]) await dockerIsOnTheLease(t, machine);
   say('web');
-  await crossesAsItShould(t, lab, one, two);
+  await crosses(t, sites, MASQUERADED_BY_AGENT);
   say('crosses');
   await killedAgentIsNotMissed(t, one, two);
   say('killed');
@@ -177,10 +201,13 @@ test('two hosts boot, reboot, lose their agents: Docker is on the lease, and con
   say('rebooted');
   t.is(one.subnet, subnet);
   await dockerIsOnTheLease(t, one);
-  await crossesAsItShould(t, lab, one, two);
+  await crosses(t, sites, MASQUERADED_BY_AGENT);
   say('crosses');
+  await Promise.all([one.masquerade(false), two.masquerade(false)]);
+  await crosses(t, sites, MASQUERADED_BY_DOCKER);
+  say('masq');
   await dockerStartsWithoutAgent(t, one);
   say('alone');
-  await crossesAsItShould(t, lab, one, two);
+  await crosses(t, sites, MASQUERADED_BY_DOCKER);
   say('crosses');
 });
