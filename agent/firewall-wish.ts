@@ -1,12 +1,11 @@
 /** What this host's lease asks of its packet filters (pure). */
 import type { Backend, DeviceMacs, Underlay } from '../backends/backend.ts';
-import type { FilterPeer } from '../backends/firewall/named-peers.ts';
 import type { FirewallFamily, FirewallWish } from '../backends/firewall/wish.ts';
 import { subnetOf } from '../backends/lease-part.ts';
 import { type Family, familyOf } from '../config/address.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
 import type { Options } from '../config/options.ts';
-import type { LeaseSubnets, StoredLease } from '../leases/lease.ts';
+import type { LeaseSubnets } from '../leases/lease.ts';
 import type { DockerNeeds } from './docker/engine.ts';
 
 export interface WishBasis {
@@ -60,13 +59,4 @@ export function guardedDevices(backend: Backend, macs: DeviceMacs): readonly Gua
     const { name: device, vxlan } = object;
     return [{ device, family: familyOf(vxlan.local), udpPort: vxlan.port, vni: vxlan.vni }];
   });
-}
-
-/** undefined: it has nothing in this family. */
-export function filterPeer(lease: StoredLease, family: Family): FilterPeer | undefined {
-  const subnet = subnetOf(lease, family);
-  const publicIp = family === 4 ? lease.publicIp : lease.publicIp6;
-  if (subnet === undefined || publicIp === undefined) return undefined;
-  const others = (lease.sources ?? []).filter((ip) => familyOf(ip) === family);
-  return { key: lease.key, subnet, sources: [publicIp, ...others] };
 }

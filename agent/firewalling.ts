@@ -7,9 +7,11 @@
  */
 import type { DeviceMacs } from '../backends/backend.ts';
 import { Firewall } from '../backends/firewall/firewall.ts';
+import { filterPeerOf } from '../backends/firewall/named-peers.ts';
 import { PeerFilter, type PeerFilterWish } from '../backends/firewall/peer-filter.ts';
 import { probe } from '../backends/firewall/probe.ts';
 import { HostPrograms } from '../backends/firewall/programs.ts';
+import { watchRuleset } from '../backends/kernel/ruleset-monitor.ts';
 import type { Family } from '../config/address.ts';
 import { jittered } from '../config/clock.ts';
 import type { PeerChange } from '../leases/directory.ts';
@@ -18,7 +20,7 @@ import type { AgentContext } from './agent-context.ts';
 import type { AgentStatus } from './agent-status.ts';
 import { dockerWays, NO_ENGINE } from './docker/engine.ts';
 import { DockerSurvey } from './docker/survey.ts';
-import { filterPeer, firewallWish, guardedDevices, type WishBasis } from './firewall-wish.ts';
+import { firewallWish, guardedDevices, type WishBasis } from './firewall-wish.ts';
 
 const LOOK_AT_DOCKER_MS = 60_000;
 /** A flanneld's cluster may have hosts whose packets come from elsewhere than their leases say: first they are only told. */
@@ -33,6 +35,8 @@ interface FirewallingParts {
   readonly status: AgentStatus;
   /** Wall clock, ms: when our device was taken over from a flanneld. */
   readonly adoptedAt: number | undefined;
+  /** Whether an earlier run knew a store: in another one not all peers may be yet. */
+  readonly isStoreKnown: boolean;
   current(): FirewallingBasis;
 }
 
@@ -56,7 +60,8 @@ export class Firewalling {
     const { context, status } = parts;
     const { options, clock, log, env } = context;
     const programs = new HostPrograms();
-    const common = { programs, clock, log, resyncSeconds: options.iptablesResync };
+    const onChange = (listener: () => void) => watchRuleset(log, listener);
+    const common = { programs, clock, log, resyncSeconds: options.iptablesResync, onChange };
     this.#parts = parts;
     this.#firewall = new Firewall(common);
     const { dockerd, dockerOptsFile: optionsFile } = options;
@@ -79,7 +84,8 @@ export class Firewalling {
   async lookAtDocker(): Promise<boolean> {
     const { log, options } = this.#parts.context;
     const before = JSON.stringify(this.#needs);
-    this.#needs = dockerWays(await this.#survey.look(), options.dockerRules);
+    const engine = await this.#survey.look(options.dockerRules === 'nftables');
+    this.#needs = dockerWays(engine, options.dockerRules);
     if (JSON.stringify(this.#needs) === before) return false;
     for (const note of this.#needs.notes) log.warn('Docker may drop packets of the network', { note });
     this.#parts.status.setProblem('docker', this.#needs.notes.join('; ') || undefined);
@@ -101,7 +107,7 @@ export class Firewalling {
   /** @param peers all of them, now. @param complete whether what is no peer now may be kept out. */
   update(changes: readonly PeerChange[], complete: boolean, peers: Iterable<StoredLease>): void {
     if (this.#arePeersKnown) this.#change(changes);
-    else if (complete) this.#begin([...peers]);
+    else if (complete || !this.#parts.isStoreKnown) this.#begin([...peers]);
   }
 
   /** Until the signal is aborted: the tasks that keep it all so. */
@@ -124,14 +130,14 @@ export class Firewalling {
     const reportUntil = adoptedAt === undefined ? undefined : adoptedAt + ADOPTED_REPORT_MS;
     const wish: PeerFilterWish = { mode, reportUntil };
     for (const { family, filter } of this.#guards) {
-      filter.setPeers(peers.flatMap((lease) => filterPeer(lease, family) ?? []));
+      filter.setPeers(peers.flatMap((lease) => filterPeerOf(lease, family) ?? []));
       filter.set(wish);
     }
   }
 
   #change(changes: readonly PeerChange[]): void {
     for (const { family, filter } of this.#guards) {
-      filter.update(changes.map(({ key, after }) => [key, after && filterPeer(after, family)] as const));
+      filter.update(changes.map(({ key, after }) => [key, after && filterPeerOf(after, family)] as const));
     }
   }
 

@@ -96,6 +96,7 @@ export class Network {
     this.#publishing = new Publishing({ options, log, status: parts.status }, () => this.#publication());
     this.#firewalling = new Firewalling({
       ...{ context: parts.context, status: parts.status, adoptedAt: memory.current.adoptedAt },
+      isStoreKnown: memory.known !== undefined,
       current: () => ({ ...this.#joined, config: this.#running, own: this.#joined.held }),
     });
   }
@@ -131,10 +132,10 @@ export class Network {
     this.#parts.tasks.start((signal) => peerLog.run(clock, signal));
     cluster.serve(this.#policy(), {
       onPeers: (changes, complete) => {
+        this.#firewalling.update(changes, complete, cluster.directory.peers.values());
         reconciler.update(changes, complete);
         this.#complete ||= complete;
         peerLog.add(changes);
-        this.#firewalling.update(changes, complete, cluster.directory.peers.values());
       },
       onOwnKey: (kv) => holder.observe(kv),
       onConfig: (kv) => this.#followConfig(kv?.value, reconciler, holder),

@@ -58,7 +58,7 @@ function optionEntry(key: OptionKey): string {
 function dockerOptsSection(): string[] {
   const entries = Object.entries(DOCKER_OPTS_FLAGS).map(([letter, flag]) => {
     const doc = flag.doc + (flag.default === '' ? '' : ` (default: ${flag.default})`);
-    return entry(`-${letter} ${flag.metavar}`.trim(), doc);
+    return entry(`${letter.length === 1 ? '-' : '--'}${letter} ${flag.metavar}`.trim(), doc);
   });
   return ['Options:', ...entries, ''];
 }

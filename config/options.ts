@@ -322,7 +322,7 @@ export const OPTIONS: { readonly [K in OptionKey]: Option<Options[K]> } = {
     group: 'firewall',
     commands: RUN,
     isFlannels: true,
-    doc: 'How often the firewall rules are checked, those of nftables too.',
+    doc: 'How often firewall rules are checked where the kernel does not tell that somebody changed them.',
   },
   dockerRules: {
     kind: choice('auto', 'iptables', 'nftables', 'off'),

@@ -23,14 +23,16 @@ function defaultBridge({ addresses, isLiveRestore, links }: CheckFacts, { ranges
   const own = addresses.filter(({ dev, ip }) => dev === DEFAULT && familyOf(ip) === 4);
   if (own.length === 0 || own.some(({ ip }) => containsIp(range.subnet, ip))) return [];
   const has = own.map(({ ip, length }) => `${ip}/${length}`).join(', ');
-  const containers = isLiveRestore ? ', and then every container on it: live-restore keeps them as they are' : '';
+  const restart = isLiveRestore
+    ? 'Stop every container, then restart Docker: with live-restore and containers that run it leaves docker0 as it is'
+    : 'Restart Docker (systemctl restart docker): its containers stop, and those with a restart policy come back on the lease';
   return [
     {
       id: 'docker0-off-lease',
       severity: 'stops',
       what: `docker0 has ${has}, which is not in this host's lease ${range.subnet}`,
       why: 'No other host has a route to these addresses. Docker addresses docker0 only when it starts',
-      mend: `Restart Docker (systemctl restart docker)${containers}; if docker0 is the same afterwards, Docker did not get the options`,
+      mend: `${restart}. If docker0 is the same afterwards, Docker did not get the options`,
     },
   ];
 }

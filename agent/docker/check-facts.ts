@@ -62,6 +62,7 @@ export interface CheckFacts {
   readonly optionFlags: ReadonlyMap<string, readonly string[]>;
   /** dockerd's flags as it runs; undefined: it does not, or they can't be seen. */
   readonly runningFlags: ReadonlyMap<string, readonly string[]> | undefined;
+  readonly hasAgent: boolean;
   /** Devices that packets of the network come in by. */
   readonly devices: readonly string[];
   readonly links: readonly LinkInfo[];
@@ -72,7 +73,8 @@ export interface CheckFacts {
   readonly rules: RuleListings;
   /** net.ipv4.ip_forward; undefined: not known. */
   readonly isForwarding: boolean | undefined;
-  readonly isRootless: boolean;
+  /** Whose rootless Dockers run here, in words. */
+  readonly rootless: readonly string[];
   readonly isLiveRestore: boolean;
 }
 

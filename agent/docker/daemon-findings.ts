@@ -1,7 +1,6 @@
 /** What in dockerd's configuration keeps it, or will keep it, off the lease. Pure. */
 
-import { familyOf } from '../../config/address.ts';
-import { firstHost } from '../subnet-env.ts';
+import { containsPrefix, familyOf, type Prefix, parsePrefix } from '../../config/address.ts';
 import type { CheckFacts } from './check-facts.ts';
 import { dockerWays, type Setting, settingOf, usesNftables } from './engine.ts';
 import type { Finding } from './finding.ts';
@@ -17,7 +16,6 @@ export function daemonFindings(facts: CheckFacts): Finding[] {
     ...unknownFlags(facts),
     ...nftablesFlags(facts),
     ...forwarding(facts),
-    ...rootless(facts),
     ...etcdInside(facts),
   ];
 }
@@ -63,28 +61,28 @@ function exclusive(facts: CheckFacts): Finding[] {
   ];
 }
 
-/** What docker0 is to have, by subnet.env. */
-function wantedBip({ lease }: CheckFacts): string | undefined {
-  const range = lease?.ranges.find(({ subnet }) => familyOf(subnet) === 4);
-  return range && firstHost(range.subnet);
-}
-
 function foreignBip(facts: CheckFacts): Finding[] {
   const bip = settingOf(facts.engine, 'bip');
-  const wanted = wantedBip(facts);
-  if (!bip || !wanted || String(bip.value) === wanted) return [];
+  const range = facts.lease?.ranges.find(({ subnet }) => familyOf(subnet) === 4);
+  if (!bip || !range || isWithin(range.subnet, String(bip.value))) return [];
   if (!bip.isFlag && facts.engine.unit?.ownOptions) return [];
   return [
     {
       id: 'foreign-bip',
       severity: 'restart',
-      what: `${bip.from} sets bip to ${String(bip.value)}, the lease's is ${wanted}`,
+      what: `${bip.from} sets bip to ${String(bip.value)}, which is not in this host's lease ${range.subnet}`,
       why: 'Docker will put docker0 there, and no other host has a route to its containers',
       mend: bip.isFlag
         ? `Take --bip out of ${bip.from}`
         : '`tartan docker opts --format daemon.json` writes the right one; it has to be run again when the lease changes',
     },
   ];
+}
+
+/** A part of the lease is as good as all of it: the rest is for networks that users define. */
+function isWithin(subnet: Prefix, bip: string): boolean {
+  const prefix = parsePrefix(bip);
+  return prefix !== undefined && containsPrefix(subnet, prefix);
 }
 
 const isFileSet = (setting: Setting | undefined): boolean => setting?.isFlag === false;
@@ -183,19 +181,6 @@ function forwarding({ isForwarding, engine }: CheckFacts): Finding[] {
       what: 'net.ipv4.ip_forward is 0',
       why: `The kernel forwards nothing between hosts and containers${usesNftables(engine) ? ', and Docker does not start with its nftables firewall' : ''}`,
       mend: 'sysctl -w net.ipv4.ip_forward=1 (90-tartan.conf of the package keeps it over reboots; the agent sets it where it may)',
-    },
-  ];
-}
-
-function rootless({ isRootless }: CheckFacts): Finding[] {
-  if (!isRootless) return [];
-  return [
-    {
-      id: 'rootless',
-      severity: 'note',
-      what: 'This Docker is rootless: its bridges are in a network namespace of its own, behind a NAT',
-      why: 'Containers reach other hosts, but no other host reaches a container by its address: the kernel that tartan programs is not theirs. Ports that are published on the host work',
-      mend: 'For addresses from the lease run Docker as root',
     },
   ];
 }

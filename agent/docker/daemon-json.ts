@@ -2,9 +2,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { isJsonObject } from '../../config/go-json.ts';
 
-/** Where Docker looks without --config-file. */
-export const DAEMON_JSON = '/etc/docker/daemon.json';
-
 /** Keys whose value Docker does not take apart: of any other object it takes the keys as if they stood outside. */
 const FLAT = new Set([
   'cluster-store-opts',

@@ -1,5 +1,5 @@
 /** Finds docker.service where systemd does: systemd.unit(5), "Unit File Load Path". */
-import { stat } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { namesIn, readSmallFile } from './small-file.ts';
 import { commandWords, parseEnvironmentFile, parseUnit, type Unit, type UnitPart } from './unit-file.ts';
@@ -33,60 +33,55 @@ export interface DockerUnit extends Unit {
 }
 
 /**
- * undefined where there is no such unit, it is masked, or systemd does not run this host. Never rejects.
+ * undefined where there is no such unit, it is masked, or systemd does not run this host. Never throws.
  * @param optionsFile tartan's own.
  * @param root for tests: what stands before each path.
  */
-export async function readDockerUnit(optionsFile: string, root = ''): Promise<DockerUnit | undefined> {
+export function readDockerUnit(optionsFile: string, root = ''): DockerUnit | undefined {
   const problems: string[] = [];
-  if (!(await isBooted(root))) return undefined;
-  const main = await mainFile(root, problems);
+  // sd_booted(3)
+  if (!existsSync(join(root, '/run/systemd/system'))) return undefined;
+  const main = mainFile(root, problems);
   if (!main?.text) return undefined;
-  const unit = parseUnit([main, ...(await dropIns(root, problems))]);
-  const [all, others] = await variablesOf(unit, optionsFile, root, problems);
+  const unit = parseUnit([main, ...dropIns(root, problems)]);
+  const [all, others] = variablesOf(unit, optionsFile, root, problems);
   const command = unit.execStart ?? '';
   const [words, othersWords] = [commandWords(command, all), commandWords(command, others)];
   const listed = unit.environmentFiles.find(({ path }) => path === optionsFile);
   // Before the file is there nothing tells whether the command has its variable.
-  const isUsed = words.join(' ') !== othersWords.join(' ') || !(await readSmallFile(join(root, optionsFile)));
+  const isUsed = words.join(' ') !== othersWords.join(' ') || !readSmallFile(join(root, optionsFile));
   const ownOptions = listed && isUsed ? { isOptional: listed.isOptional } : undefined;
   return { ...unit, words, othersWords, ownOptions, searchPath: others.get('PATH') ?? PROGRAMS, problems };
 }
 
-/** sd_booted(3) */
-async function isBooted(root: string): Promise<boolean> {
-  const found = await stat(join(root, '/run/systemd/system')).catch(() => undefined);
-  return found?.isDirectory() === true;
-}
-
-async function mainFile(root: string, problems: string[]): Promise<UnitPart | undefined> {
+function mainFile(root: string, problems: string[]): UnitPart | undefined {
   for (const directory of DIRECTORIES) {
-    const text = await textOf(join(root, directory, NAME), problems);
+    const text = textOf(join(root, directory, NAME), problems);
     if (text !== undefined) return { path: join(directory, NAME), text };
   }
   return undefined;
 }
 
 /** In the order of their names, whatever directory they are in; of two of one name the first directory's counts. */
-async function dropIns(root: string, problems: string[]): Promise<UnitPart[]> {
+function dropIns(root: string, problems: string[]): UnitPart[] {
   const found = new Map<string, string>();
   for (const kind of [`${NAME}.d`, 'service.d']) {
     for (const directory of DIRECTORIES) {
-      for (const name of await namesIn(join(root, directory, kind))) {
+      for (const name of namesIn(join(root, directory, kind))) {
         if (name.endsWith('.conf') && !found.has(name)) found.set(name, join(directory, kind, name));
       }
     }
   }
   const parts: UnitPart[] = [];
   for (const [, path] of [...found].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    const text = await textOf(join(root, path), problems);
+    const text = textOf(join(root, path), problems);
     if (text !== undefined) parts.push({ path, text });
   }
   return parts;
 }
 
-async function textOf(path: string, problems: string[]): Promise<string | undefined> {
-  const file = await readSmallFile(path);
+function textOf(path: string, problems: string[]): string | undefined {
+  const file = readSmallFile(path);
   if (file && 'problem' in file) problems.push(`${path} can't be read: ${file.problem}`);
   return file && 'text' in file ? file.text : undefined;
 }
@@ -94,16 +89,16 @@ async function textOf(path: string, problems: string[]): Promise<string | undefi
 type Variables = ReadonlyMap<string, string>;
 
 /** With tartan's options file, and without it. Files win over Environment=. */
-async function variablesOf(
+function variablesOf(
   unit: Unit,
   optionsFile: string,
   root: string,
   problems: string[],
-): Promise<readonly [Variables, Variables]> {
+): readonly [Variables, Variables] {
   const all = new Map(unit.environment);
   const others = new Map(unit.environment);
   for (const { path } of unit.environmentFiles) {
-    const variables = parseEnvironmentFile((await textOf(join(root, path), problems)) ?? '');
+    const variables = parseEnvironmentFile(textOf(join(root, path), problems) ?? '');
     for (const [name, value] of variables) {
       all.set(name, value);
       if (path !== optionsFile) others.set(name, value);

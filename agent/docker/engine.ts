@@ -22,7 +22,7 @@ export interface Engine {
   readonly dockerd: Fact<string> | undefined;
   readonly version: string | undefined;
   readonly apiVersion: string | undefined;
-  /** What the daemon uses that ran last; undefined where none has answered, or one before 28.2, which has iptables only. */
+  /** What the daemon uses that ran last; undefined where none has answered, or one before 28.1, which has iptables only. */
   readonly runningBackend: FirewallBackend | undefined;
   /** What its next start will use where somebody chose; undefined: nobody did, so Docker's own default. */
   readonly chosenBackend: Fact<FirewallBackend> | undefined;

@@ -14,7 +14,7 @@ import { getDocker } from './docker-api.ts';
 import { bridgeNetworks, runningContainers } from './docker-objects.ts';
 import type { Engine } from './engine.ts';
 import { flagsInOptions, parseLease } from './lease-file.ts';
-import { readSmallFile } from './small-file.ts';
+import { namesIn, readSmallFile } from './small-file.ts';
 import { DockerSurvey } from './survey.ts';
 
 export interface FactsParts {
@@ -28,30 +28,32 @@ export interface FactsParts {
 /** Rejects with KERNEL where the kernel can't be read, and with nothing else. */
 export async function gatherFacts({ options, programs, kernel, path }: FactsParts): Promise<CheckFacts> {
   const { subnetFile, dockerOptsFile: optionsFile, dockerd } = options;
-  const subnetEnv = await textOf(subnetFile);
+  const subnetEnv = textOf(subnetFile);
   const engine = await new DockerSurvey({ programs, dockerd, optionsFile, path }).look(true);
+  const status = await readStatus(options.statusSocket).catch(() => undefined);
   const ofDocker = await askDocker(engine);
   return {
     ...{ engine, subnetFile, optionsFile, lease: parseLease(subnetEnv) },
-    optionFlags: flagsInOptions(optionsFile === '' ? '' : await textOf(optionsFile)),
-    devices: await devicesOf(options.statusSocket, kernel, subnetEnv),
+    optionFlags: flagsInOptions(optionsFile === '' ? '' : textOf(optionsFile)),
+    hasAgent: status !== undefined,
+    devices: await devicesOf(status, kernel, subnetEnv),
     links: await kernel.links(),
     addresses: [...(await kernel.addresses(4)), ...(await kernel.addresses(6))],
-    runningFlags: engine.pid === undefined ? undefined : await flagsOfProcess(engine.pid),
+    runningFlags: engine.pid === undefined ? undefined : flagsOfProcess(engine.pid),
     ...ofDocker,
     rules: await listRules(programs),
     isForwarding: forwarding(),
   };
 }
 
-async function textOf(path: string): Promise<string> {
-  const file = await readSmallFile(path);
+function textOf(path: string): string {
+  const file = readSmallFile(path);
   return file && 'text' in file ? file.text : '';
 }
 
 /** undefined where the process can't be seen. */
-async function flagsOfProcess(pid: number): Promise<CheckFacts['runningFlags']> {
-  const words = (await textOf(`/proc/${pid}/cmdline`)).split('\0');
+function flagsOfProcess(pid: number): CheckFacts['runningFlags'] {
+  const words = textOf(`/proc/${pid}/cmdline`).split('\0');
   return words.length > 1 ? commandFlags(words.slice(1)) : undefined;
 }
 
@@ -61,8 +63,7 @@ function forwarding(): boolean | undefined {
 }
 
 /** As the agent says; without one, what bears its marks in the kernel. */
-async function devicesOf(socket: string, kernel: Kernel, subnetEnv: string): Promise<readonly string[]> {
-  const status = await readStatus(socket).catch(() => undefined);
+async function devicesOf(status: Status | undefined, kernel: Kernel, subnetEnv: string): Promise<readonly string[]> {
   const told = status ? devicesIn(status) : [];
   return told.length > 0 ? told : [...(await recoverMade(kernel, subnetEnv)).macs.keys()];
 }
@@ -72,20 +73,28 @@ function devicesIn({ devices, network, underlay }: Status): readonly string[] {
   return [...devices.map(({ name }) => name), ...direct];
 }
 
-type OfDocker = Pick<CheckFacts, 'networks' | 'containers' | 'isRootless' | 'isLiveRestore'>;
+type OfDocker = Pick<CheckFacts, 'networks' | 'containers' | 'rootless' | 'isLiveRestore'>;
 
 async function askDocker({ pid, socket }: Engine): Promise<OfDocker> {
-  if (pid === undefined) return { networks: undefined, containers: undefined, isRootless: false, isLiveRestore: false };
+  if (pid === undefined)
+    return { networks: undefined, containers: undefined, rootless: rootlessUsers(), isLiveRestore: false };
   const paths = ['/networks', '/containers/json', '/info'];
   const [listed, running, info] = await Promise.all(paths.map((path) => getDocker(socket, path)));
   const networks = bridgeNetworks(listed);
   const security = isJsonObject(info) ? info['SecurityOptions'] : undefined;
+  const isRootless = Array.isArray(security) && security.some((one) => String(one).includes('name=rootless'));
   return {
     networks,
     containers: runningContainers(running, networks ?? []),
-    isRootless: Array.isArray(security) && security.some((one) => String(one).includes('name=rootless')),
+    rootless: [...(isRootless ? ['the one that answers'] : []), ...rootlessUsers()],
     isLiveRestore: isJsonObject(info) && info['LiveRestoreEnabled'] === true,
   };
+}
+
+/** A rootless Docker has its files in its user's own directory. */
+function rootlessUsers(): readonly string[] {
+  const users = namesIn('/run/user').filter((user) => readSmallFile(`/run/user/${user}/docker.pid`) !== undefined);
+  return users.map((user) => `user ${user}'s`);
 }
 
 async function listRules(programs: Programs): Promise<RuleListings> {

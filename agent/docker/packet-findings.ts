@@ -7,6 +7,7 @@ import {
   type Ip,
   networkAddress,
   offsetIp,
+  type Prefix,
 } from '../../config/address.ts';
 import { type CheckFacts, type Container, type FamilyRange, remoteAddress } from './check-facts.ts';
 import { settingOf, usesNftables } from './engine.ts';
@@ -84,9 +85,10 @@ function packetsOf(
   );
   const hasAddress = addresses.some(({ dev, ip }) => dev === 'docker0' && containsIp(subnet, ip));
   if (networks === undefined && hasAddress) places.push({ bridge: 'docker0', subnet });
+  const carriers = devices.filter((device) => isOf(device, familyOf(subnet)));
   return places.flatMap((place) => {
     const inside = addressesIn(containers ?? [], place.subnet);
-    return devices.flatMap((device) =>
+    return carriers.flatMap((device) =>
       inside.flatMap((ip) => [
         { packet: { from: device, to: place.bridge, source: remote, destination: ip }, isInward: true },
         { packet: { from: place.bridge, to: device, source: ip, destination: remote }, isInward: false },
@@ -95,11 +97,20 @@ function packetsOf(
   });
 }
 
+/** A vxlan device carries one family, and its name tells which; any other both. */
+function isOf(device: string, family: Family): boolean {
+  const kind = /^flannel(-v6)?\.\d+$/.exec(device);
+  return kind === null || (kind[1] === undefined ? 4 : 6) === family;
+}
+
+/** Rules are by network or by container; of very many containers some tell enough. */
+const MAX_CONTAINERS = 100;
+
 /** Of the containers there; without any, of one that could be. */
-function addressesIn(containers: readonly Container[], subnet: Parameters<typeof containsIp>[0]): readonly Ip[] {
+function addressesIn(containers: readonly Container[], subnet: Prefix): readonly Ip[] {
   const found = containers.flatMap((one) => one.addresses).filter((ip) => containsIp(subnet, ip));
   const any = offsetIp(networkAddress(subnet), 5n);
-  return found.length > 0 || !any ? found : [any];
+  return found.length > 0 || !any ? found.slice(0, MAX_CONTAINERS) : [any];
 }
 
 function dropped(
@@ -135,7 +146,7 @@ function reason(facts: CheckFacts, tables: readonly RuleTable[], stop: Stop): Pi
   const hasOurs = ours.some(({ rules }) => rules.some(({ text }) => text.includes('tartan docker')));
   const restored =
     'The agent puts its accepts there: see `tartan status` why it does not, and whether it runs with --docker-rules=off';
-  if (isDockers && !hasOurs) return { why: IPTABLES_WHY, mend: `${restored}` };
+  if (isDockers && !hasOurs) return { why: IPTABLES_WHY, mend: restored };
   if (hasOurs) {
     return {
       why: "tartan's accept is there, but another rule comes first, or it is for other devices or networks",

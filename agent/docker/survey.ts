@@ -1,9 +1,10 @@
 /** Looks at what Docker runs on this host. Cheap, and it survives whatever stands where Docker's files should be. */
-import { access, constants, stat } from 'node:fs/promises';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { delimiter, isAbsolute, join } from 'node:path';
 import type { Programs } from '../../backends/firewall/programs.ts';
+import { DAEMON_JSON } from '../../config/docker-opts-flags.ts';
 import { commandFlags, flagsInHelp, lastOf } from './command-flags.ts';
-import { DAEMON_JSON, parseDaemonJson } from './daemon-json.ts';
+import { parseDaemonJson } from './daemon-json.ts';
 import { getDocker, textAt } from './docker-api.ts';
 import { type DockerUnit, readDockerUnit } from './docker-unit.ts';
 import type { Engine, Fact, FirewallBackend, Setting } from './engine.ts';
@@ -23,9 +24,11 @@ export interface SurveyParts {
 
 const SOCKET = '/run/docker.sock';
 const PID_FILE = '/run/docker.pid';
+/** Of a program that is read from a slow disk for the first time. */
+const HELP_WITHIN_MS = 5_000;
 /** A socket that systemd holds for a daemon that does not run would start it: nobody is asked then. */
-async function runningPid(pidFile: string): Promise<number | undefined> {
-  const file = await readSmallFile(pidFile);
+function runningPid(pidFile: string): number | undefined {
+  const file = readSmallFile(pidFile);
   const pid = file && 'text' in file ? Number.parseInt(file.text, 10) : Number.NaN;
   if (!(pid > 0)) return undefined;
   try {
@@ -59,14 +62,15 @@ export class DockerSurvey {
    */
   async look(isThorough = false): Promise<Engine> {
     const { root = '', optionsFile } = this.#parts;
-    const unit = await readDockerUnit(optionsFile, root);
+    const unit = readDockerUnit(optionsFile, root);
     const flags = commandFlags(unit?.othersWords.slice(1) ?? []);
     const configFile = lastOf(flags, 'config-file') ?? DAEMON_JSON;
-    const file = await this.#daemonJson(configFile);
+    const file = this.#daemonJson(configFile);
     const settings = settingsOf(file.values, configFile, flags, unit?.execStartFrom ?? '');
     const socket = socketOf(settings);
-    const [dockerd, answers] = await Promise.all([this.#program(unit), this.#ask(socket, settings)]);
-    const hasBridge = await exists(join(root, '/sys/class/net/docker0'));
+    const dockerd = this.#program(unit);
+    const answers = await this.#ask(socket, settings);
+    const hasBridge = existsSync(join(root, '/sys/class/net/docker0'));
     const chosen = settings.get('firewall-backend')?.at(-1);
     const chosenBackend = chosen && isBackend(chosen.value) ? { value: chosen.value, from: chosen.from } : undefined;
     // A daemon that restarts, or is too busy to tell, must not take its containers' way from them.
@@ -84,8 +88,8 @@ export class DockerSurvey {
     };
   }
 
-  async #daemonJson(path: string) {
-    const file = await readSmallFile(join(this.#parts.root ?? '', path));
+  #daemonJson(path: string) {
+    const file = readSmallFile(join(this.#parts.root ?? '', path));
     if (file === undefined) return { isThere: false, values: new Map<string, unknown>(), problems: [] };
     const read = 'text' in file ? parseDaemonJson(file.text) : ({ ok: false, reason: file.problem } as const);
     if (read.ok) return { isThere: true, values: read.values, problems: [] };
@@ -93,21 +97,21 @@ export class DockerSurvey {
   }
 
   /** --dockerd, else the unit's, else the one of PATH. */
-  async #program(unit: DockerUnit | undefined): Promise<Fact<string> | undefined> {
+  #program(unit: DockerUnit | undefined): Fact<string> | undefined {
     const { dockerd, path, root = '' } = this.#parts;
     if (dockerd !== '') return { value: dockerd, from: '--dockerd' };
     const word = unit?.words[0];
     if (unit && word && isAbsolute(word) && /\/dockerd[^/]*$/.test(word)) {
       return { value: word, from: unit.execStartFrom };
     }
-    const found = (await inPath('dockerd', unit?.searchPath ?? '', root)) ?? (await inPath('dockerd', path, root));
+    const found = inPath('dockerd', unit?.searchPath ?? '', root) ?? inPath('dockerd', path, root);
     return found === undefined ? undefined : { value: found, from: 'PATH' };
   }
 
   async #ask(socket: string, settings: Engine['settings']) {
     const nothing = { pid: undefined, version: undefined, apiVersion: undefined, backend: undefined };
     const pidFile = String(settings.get('pidfile')?.at(-1)?.value ?? PID_FILE);
-    const pid = await runningPid(join(this.#parts.root ?? '', pidFile));
+    const pid = runningPid(join(this.#parts.root ?? '', pidFile));
     if (pid === undefined) return nothing;
     const path = join(this.#parts.root ?? '', socket);
     const [version, info] = await Promise.all([getDocker(path, '/version'), getDocker(path, '/info')]);
@@ -128,14 +132,24 @@ export class DockerSurvey {
   }
 
   async #askHelp(program: string): Promise<ReadonlySet<string> | undefined> {
-    const found = await stat(program).catch(() => undefined);
-    if (!found?.isFile()) return undefined;
-    const key = `${program} ${found.dev} ${found.ino} ${found.size} ${found.mtimeMs}`;
+    const key = identityOf(program);
+    if (key === undefined) return undefined;
     if (this.#help?.key === key) return this.#help.flags;
-    const outcome = await this.#parts.programs.run(program, ['--help']).catch(() => undefined);
+    const { programs } = this.#parts;
+    const outcome = await programs.run(program, ['--help'], { timeLimitMs: HELP_WITHIN_MS }).catch(() => undefined);
     const flags = outcome?.ok ? flagsInHelp(outcome.stdout) : undefined;
     if (flags) this.#help = { key, flags };
     return flags;
+  }
+}
+
+/** What differs where a file was replaced; undefined where it is none. */
+function identityOf(file: string): string | undefined {
+  try {
+    const stat = statSync(file);
+    return stat.isFile() ? [file, stat.dev, stat.ino, stat.size, stat.mtimeMs].join(' ') : undefined;
+  } catch {
+    return undefined;
   }
 }
 
@@ -169,21 +183,16 @@ function socketOf(settings: Engine['settings']): string {
   return hosts.find((host) => host.startsWith('unix:///'))?.slice('unix://'.length) ?? SOCKET;
 }
 
-async function exists(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => undefined)) !== undefined;
+function inPath(name: string, path: string, root: string): string | undefined {
+  const files = path.split(delimiter).map((directory) => join(directory, name));
+  return files.find((file) => isAbsolute(file) && isProgram(join(root, file)));
 }
 
-async function inPath(name: string, path: string, root: string): Promise<string | undefined> {
-  for (const directory of path.split(delimiter)) {
-    const file = join(directory, name);
-    if (
-      isAbsolute(file) &&
-      (await access(join(root, file), constants.X_OK).then(
-        () => true,
-        () => false,
-      ))
-    )
-      return file;
+function isProgram(file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK);
+    return true;
+  } catch {
+    return false;
   }
-  return undefined;
 }

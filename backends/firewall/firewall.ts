@@ -17,14 +17,18 @@ import { PrintedForms } from './printed-forms.ts';
 import type { Programs } from './programs.ts';
 import type { Stage } from './rule-plan.ts';
 import { dockerMasquerades, type RuleSet } from './rule-set.ts';
-import { lacking, placingOf, ruleSets } from './rule-sets.ts';
-import { type Survey, Surveyor } from './survey.ts';
+import { lacking, placingOf, ruleSets, substituted } from './rule-sets.ts';
+import { type Survey, Surveyor, usesLegacy } from './survey.ts';
 import type { FirewallWish } from './wish.ts';
 
 /** Programs come and go, and leftovers appear, this seldom. */
 const SURVEY_MS = 60_000;
+/** What was fought over within this counts as a problem. */
+const FIGHT_MS = 60_000;
 /** Of `resyncSeconds`: what somebody flushed is to be back within these, and to look takes a moment. */
 const SHARE_OF_RESYNC = 0.8;
+/** Between two looks of which others' changes are the reason: some programs change something all the time. */
+const SPACING_MS = 1000;
 /** Between two looks of which nothing but our own troubles is the reason. */
 const LEAST_WAIT_MS = 200;
 
@@ -34,6 +38,11 @@ export interface FirewallOptions {
   readonly log: Log;
   /** Within how many seconds what somebody changed is put right. */
   readonly resyncSeconds: number;
+  /**
+   * Has the listener called whenever nftables have changed, until what it returns is called; undefined where the kernel
+   * does not tell. Of the old iptables' tables it never does.
+   */
+  readonly onChange?: (listener: () => void) => (() => void) | undefined;
 }
 
 export interface FirewallState {
@@ -41,7 +50,7 @@ export interface FirewallState {
   readonly program: string;
   /** Of that program; empty where there is none. */
   readonly version: string;
-  /** Wall clock, ms; undefined while something is not as wanted. */
+  /** Since when nobody has changed anything: wall clock, ms; undefined while something is not as wanted. */
   readonly inPlaceSince: number | undefined;
   /** How often others' changes were put right. */
   readonly repairs: number;
@@ -62,12 +71,17 @@ export class Firewall {
   #signal: AbortSignal | undefined;
   #survey: Survey | undefined;
   #surveyedAt = Number.NEGATIVE_INFINITY;
+  /** What was asked for last, as text; and with the networks that are left. */
+  #asked: string | undefined;
   #wish: FirewallWish | undefined;
   #turn: Promise<void> = Promise.resolve();
+  /** What somebody keeps changing, and until when that counts as a problem: monotonic clock, ms. */
+  readonly #fights = new Map<string, { readonly error: string; readonly until: number }>();
   #notes: readonly string[] = [];
   #fault: string | undefined;
   #inPlaceSince: number | undefined;
   #repairs = 0;
+  #heard = false;
 
   constructor(options: FirewallOptions) {
     this.#options = options;
@@ -80,6 +94,8 @@ export class Firewall {
 
   /** Followed soon, where `run` runs; by the next `look` else. Networks of wishes before it are taken for former ones. */
   set(wish: FirewallWish): void {
+    if (JSON.stringify(wish) === this.#asked) return;
+    this.#asked = JSON.stringify(wish);
     const { families = [], former = [] } = this.#wish ?? {};
     const now = wish.families.map(({ network }) => network);
     const left = new Set<Prefix>([...(wish.former ?? []), ...former, ...families.map(({ network }) => network)]);
@@ -99,24 +115,46 @@ export class Firewall {
   async run(signal: AbortSignal): Promise<never> {
     const { clock, resyncSeconds } = this.#options;
     this.#signal = signal;
-    for (;;) {
-      const wait = Math.min(resyncSeconds * 1000 * SHARE_OF_RESYNC, this.#troubles.nextMs());
+    const unwatch = this.#options.onChange?.(() => this.#hear());
+    if (unwatch) signal.addEventListener('abort', unwatch, { once: true });
+    for (let looked = Number.NEGATIVE_INFINITY; ; looked = clock.monotonic()) {
+      const isTold = unwatch !== undefined && this.#survey !== undefined && !usesLegacy(this.#survey);
+      const restMs = isTold ? SURVEY_MS : resyncSeconds * 1000 * SHARE_OF_RESYNC;
+      const wait = Math.min(restMs, this.#troubles.nextMs());
       await this.#doorbell.wait(Math.max(LEAST_WAIT_MS, wait), clock, signal);
+      const rest = looked + SPACING_MS - clock.monotonic();
+      if (this.#heard && rest > 0) await clock.sleep(rest, signal);
+      this.#heard = false;
       await this.look();
     }
   }
 
   /** What could not be done or is fought over, and what to do about it; undefined where all is well. */
   problem(): string | undefined {
-    const troubles = this.#troubles.list().map(({ object, error }) => `${object}: ${error}`);
-    const unreadable = Array.from(this.#unreadable, ([object, why]) => `${object}: ${why}`);
-    const problems = [...this.#lacking(), ...unreadable, ...troubles, ...(this.#fault ? [this.#fault] : [])];
+    const now = this.#options.clock.monotonic();
+    const fights = [...this.#fights].filter(([, { until }]) => until > now);
+    const found = new Map([
+      ...this.#unreadable,
+      ...fights.map(([object, { error }]) => [object, error] as const),
+      ...this.#troubles.list().map(({ object, error }) => [object, error] as const),
+    ]);
+    const problems = [...this.#lacking(), ...Array.from(found, ([object, error]) => `${object}: ${error}`)];
+    if (this.#fault !== undefined) problems.push(this.#fault);
     return problems.length === 0 ? undefined : problems.join('; ');
   }
 
   state(): FirewallState {
     const { program, version } = this.#inUse();
-    return { program, version, inPlaceSince: this.#inPlaceSince, repairs: this.#repairs, notes: this.#notes };
+    const substitutions = this.#wish && this.#survey ? substituted(this.#wish, this.#survey) : [];
+    const notes = [...substitutions, ...this.#notes];
+    return { program, version, inPlaceSince: this.#inPlaceSince, repairs: this.#repairs, notes };
+  }
+
+  /** Looks again soon: somebody has changed a packet filter, perhaps we. */
+  #hear(): void {
+    if (this.#heard) return;
+    this.#heard = true;
+    this.#doorbell.ring();
   }
 
   async #lookNow(): Promise<void> {
@@ -155,7 +193,7 @@ export class Firewall {
       if (set.isLeftover && !inPlace) break;
       const stage = { masquerading: masquerading.get(set.family ?? 4) ?? 'goes', mayLeave: inPlace };
       const isRight = readable.includes(set) && (await this.#keep(set, stage));
-      if (!set.isLeftover) inPlace &&= isRight;
+      if (!set.isLeftover) inPlace &&= isRight && set.unreadable() === undefined;
     }
     this.#inPlaceSince = inPlace ? (this.#inPlaceSince ?? this.#options.clock.now()) : undefined;
   }
@@ -173,17 +211,22 @@ export class Firewall {
 
   async #read(set: RuleSet): Promise<string | undefined> {
     const failure = await set.read();
-    if (failure === undefined) this.#unreadable.delete(set.name);
-    else {
-      const isNews = !set.isLeftover && this.#unreadable.get(set.name) !== failure;
-      const level = isNews ? 'error' : 'debug';
-      this.#options.log[level]('rules of the packet filter can not be read', { rules: set.name, error: failure });
-      if (!set.isLeftover) this.#unreadable.set(set.name, failure);
-      if (!set.isLeftover) this.#surveyedAt = Number.NEGATIVE_INFINITY;
-      // It is read again each time: there is nothing to wait for.
-      this.#troubles.settled(set.name);
-    }
+    const why = failure ?? set.unreadable();
+    if (why === undefined) this.#unreadable.delete(set.name);
+    else this.#note(set, why);
     return failure;
+  }
+
+  /** Of a set that can't be read, or not whole. */
+  #note(set: RuleSet, why: string): void {
+    const isNews = !set.isLeftover && this.#unreadable.get(set.name) !== why;
+    const level = isNews ? 'error' : 'debug';
+    this.#options.log[level]('rules of the packet filter can not be read', { rules: set.name, error: why });
+    // It is read again each time: there is nothing to wait for.
+    this.#troubles.settled(set.name);
+    if (set.isLeftover) return;
+    this.#unreadable.set(set.name, why);
+    this.#surveyedAt = Number.NEGATIVE_INFINITY;
   }
 
   /** What is to become of flannel's masquerading, family by family: nobody is left without a way out. */
@@ -241,6 +284,8 @@ export class Firewall {
   #mayWrite(name: string, amiss: readonly string[]): boolean {
     if (!this.#settled.has(name) || this.#troubles.isRefused(name)) return true;
     if (this.#troubles.mayRepair(name, amiss.join(', '))) return true;
+    const { error } = this.#troubles.list().find(({ object }) => object === name) ?? { error: '' };
+    this.#fights.set(name, { error, until: this.#options.clock.monotonic() + FIGHT_MS });
     const level = this.#troubles.isNewFight(name) ? 'warn' : 'debug';
     const fields = { rules: name, found: amiss };
     this.#options.log[level](
@@ -265,6 +310,7 @@ export class Firewall {
     else if (!this.#settled.has(name)) log.info('wrote rules of the packet filter', fields);
     else {
       this.#repairs++;
+      this.#inPlaceSince = undefined;
       const level = this.#troubles.isFought(name) ? 'debug' : 'warn';
       log[level]('somebody changed rules of the packet filter: put right', fields);
     }

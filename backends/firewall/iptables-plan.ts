@@ -2,7 +2,7 @@
  * The difference between what stands in iptables and what is to stand there, as one text for `iptables-restore --noflush`:
  * each table is changed at once or not at all. Rules of others are neither touched nor moved.
  *
- * Positions count from what is found; iptables-nft-restore 1.8.9 crashes on a number that counts rules of the same text.
+ * Positions count from what is found: iptables-nft-restore 1.8.9 crashes on one that counts a rule of the same text.
  */
 import {
   addressesOf,

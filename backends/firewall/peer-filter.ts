@@ -23,6 +23,10 @@ import { type Sighting, type Stranger, Strangers } from './strangers.ts';
 
 const RENEW_MS = 20_000;
 const ASKING_MS = 1_000;
+/** How soon after another one a change that the kernel tells is looked at. */
+const SPACING_MS = 1_000;
+/** Who sends to us is no change that the kernel tells. */
+const TOLD_LOOK_MS = 10_000;
 /** What a look at the whole table costs grows with the peers: so long, for each of them, until the next. */
 const REST_MS = { usual: 5, asking: 0.4 } as const;
 const TABLE = 'table';
@@ -47,6 +51,11 @@ export interface PeerFilterParts {
   readonly resyncSeconds: number;
   /** Sends a datagram to an address inside the network, which a kernel answers. Never throws. */
   readonly probe: (ip: Ip) => void;
+  /**
+   * Has the listener called whenever nftables have changed, until what it returns is called; undefined where the kernel
+   * does not tell.
+   */
+  readonly onChange?: (listener: () => void) => (() => void) | undefined;
 }
 
 export interface PeerFilterState {
@@ -84,6 +93,10 @@ export class PeerFilter {
   #renewedAt = Number.NEGATIVE_INFINITY;
   #lookAt = Number.NEGATIVE_INFINITY;
   #wholeLookAt = Number.NEGATIVE_INFINITY;
+  #wholeLookedAt = Number.NEGATIVE_INFINITY;
+  #isTold = false;
+  /** Changes of ours that the kernel has not told yet. */
+  #untold = 0;
   #lacksNft = false;
   #hasTaken = false;
   #inPlaceSince: number | undefined;
@@ -133,6 +146,9 @@ export class PeerFilter {
 
   /** Rejects with the signal's reason. */
   async run(signal: AbortSignal): Promise<never> {
+    const unwatch = this.#parts.onChange?.(() => this.#hear());
+    this.#isTold = unwatch !== undefined;
+    if (unwatch) signal.addEventListener('abort', unwatch, { once: true });
     for (;;) {
       signal.throwIfAborted();
       await this.#next();
@@ -173,6 +189,18 @@ export class PeerFilter {
       return `adopted from a flanneld: nothing is dropped before ${new Date(until).toISOString()}`;
     }
     return 'it is being changed';
+  }
+
+  /** Somebody has changed nftables: where it was not we, the whole table is looked at, though not too often. */
+  #hear(): void {
+    if (this.#untold > 0) {
+      this.#untold -= 1;
+      return;
+    }
+    const restMs = Math.max(SPACING_MS, this.#peers.addresses.size * REST_MS.usual);
+    this.#wholeLookAt = Math.min(this.#wholeLookAt, this.#wholeLookedAt + restMs);
+    this.#lookAt = Math.min(this.#lookAt, this.#wholeLookAt);
+    this.#doorbell.ring();
   }
 
   #next(): Promise<void> {
@@ -218,6 +246,7 @@ export class PeerFilter {
     if (listing) this.#take(listing);
     else this.#begin();
     const now = this.#parts.clock.monotonic();
+    this.#wholeLookedAt = now;
     this.#lookAt = now + this.#everyMs();
     this.#wholeLookAt = now + Math.max(this.#everyMs(), this.#peers.addresses.size * REST_MS.usual);
     if (outcome !== undefined) return listing ?? 'absent';
@@ -285,8 +314,12 @@ export class PeerFilter {
 
   async #write(lines: readonly string[]): Promise<void> {
     if (lines.length > 0) {
+      if (this.#isTold) this.#untold += 1;
       const outcome = await this.#nft(['-f', '-'], `${lines.join('\n')}\n`);
-      if (!outcome?.ok) return this.#refused(outcome?.failure ?? NO_NFT);
+      if (!outcome?.ok) {
+        this.#untold = 0;
+        return this.#refused(outcome?.failure ?? NO_NFT);
+      }
       if (lines.some((line) => line.includes(' guarded { '))) this.#renewedAt = this.#parts.clock.monotonic();
     }
     this.#inKernel.settle();
@@ -320,7 +353,7 @@ export class PeerFilter {
 
   #everyMs(): number {
     if (this.#strangers.isAsking) return Math.max(ASKING_MS, this.#peers.addresses.size * REST_MS.asking);
-    return 0.8 * this.#parts.resyncSeconds * 1_000;
+    return this.#isTold ? TOLD_LOOK_MS : 0.8 * this.#parts.resyncSeconds * 1_000;
   }
 
   #idleMs(): number {

@@ -26,6 +26,8 @@ export interface RuleSet {
   readonly isLeftover: boolean;
   /** @returns why it can't be read */
   read(): Promise<string | undefined>;
+  /** What of it could not be read, and is left alone. */
+  unreadable(): string | undefined;
   /** About what was read last. */
   plan(stage: Stage): RulePlan;
   /** @returns why it can't be written */
@@ -48,6 +50,7 @@ export class IptablesRuleSet implements RuleSet {
   readonly #territory: Territory;
   readonly #forms: PrintedForms;
   #found: IptablesListing = new Map();
+  #unreadable: readonly string[] = [];
 
   constructor(
     programs: Programs,
@@ -71,13 +74,18 @@ export class IptablesRuleSet implements RuleSet {
     const outcome = await this.#programs.run(program, []);
     if (!outcome?.ok) return outcome?.failure ?? missing(program);
     this.#found = parseIptablesListing(outcome.stdout);
-    const unreadable = unreadableTables(outcome.stdout);
-    if (unreadable.length === 0) return undefined;
-    return `${program} can't read the table ${unreadable.join(', ')}: it has rules that only nft can show (see \`nft list ruleset\`)`;
+    this.#unreadable = unreadableTables(outcome.stdout);
+    return undefined;
+  }
+
+  unreadable(): string | undefined {
+    if (this.#unreadable.length === 0) return undefined;
+    const tables = this.#unreadable.join(', ');
+    return `the table ${tables} has rules that iptables has no words for: ours can't be put there (see \`nft list ruleset\`)`;
   }
 
   plan(stage: Stage): RulePlan {
-    return planIptables(this.#found, this.#rules(stage), this.#territory, this.#forms);
+    return planIptables(this.#found, this.#readable(stage), this.#territory, this.#forms);
   }
 
   async write(script: string): Promise<string | undefined> {
@@ -88,7 +96,13 @@ export class IptablesRuleSet implements RuleSet {
   }
 
   learn(stage: Stage): void {
-    learnIptables(this.#found, this.#rules(stage), this.#territory, this.#forms);
+    learnIptables(this.#found, this.#readable(stage), this.#territory, this.#forms);
+  }
+
+  #readable(stage: Stage): IptablesRules {
+    const { own, guests } = this.#rules(stage);
+    const isReadable = ({ table }: { readonly table: string }): boolean => !this.#unreadable.includes(table);
+    return { own: own.filter(isReadable), guests: guests.filter(isReadable) };
   }
 
   hasMasquerading(): boolean {
@@ -134,6 +148,10 @@ export class NftablesRuleSet implements RuleSet {
     const isAbsent = outcome !== undefined && !outcome.ok && outcome.failure.includes('No such file or directory');
     if (!(outcome?.ok || isAbsent)) return outcome?.failure ?? missing('nft');
     this.#found = isAbsent ? undefined : parseNftablesListing(outcome.stdout);
+    return undefined;
+  }
+
+  unreadable(): undefined {
     return undefined;
   }
 

@@ -104,3 +104,15 @@ export function lacking(wish: FirewallWish, survey: Survey): string[] {
   }
   return lacks;
 }
+
+/** Where flannel's rules are not in what was asked for, because that is not there. */
+export function substituted(wish: FirewallWish, survey: Survey): string[] {
+  if (!(wish.masquerade || wish.forward)) return [];
+  const asked = wish.nftables ? 'nftables' : 'iptables';
+  return wish.families.flatMap(({ family, network }) => {
+    const placing = placingOf(wish, family, survey);
+    const program = wish.nftables ? 'nft' : family === 4 ? 'iptables' : 'ip6tables';
+    if (placing === undefined || placing === asked) return [];
+    return [`there is no ${program}: the rules for ${network} are in ${placing}`];
+  });
+}

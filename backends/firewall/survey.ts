@@ -30,6 +30,11 @@ export interface Survey {
 /** Docker and Kubernetes make chains where the host's iptables is; DOCKER-USER may be our own. */
 const IN_USE = /^:(?:DOCKER|KUBE-\S+) /m;
 
+/** Whether rules stand where the kernel does not tell of changes. */
+export function usesLegacy({ iptables }: Survey): boolean {
+  return [iptables[4][0], iptables[6][0]].some((used) => used?.kind === 'legacy');
+}
+
 /** What stays the same is asked once for each version of nft: a trial changes nothing, but takes the kernel's time. */
 export class Surveyor {
   readonly #programs: Programs;

@@ -1,5 +1,5 @@
 /**
- * One rtnetlink socket. The only importer of the netlink package, of which it uses the raw socket alone, and that to
+ * One netlink socket. The only importer of the netlink package, of which it uses the raw socket alone, and that to
  * receive: what the package builds on top mixes up replies and costs ten times as much, and its sending may wait
  * for the loop's next turn (README.md has the list of traps).
  *
@@ -47,6 +47,8 @@ const SILENCE_MS = 3000;
 const DUMP_TRIES = 8;
 
 interface SocketOptions {
+  /** NETLINK_ROUTE where left out. */
+  readonly protocol?: number;
   /** Size of the receive buffer to ask for. */
   readonly bufferBytes: number;
   /** Room for one datagram; the kernel packs dumps into as much as there is. 0: as much as each needs, asked first. */
@@ -95,7 +97,7 @@ export class NetlinkSocket {
     this.#log = log;
     this.#silenceMs = options.silenceMs ?? SILENCE_MS;
     this.#raw = openRaw(options);
-    this.#fd = this.#descriptor();
+    this.#fd = this.#descriptor(options.protocol ?? NETLINK_ROUTE);
     this.#setOptions(options.bufferBytes);
     // A throw out of these listeners would end the process inside the native code.
     this.#raw.on('message', (datagram) => this.#guard(() => this.#receive(datagram)));
@@ -103,9 +105,9 @@ export class NetlinkSocket {
     this.#raw.on('error', (error) => this.#guard(() => this.#fail(error.code, error)));
   }
 
-  #descriptor(): number {
+  #descriptor(protocol: number): number {
     const { port } = this.#raw.address();
-    const fd = netlinkDescriptor(port);
+    const fd = netlinkDescriptor(port, protocol);
     if (fd !== undefined) return fd;
     this.#raw.close();
     throw new TartanError('KERNEL', 'netlink socket not found in /proc', { data: { port } });
@@ -292,11 +294,11 @@ function closedError(): TartanError {
   return new TartanError('KERNEL', 'the netlink socket is closed');
 }
 
-function openRaw({ bufferBytes, datagramBytes }: SocketOptions): RawNetlinkSocket {
+function openRaw({ protocol = NETLINK_ROUTE, bufferBytes, datagramBytes }: SocketOptions): RawNetlinkSocket {
   const sizes = { recvBufferSize: bufferBytes, sendBufferSize: SEND_BUFFER_BYTES };
   const room = datagramBytes === 0 ? {} : { messagePeeking: false, msgBufferSize: datagramBytes };
   try {
-    return new RawNetlinkSocket(NETLINK_ROUTE, { ...sizes, ...room });
+    return new RawNetlinkSocket(protocol, { ...sizes, ...room });
   } catch (cause) {
     throw new TartanError('KERNEL', 'cannot open a netlink socket', { cause });
   }

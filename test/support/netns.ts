@@ -1,6 +1,7 @@
 import { execSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { isMainThread } from 'node:worker_threads';
+import { searchPath } from './process.ts';
 
 const CLONE_NEWNET = 0x40000000;
 
@@ -19,5 +20,6 @@ export function enterFreshNamespace(): void {
 
 /** What the shell command prints. Throws where it fails. */
 export function run(command: string): string {
-  return execSync(command, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 64 << 20 });
+  const env = { ...process.env, PATH: searchPath() };
+  return execSync(command, { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 64 << 20 });
 }

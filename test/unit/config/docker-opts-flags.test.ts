@@ -9,6 +9,7 @@ const DEFAULTS: DockerOptsFlags = {
   combined: true,
   key: 'DOCKER_OPTS',
   ipMasq: true,
+  format: 'env',
 };
 
 const cases: readonly (readonly [argv: readonly string[], flags: Partial<DockerOptsFlags>])[] = [
@@ -20,6 +21,9 @@ const cases: readonly (readonly [argv: readonly string[], flags: Partial<DockerO
   [['-icm', '-kX'], { ipMasq: false, key: 'X' }],
   [['-f', '/a', '-d', '/b', '-k', 'CUSTOM_KEY'], { flannelFile: '/a', dockerFile: '/b', key: 'CUSTOM_KEY' }],
   [['-f/a', '-d', '-'], { flannelFile: '/a', dockerFile: '-' }],
+  [['--format=env'], {}],
+  [['--format', 'daemon.json'], { format: 'daemon.json', dockerFile: '/etc/docker/daemon.json' }],
+  [['--format=daemon.json', '-d', '/x', '-m'], { format: 'daemon.json', dockerFile: '/x', ipMasq: false }],
 ];
 
 for (const [argv, flags] of cases) {
@@ -28,7 +32,17 @@ for (const [argv, flags] of cases) {
   });
 }
 
-for (const argv of [['-x'], ['-f'], ['-k', 'A B'], ['-k', ''], ['stray'], ['--key=X']]) {
+for (const argv of [
+  ['-x'],
+  ['-f'],
+  ['-k', 'A B'],
+  ['-k', ''],
+  ['stray'],
+  ['--key=X'],
+  ['--format'],
+  ['--format=yaml'],
+  ['--format=daemon.json', '-i'],
+]) {
   test(`docker opts ${argv.join(' ')} is refused`, (t) => t.false(parseDockerOptsFlags(argv).ok));
 }
 

@@ -16,7 +16,10 @@ class Bench {
   readonly filter: PeerFilter;
   readonly #abort = new AbortController();
 
-  constructor(nft = new FakeNft()) {
+  /** What the kernel calls; undefined: it tells of no changes. */
+  changed: (() => void) | undefined;
+
+  constructor(nft = new FakeNft(), isTold = false) {
     this.nft = nft;
     const log = { ...silentLog, warn: (message: string): void => void this.lines.push(message) };
     const wire = { device: 'flannel.1', family: 4, udpPort: 8472, vni: 1 } as const;
@@ -27,6 +30,10 @@ class Bench {
       ...wire,
       resyncSeconds: 5,
       probe: () => undefined,
+      onChange: (listener) => {
+        if (isTold) this.changed = listener;
+        return isTold ? () => undefined : undefined;
+      },
     });
   }
 
@@ -228,4 +235,21 @@ test('off takes the table away, once, and asks nothing more', async (t) => {
   bench.filter.set({ mode: 'report' });
   await bench.rest();
   t.is(bench.filter.state().effective, 'report');
+});
+
+test('where the kernel tells of changes it is looked at seldom, and soon after one that was not ours', async (t) => {
+  const bench = await new Bench(new FakeNft(), true).start(t);
+  const { nft } = bench;
+  // The table itself: told after it was made.
+  bench.changed?.();
+  await bench.pass(5_000);
+  const looks = (): number => nft.runs.filter((run) => run.startsWith('list')).length;
+  const before = looks();
+  await bench.pass(9_000);
+  t.true(looks() - before <= 1, String(looks() - before));
+  nft.set('peers').clear();
+  bench.changed?.();
+  await bench.pass(100);
+  t.deepEqual(bench.peers, ['192.0.2.2']);
+  t.is(bench.filter.state().repairs, 1);
 });
