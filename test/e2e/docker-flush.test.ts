@@ -30,7 +30,10 @@ const UNPUBLISHED: Partial<Traffic> = {
 
 /** Every rule and table that has flannel's names or ours, in both kinds of firewall. */
 async function ours(host: Host): Promise<string> {
-  const listed = await host.run('sh', ['-c', 'iptables-save; nft list tables']);
+  const listed = await host.run('sh', [
+    '-c',
+    'for table in nat filter raw; do iptables-save -t $table; done; nft list tables | sort',
+  ]);
   const lines = listed.split('\n').filter((line) => /flannel|tartan/i.test(line));
   return lines.map((line) => line.replace(/\[\d+:\d+\]/, '')).join('\n');
 }
@@ -53,15 +56,21 @@ async function comesBackWithDockers(t: ExecutionContext, line: MatrixLine): Prom
   const cluster = await DockerCluster.start(line);
   t.teardown(() => cluster.lab.destroy());
   const [one, two] = cluster.servers;
-  const both = (work: (node: DockerNode) => Promise<void>) => Promise.all([work(one), work(two)]);
+  const both = (work: (node: DockerNode) => Promise<unknown>) => Promise.all([work(one), work(two)]);
   for (const flush of FLUSHES[firewall]) await both((node) => comesBack(t, node, flush));
   const without = { ...traffic, ...UNPUBLISHED };
   t.deepEqual(await trafficBecomes(cluster, without), without, `${title(line)}: flushed`);
+  await both(async (node) => {
+    const { status, stdout } = await node.check();
+    t.is(status, 13);
+    t.regex(stdout, /Published ports have no rule any more: web \(8080\)\..*Restart Docker/);
+  });
   await both(async (node) => {
     await node.docker.restart();
     await node.webStartedAgain();
   });
   t.deepEqual(await trafficBecomes(cluster, traffic), traffic, `${title(line)}: Docker restarted`);
+  await both(async (node) => t.is((await node.check()).status, 0));
 }
 
 function title({ docker, firewall }: MatrixLine): string {

@@ -40,9 +40,7 @@ for (const line of LINES) {
     t.teardown(() => cluster.lab.destroy());
     const [one] = cluster.servers;
     const before = { docker: one.docker.process.running, web: one.web.id };
-    await losesNothing(t, cluster, () =>
-      killAndStartAgain(one, [`--ip-masq=${line.ipMasq}`, `--dockerd=${one.docker.program}`]),
-    );
+    await losesNothing(t, cluster, () => killAndStartAgain(one, [`--ip-masq=${line.ipMasq}`, ...one.dockerdFlags]));
     const after = { docker: one.docker.process.running, web: (await one.docker.container('web')).id };
     t.deepEqual(after, before);
     await startsWithoutAgent(t, cluster, line);

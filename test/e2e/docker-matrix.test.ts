@@ -1,7 +1,7 @@
 /** Every line of the README's table of Dockers, on real hosts with a real dockerd. */
 import { isDeepStrictEqual } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
-import { DockerCluster } from '../support/docker-cluster.ts';
+import { DockerCluster, type DockerNode } from '../support/docker-cluster.ts';
 import { MATRIX, type MatrixLine } from '../support/docker-matrix.ts';
 import { trafficBecomes } from '../support/docker-traffic.ts';
 import { eventually } from '../support/eventually.ts';
@@ -10,6 +10,14 @@ import { needs } from '../support/require.ts';
 function title({ docker, firewall, ipMasq, knowsDockerd }: MatrixLine): string {
   const flags = knowsDockerd ? '' : ', a dockerd that the agent knows nothing of';
   return `Docker ${docker} with ${firewall}, --ip-masq=${ipMasq}${flags}: what crosses, and from whom`;
+}
+
+/** `docker check` finds nothing where all crosses, and what drops packets where not. */
+async function saysSo(t: ExecutionContext, node: DockerNode, { traffic }: MatrixLine): Promise<void> {
+  const { status, stdout } = await node.check();
+  const isOpen = traffic.toContainer !== 'blocked';
+  t.is(status, isOpen ? 0 : 13, stdout);
+  t.regex(stdout, isOpen ? /Nothing is in the way of packets/ : /STOPS PACKETS .* are dropped by .*DROP/);
 }
 
 /** The operator names the program, and restarts agent and Docker. */
@@ -37,6 +45,7 @@ for (const line of MATRIX) {
     const cluster = await DockerCluster.start(line);
     t.teardown(() => cluster.lab.destroy());
     t.deepEqual(await trafficBecomes(cluster, line.traffic), line.traffic);
+    for (const node of cluster.servers) await saysSo(t, node, line);
     if (!line.knowsDockerd) await helpsToName(t, cluster, line);
   });
 }

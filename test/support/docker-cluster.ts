@@ -1,6 +1,6 @@
 /** Two hosts with an agent, a real dockerd and a container `web` each, and a machine outside. */
 import { mkdir, writeFile } from 'node:fs/promises';
-import { PREFIX } from './agent.ts';
+import { PREFIX, tartanOn } from './agent.ts';
 import type { DockerContainer } from './docker-client.ts';
 import { DockerDaemon } from './docker-daemon.ts';
 import { type DockerVersion, engine } from './docker-engine.ts';
@@ -10,6 +10,7 @@ import { eventually } from './eventually.ts';
 import type { Host } from './host.ts';
 import { createLab, type Lab } from './hosts.ts';
 import { Member } from './member.ts';
+import type { Outcome } from './process.ts';
 
 export interface ClusterOptions {
   readonly docker: DockerVersion;
@@ -27,11 +28,14 @@ const CONFIG = { Network: '10.5.0.0/16', Backend: { Type: 'vxlan' } };
 
 export class DockerNode extends Member implements Server {
   readonly docker: DockerDaemon;
+  /** Of the agent and of `tartan docker check`, where the agent is told which dockerd runs. */
+  readonly dockerdFlags: readonly string[];
   #web: DockerContainer | undefined;
 
-  constructor(lab: Lab, docker: DockerDaemon) {
+  constructor(lab: Lab, docker: DockerDaemon, knowsDockerd: boolean) {
     super(lab, docker.host);
     this.docker = docker;
+    this.dockerdFlags = knowsDockerd ? [`--dockerd=${docker.program}`] : [];
   }
 
   get web(): DockerContainer {
@@ -45,6 +49,11 @@ export class DockerNode extends Member implements Server {
 
   get mtu(): number {
     return this.env.mtu;
+  }
+
+  /** What `tartan docker check` finds here. */
+  check(): Promise<Outcome> {
+    return tartanOn(this.lab, this.host, ['docker', 'check', ...this.dockerdFlags]);
   }
 
   async runWeb(): Promise<void> {
@@ -94,8 +103,8 @@ async function startNode(lab: Lab, host: Host, options: ClusterOptions): Promise
   }
   // As it is where Docker switched forwarding on, before there was an agent.
   await host.run('iptables', ['-P', 'FORWARD', 'DROP']);
-  const node = new DockerNode(lab, docker);
-  await node.start([`--ip-masq=${ipMasq}`, ...(knowsDockerd ? [`--dockerd=${docker.program}`] : [])]);
+  const node = new DockerNode(lab, docker, knowsDockerd);
+  await node.start([`--ip-masq=${ipMasq}`, ...node.dockerdFlags]);
   await docker.start(dockerFlags?.(node));
   await node.runWeb();
   return node;
