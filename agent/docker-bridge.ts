@@ -29,7 +29,7 @@ export function bridgeProblem(addresses: readonly AddressInfo[], { networks, own
   const stray = addresses.filter((one) => one.dev === BRIDGE && isNetworks(one) && !isOurs(one));
   if (stray.length === 0) return undefined;
   const has = stray.map(({ ip, length }) => `${ip}/${length}`).join(', ');
-  return `${BRIDGE} has ${has}, which is not in this host's lease ${own.subnet}: no other host reaches its containers; restart Docker (systemctl restart docker), and with live-restore the containers too`;
+  return `${BRIDGE} has ${has}, which is not in this host's lease ${own.subnet}: no other host reaches its containers; restart Docker (systemctl restart docker); with live-restore stop its containers first`;
 }
 
 interface WatchParts {

@@ -71,8 +71,8 @@ export interface CheckFacts {
   readonly networks: readonly BridgeNetwork[] | undefined;
   readonly containers: readonly Container[] | undefined;
   readonly rules: RuleListings;
-  /** net.ipv4.ip_forward; undefined: not known. */
-  readonly isForwarding: boolean | undefined;
+  /** Names of sysctls that are off and without which the kernel forwards nothing of a family. */
+  readonly forwardingOff: readonly string[];
   /** Whose rootless Dockers run here, in words. */
   readonly rootless: readonly string[];
   readonly isLiveRestore: boolean;

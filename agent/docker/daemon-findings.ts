@@ -157,13 +157,11 @@ const WAYS = ['bridge-accept-fwmark', 'allow-direct-routing'];
 const NFTABLES_MEND =
   'The agent writes them into the options file that docker.service is to read; or `tartan docker opts --format daemon.json` writes them there. Then restart Docker';
 
-/** By daemon.json or the unit; where there is none, by whoever started it. */
+/** By daemon.json or the unit; where there is none, by whoever started it, or has the options file to start it with. */
 function isGiven({ engine, optionFlags, runningFlags }: CheckFacts, names: readonly string[]): boolean {
-  return names.every(
-    (name) =>
-      settingOf(engine, name) !== undefined ||
-      (engine.unit?.ownOptions ? optionFlags.has(name) : !engine.unit && runningFlags?.has(name)),
-  );
+  const { unit } = engine;
+  const given = unit ? unit.ownOptions && optionFlags : (runningFlags ?? optionFlags);
+  return names.every((name) => settingOf(engine, name) !== undefined || given?.has(name));
 }
 
 function finding(what: string, mend: string): Finding {
@@ -172,17 +170,14 @@ function finding(what: string, mend: string): Finding {
   return { id: 'nftables-flags', severity: 'restart', what, why, mend };
 }
 
-function forwarding({ isForwarding, engine }: CheckFacts): Finding[] {
-  if (isForwarding !== false) return [];
-  return [
-    {
-      id: 'ip-forward',
-      severity: 'stops',
-      what: 'net.ipv4.ip_forward is 0',
-      why: `The kernel forwards nothing between hosts and containers${usesNftables(engine) ? ', and Docker does not start with its nftables firewall' : ''}`,
-      mend: 'sysctl -w net.ipv4.ip_forward=1 (90-tartan.conf of the package keeps it over reboots; the agent sets it where it may)',
-    },
-  ];
+function forwarding({ forwardingOff, engine }: CheckFacts): Finding[] {
+  return forwardingOff.map((sysctl) => ({
+    id: 'ip-forward',
+    severity: 'stops',
+    what: `${sysctl} is 0`,
+    why: `The kernel forwards nothing between hosts and containers${usesNftables(engine) ? ', and Docker does not start with its nftables firewall' : ''}`,
+    mend: `sysctl -w ${sysctl}=1 (90-tartan.conf of the package keeps it over reboots; the agent sets it where it may)`,
+  }));
 }
 
 function etcdInside({ containers = [], engine }: CheckFacts): Finding[] {

@@ -1,6 +1,6 @@
 /** What Docker runs on this host, and what it takes for packets of the network to pass its rules. Pure. */
-
 import type { Mark } from '../../backends/firewall/wish.ts';
+import type { Options } from '../../config/options.ts';
 
 export type FirewallBackend = 'iptables' | 'nftables';
 
@@ -54,8 +54,6 @@ export const NO_ENGINE: Engine = {
   ...{ unit: undefined, configFile: '', socket: '', problems: [] },
 };
 
-export type DockerRules = 'auto' | 'iptables' | 'nftables' | 'off';
-
 /** What is to be done for packets of the network to pass Docker's rules. */
 export interface DockerNeeds {
   /** Accepts in DOCKER-USER and raw PREROUTING. */
@@ -74,7 +72,7 @@ const MARK_FLAG = 'bridge-accept-fwmark';
 const ROUTING_FLAG = 'allow-direct-routing';
 
 /** @param rules --docker-rules: `nftables` claims that backend, `iptables` the other one. */
-export function dockerWays(engine: Engine, rules: DockerRules): DockerNeeds {
+export function dockerWays(engine: Engine, rules: Options['dockerRules']): DockerNeeds {
   if (rules === 'off') return { deviceRules: false, mark: undefined, extraFlags: [], notes: [] };
   const deviceRules = rules !== 'auto' || engine.isFound;
   const isNftables = rules === 'nftables' || (rules === 'auto' && usesNftables(engine));

@@ -1,14 +1,15 @@
 /** Gathers what `tartan docker check` goes by. What can't be had is left out, and never ends the check. */
 import type { Programs } from '../../backends/firewall/programs.ts';
 import type { Kernel } from '../../backends/kernel/kernel.ts';
-import { readSysctl } from '../../backends/kernel/sysctl.ts';
+import { readSysctl, sysctlName } from '../../backends/kernel/sysctl.ts';
+import { type Family, familyOf } from '../../config/address.ts';
 import { toError } from '../../config/errors.ts';
 import { isJsonObject } from '../../config/go-json.ts';
 import type { Options } from '../../config/options.ts';
 import { recoverMade } from '../recovery.ts';
 import type { Status } from '../status.ts';
 import { readStatus } from '../status-socket.ts';
-import type { CheckFacts, RuleListings } from './check-facts.ts';
+import type { CheckFacts, Lease, RuleListings } from './check-facts.ts';
 import { commandFlags } from './command-flags.ts';
 import { getDocker } from './docker-api.ts';
 import { bridgeNetworks, runningContainers } from './docker-objects.ts';
@@ -30,10 +31,11 @@ export async function gatherFacts({ options, programs, kernel, path }: FactsPart
   const { subnetFile, dockerOptsFile: optionsFile, dockerd } = options;
   const subnetEnv = textOf(subnetFile);
   const engine = await new DockerSurvey({ programs, dockerd, optionsFile, path }).look(true);
+  const lease = parseLease(subnetEnv);
   const status = await readStatus(options.statusSocket).catch(() => undefined);
   const ofDocker = await askDocker(engine);
   return {
-    ...{ engine, subnetFile, optionsFile, lease: parseLease(subnetEnv) },
+    ...{ engine, subnetFile, optionsFile, lease },
     optionFlags: flagsInOptions(optionsFile === '' ? '' : textOf(optionsFile)),
     hasAgent: status !== undefined,
     devices: await devicesOf(status, kernel, subnetEnv),
@@ -42,7 +44,7 @@ export async function gatherFacts({ options, programs, kernel, path }: FactsPart
     runningFlags: engine.pid === undefined ? undefined : flagsOfProcess(engine.pid),
     ...ofDocker,
     rules: await listRules(programs),
-    isForwarding: forwarding(),
+    forwardingOff: forwardingOff(lease),
   };
 }
 
@@ -57,9 +59,13 @@ function flagsOfProcess(pid: number): CheckFacts['runningFlags'] {
   return words.length > 1 ? commandFlags(words.slice(1)) : undefined;
 }
 
-function forwarding(): boolean | undefined {
-  const value = readSysctl('net/ipv4/ip_forward');
-  return value === undefined ? undefined : value === '1';
+const FORWARDING = { 4: 'net/ipv4/ip_forward', 6: 'net/ipv6/conf/all/forwarding' } as const;
+
+function forwardingOff(lease: Lease | undefined): readonly string[] {
+  const families = new Set<Family>(lease ? lease.ranges.map(({ network }) => familyOf(network)) : [4]);
+  return [...families].flatMap((family) =>
+    readSysctl(FORWARDING[family]) === '0' ? sysctlName(FORWARDING[family]) : [],
+  );
 }
 
 /** As the agent says; without one, what bears its marks in the kernel. */

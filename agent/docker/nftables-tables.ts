@@ -20,14 +20,11 @@ export interface NftablesTables {
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** Tables that iptables-nft keeps there, and lists better itself. */
-const IPTABLES_NFT = /^ip6? (filter|nat|mangle|raw|security)$/;
-
 /**
  * Of the tables that concern one family. Never throws; undefined where the text is no such listing.
- * @param hasIptables whether the tables of iptables-nft are known from its own listing.
+ * @param listed tables that iptables-nft keeps there, and has listed better itself: `filter`, `nat`.
  */
-export function nftablesTables(text: string, family: Family, hasIptables: boolean): NftablesTables | undefined {
+export function nftablesTables(text: string, family: Family, listed: ReadonlySet<string>): NftablesTables | undefined {
   const objects = objectsIn(text);
   if (!objects) return undefined;
   const tables = new Map<string, TableDraft>();
@@ -35,8 +32,9 @@ export function nftablesTables(text: string, family: Family, hasIptables: boolea
   for (const object of objects) {
     for (const [kind, value] of Object.entries(object)) {
       if (!isJsonObject(value) || !names.has(String(value['family']))) continue;
-      const table = `${String(value['family'])} ${String(value[kind === 'table' ? 'name' : 'table'])}`;
-      if (hasIptables && IPTABLES_NFT.test(table)) continue;
+      const name = String(value[kind === 'table' ? 'name' : 'table']);
+      if (value['family'] !== 'inet' && listed.has(name)) continue;
+      const table = `${String(value['family'])} ${name}`;
       const draft = tables.get(table) ?? new TableDraft(family);
       tables.set(table, draft);
       draft.add(kind, value);

@@ -35,8 +35,15 @@ export function packetFindings(facts: CheckFacts): Finding[] {
 function rulesOf({ rules }: CheckFacts, family: Family): Rules {
   const listings = family === 4 ? rules.iptables : rules.ip6tables;
   const iptables = [...listings].map(([program, text]) => iptablesTables(text, program));
-  const nftables = rules.nftables === undefined ? undefined : nftablesTables(rules.nftables, family, listings.size > 0);
+  const listed = [...listings.keys()].flatMap((program, at) =>
+    program.endsWith('legacy') ? [] : namesOf(iptables[at]),
+  );
+  const nftables = rules.nftables === undefined ? undefined : nftablesTables(rules.nftables, family, new Set(listed));
   return { iptables, nftables };
+}
+
+function namesOf(listing: IptablesTables | undefined): readonly string[] {
+  return (listing?.tables ?? []).map(({ name }) => name.split(' ').at(-1) ?? '');
 }
 
 function unlisted(problem: string): Finding {
@@ -192,8 +199,11 @@ function bothKinds({ iptables }: Rules): Finding[] {
 }
 
 /** Docker makes these when a container starts, and never again until it is started anew. */
-function unpublished({ containers = [], engine }: CheckFacts, { iptables, nftables }: Rules): Finding[] {
-  const isOff = String(settingOf(engine, 'iptables')?.value) === 'false';
+function unpublished(facts: CheckFacts, { iptables, nftables }: Rules): Finding[] {
+  const { containers = [], engine, runningFlags } = facts;
+  const isOff = [settingOf(engine, 'iptables')?.value, runningFlags?.get('iptables')?.at(-1)]
+    .map(String)
+    .includes('false');
   const isListed = usesNftables(engine) ? nftables !== undefined : iptables.length > 0;
   if (isOff || !isListed) return [];
   const targets = new Set([...iptables.flatMap((one) => [...one.forwardedTo]), ...(nftables?.forwardedTo ?? [])]);

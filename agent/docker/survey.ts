@@ -26,6 +26,7 @@ const SOCKET = '/run/docker.sock';
 const PID_FILE = '/run/docker.pid';
 /** Of a program that is read from a slow disk for the first time. */
 const HELP_WITHIN_MS = 5_000;
+
 /** A socket that systemd holds for a daemon that does not run would start it: nobody is asked then. */
 function runningPid(pidFile: string): number | undefined {
   const file = readSmallFile(pidFile);

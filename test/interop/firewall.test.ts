@@ -37,11 +37,13 @@ const CONFIG = {
   Network: '10.5.0.0/16',
   SubnetMin: '10.5.17.0',
   SubnetMax: '10.5.17.0',
+  Backend: { Type: 'vxlan' },
+};
+const CONFIG6 = {
   EnableIPv6: true,
   IPv6Network: 'fd00:5::/48',
   IPv6SubnetMin: 'fd00:5:0:17::',
   IPv6SubnetMax: 'fd00:5:0:17::',
-  Backend: { Type: 'vxlan' },
 };
 
 const WISH: FirewallWish = {
@@ -73,7 +75,11 @@ interface Scene {
 }
 
 /** A host on which flanneld has been, and is no more. */
-async function afterFlanneld(t: ExecutionContext, kind: IptablesKind, nftables: boolean): Promise<Scene | undefined> {
+async function afterFlanneld(
+  t: ExecutionContext,
+  kind: IptablesKind,
+  { nftables, ipv6 = true }: { readonly nftables: boolean; readonly ipv6?: boolean },
+): Promise<Scene | undefined> {
   if (!needs(t, 'lab', 'flanneld', 'nft', 'iptables')) return undefined;
   const found = findFlanneld();
   if ('reason' in found) throw new Error(found.reason);
@@ -81,13 +87,18 @@ async function afterFlanneld(t: ExecutionContext, kind: IptablesKind, nftables: 
   t.teardown(() => lab.destroy());
   const host = lab.host(1);
   await useIptables(host, kind);
-  await lab.etcd.put(`${PREFIX}/config`, JSON.stringify({ ...CONFIG, EnableNFTables: nftables }));
+  const config = { ...CONFIG, ...(ipv6 ? CONFIG6 : {}), EnableNFTables: nftables };
+  await lab.etcd.put(`${PREFIX}/config`, JSON.stringify(config));
   const flanneld = startAgent(lab, host, flanneldAt(found.path), ['--ip-masq']);
   const env = await subnetOf(host, flanneld);
   t.is(env.subnet, '10.5.17.1/24');
-  const flannels = await eventually('flanneld has written its rules', () => completeRules(host, nftables), {
-    context: () => flanneld.tail(20),
-  });
+  const flannels = await eventually(
+    'flanneld has written its rules',
+    () => completeRules(host, nftables, ipv6 ? 2 : 1),
+    {
+      context: () => flanneld.tail(20),
+    },
+  );
   // Not SIGTERM: some versions take their rules away then.
   flanneld.signal('SIGKILL');
   await flanneld.exited;
@@ -95,10 +106,13 @@ async function afterFlanneld(t: ExecutionContext, kind: IptablesKind, nftables: 
 }
 
 /** Eight rules a family, and the two jumps to them where they stand in iptables. */
-async function completeRules(host: Host, nftables: boolean): Promise<Rules | undefined> {
+async function completeRules(host: Host, nftables: boolean, families: number): Promise<Rules | undefined> {
   const rules = await rulesOf(host);
   const count = (text: string, rule: RegExp): number => Array.from(text.matchAll(rule)).length;
-  if (nftables) return count(rules.nft, /^\t\t.*(?:return|accept|masquerade.*)$/gm) === 16 ? rules : undefined;
+  if (nftables) {
+    const lines = count(rules.nft, /^\t\t.*(?:return|accept|masquerade.*)$/gm);
+    return lines === families * 8 && rules.nft.includes('table ip6') ? rules : undefined;
+  }
   const counts = [rules.iptables, rules.ip6tables].map((text) => count(text, /^-A /gm));
   return counts.every((lines) => lines === 10) ? rules : undefined;
 }
@@ -119,7 +133,7 @@ async function writtenOn(t: ExecutionContext, host: Host, wish: FirewallWish): P
 
 for (const kind of ['nft', 'legacy'] as const) {
   test(`iptables-${kind}: what flanneld wrote is found right, and what we write is the same`, async (t) => {
-    const scene = await afterFlanneld(t, kind, false);
+    const scene = await afterFlanneld(t, kind, { nftables: false });
     if (scene === undefined) return;
     const { host, flannels } = scene;
     t.is(flannels.iptables, golden(`iptables-${kind}`));
@@ -140,7 +154,7 @@ for (const kind of ['nft', 'legacy'] as const) {
 }
 
 test('nftables: of what flanneld wrote one rule is mended, and what we write is the same but for that', async (t) => {
-  const scene = await afterFlanneld(t, 'nft', true);
+  const scene = await afterFlanneld(t, 'nft', { nftables: true });
   if (scene === undefined) return;
   const { host, flannels } = scene;
   t.is(flannels.nft, golden('nftables'));
@@ -152,4 +166,18 @@ test('nftables: of what flanneld wrote one rule is mended, and what we write is 
   await host.run('nft', ['flush', 'ruleset']);
   await writtenOn(t, host, wish);
   t.is((await rulesOf(host)).nft, mended);
+});
+
+test('nftables, IPv4 alone: the empty table that flannel makes for IPv6 is left alone, and we make none', async (t) => {
+  const scene = await afterFlanneld(t, 'nft', { nftables: true, ipv6: false });
+  if (scene === undefined) return;
+  const { host, flannels } = scene;
+  const wish = { ...WISH, families: WISH.families.slice(0, 1), nftables: true };
+  await writtenOn(t, host, wish);
+  const empty = 'table ip6 flannel-ipv6 {\n\tcomment "rules for flannel-ipv6"\n}\n';
+  t.true(flannels.nft.endsWith(empty), flannels.nft);
+  t.true((await rulesOf(host)).nft.endsWith(empty));
+  await host.run('nft', ['flush', 'ruleset']);
+  await writtenOn(t, host, wish);
+  t.false((await rulesOf(host)).nft.includes('ip6'));
 });

@@ -66,5 +66,6 @@ function tidy(saved: string): string {
 
 function withoutIptables(ruleset: string): string {
   const tables = ruleset.split(/^(?=table )/m);
-  return tables.filter((table) => !/^table ip6? (?:nat|filter|raw|mangle) /.test(table)).join('');
+  const others = tables.filter((table) => !/^table ip6? (?:nat|filter|raw|mangle) /.test(table));
+  return others.toSorted().join('');
 }

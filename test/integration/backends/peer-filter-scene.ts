@@ -9,53 +9,16 @@ import type { Programs } from '../../../backends/firewall/programs.ts';
 import { type Family, type Ip, parseIp, parsePrefix } from '../../../config/address.ts';
 import { type LogFields, silentLog } from '../../../config/log.ts';
 import { eventually } from '../../support/eventually.ts';
+import { type Forgery, forge, receiverIn, VXLAN_PORT } from '../../support/forgery.ts';
 import type { Container, Host } from '../../support/host.ts';
 import { createLab, type Lab } from '../../support/hosts.ts';
 import { programsOn } from '../../support/packet-filters.ts';
 import type { LabProcess } from '../../support/process.ts';
 import { realClock } from '../../support/real-clock.ts';
 
-export const PORT = 8472;
-const RECEIVE = `const s = require('node:dgram').createSocket(process.argv[1]);
-s.on('message', (m) => console.log(String(m))); s.bind(7777, () => console.log('ready'));`;
-
 /** As the agent does it, from inside the host. */
 const PROBE = `import { probe } from '${new URL('../../../backends/firewall/probe.js', import.meta.url)}';
 probe(process.argv[1]);`;
-
-/** Inner Ethernet, IP and UDP, sent as VXLAN from this host's address. */
-const FORGE = `const [family, to, vni, mac, from, dest, count, text, spread] = JSON.parse(process.argv[1]);
-const six = family === 6, data = Buffer.from(text);
-const bytes = (ip) => Buffer.from(ip, 'hex');
-const udp = Buffer.alloc(8 + data.length); udp.writeUInt16BE(7000, 0); udp.writeUInt16BE(7777, 2);
-udp.writeUInt16BE(udp.length, 4); data.copy(udp, 8);
-const sum = (...parts) => { let all = Buffer.concat(parts); if (all.length % 2) all = Buffer.concat([all, Buffer.alloc(1)]);
-  let s = 0; for (let i = 0; i < all.length; i += 2) s += all.readUInt16BE(i); while (s > 65535) s = (s & 65535) + (s >>> 16);
-  return 65535 - s; };
-let ip;
-if (six) { ip = Buffer.concat([Buffer.from([0x60,0,0,0,0,udp.length,17,64]), bytes(from), bytes(dest)]);
-  udp.writeUInt16BE(sum(bytes(from), bytes(dest), Buffer.from([0,0,0,udp.length,0,0,0,17]), udp) || 65535, 6); }
-else { ip = Buffer.concat([Buffer.from([0x45,0,0,20 + udp.length,0,0,0,0,64,17,0,0]), bytes(from), bytes(dest)]);
-  ip.writeUInt16BE(sum(ip), 10); }
-const vxlan = Buffer.alloc(8); vxlan[0] = 8; vxlan.writeUInt32BE(vni * 256, 4);
-const frame = Buffer.concat([vxlan, bytes(mac), bytes('020000000066'), Buffer.from(six ? '86dd' : '0800', 'hex'), ip, udp]);
-const s = require('node:dgram').createSocket(six ? 'udp6' : 'udp4');
-let left = count;
-const next = () => {
-  if (spread) frame.writeUInt16BE(left, six ? 44 : 36);
-  if (left-- > 0) s.send(frame, ${PORT}, to, () => setImmediate(next)); else s.close();
-};
-next();`;
-
-export interface Forgery {
-  /** Inner source. */
-  readonly from: string;
-  readonly vni?: number;
-  readonly count?: number;
-  readonly text?: string;
-  /** Each with another inner source; what is inside is broken then. */
-  readonly spread?: boolean;
-}
 
 export class PeerFilterScene {
   readonly lab: Lab;
@@ -120,7 +83,7 @@ export class PeerFilterScene {
     };
     const probe = (ip: Ip): void => void host.exec(process.execPath, ['--input-type=module', '-e', PROBE, ip]);
     const log = { ...silentLog, warn };
-    const wire = { device, family, udpPort: PORT, vni: 1 };
+    const wire = { device, family, udpPort: VXLAN_PORT, vni: 1 };
     return new PeerFilter({ programs, clock: realClock, log, ...wire, resyncSeconds: 1, probe });
   }
 
@@ -141,20 +104,14 @@ export class PeerFilterScene {
   }
 
   /** A receiver in the first container. */
-  async receiver(): Promise<LabProcess> {
-    const type = this.family === 4 ? 'udp4' : 'udp6';
-    const receiver = this.container(1).spawn(process.execPath, ['-e', RECEIVE, type]);
-    await receiver.until(/^ready$/);
-    return receiver;
+  receiver(): Promise<LabProcess> {
+    return receiverIn(this.container(1), this.family);
   }
 
   /** Datagrams by the third host to the first one's VXLAN port, for the container's receiver. */
-  async forge({ from, vni = 1, count = 1, text = 'forged', spread = false }: Forgery): Promise<void> {
-    const { host, family } = this;
-    const mac = (await host.run('cat', [`/sys/class/net/${this.device}/address`])).trim().replaceAll(':', '');
-    const dest = family === 4 ? this.container(1).ip : (this.container(1).ip6 ?? '');
-    const spec = [family, addressOf(host, family), vni, mac, hexOf(from), hexOf(dest), count, text, spread];
-    await this.lab.host(3).run(process.execPath, ['-e', FORGE, JSON.stringify(spec)]);
+  async forge(forgery: Forgery): Promise<void> {
+    const dest = this.family === 4 ? this.container(1).ip : (this.container(1).ip6 ?? '');
+    await forge(this.lab.host(3), { host: this.host, device: this.device, dest }, forgery);
   }
 
   async state(
@@ -204,7 +161,7 @@ async function join(host: Host, family: Family): Promise<Container> {
   const device = deviceOf(family);
   const remote = addressOf(host, family).replace(/.$/, family === 4 ? String(other) : (10 + other).toString(16));
   const bits = family === 4 ? 32 : 128;
-  const wire = `type vxlan id 1 local ${addressOf(host, family)} dev eth0 dstport ${PORT} nolearning`;
+  const wire = `type vxlan id 1 local ${addressOf(host, family)} dev eth0 dstport ${VXLAN_PORT} nolearning`;
   await host.configure(
     `link add ${device} address ${mac(host.number)} mtu 1430 ${wire}`,
     `link set ${device} up`,
@@ -223,12 +180,4 @@ async function join(host: Host, family: Family): Promise<Container> {
     mtu: 1430,
     ipMasq: undefined,
   });
-}
-
-function hexOf(ip: string): string {
-  if (!ip.includes(':')) return Buffer.from(ip.split('.').map(Number)).toString('hex');
-  const [head = '', tail = ''] = ip.split('::');
-  const groups = (text: string): string[] => text.split(':').filter((group) => group !== '');
-  const zeros = Array<string>(8 - groups(head).length - groups(tail).length).fill('0');
-  return [...groups(head), ...zeros, ...groups(tail)].map((group) => group.padStart(4, '0')).join('');
 }

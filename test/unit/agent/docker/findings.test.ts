@@ -63,7 +63,7 @@ const GOOD: CheckFacts = {
   addresses: [address('docker0', '10.5.17.1')],
   ...{ networks, containers },
   rules: { iptables: new Map([['iptables', ACCEPTED]]), ip6tables: new Map(), nftables: undefined, problems: [] },
-  ...{ isForwarding: true, rootless: [], isLiveRestore: false },
+  ...{ forwardingOff: [], rootless: [], isLiveRestore: false },
 };
 
 const engine = (change: Partial<Engine>): Partial<CheckFacts> => ({ engine: { ...ENGINE, ...change } });
@@ -150,7 +150,7 @@ const cases: readonly (readonly [name: string, change: Partial<CheckFacts>, foun
     engine({ problems: ['/etc/docker/daemon.json: it is no JSON object'] }),
     ['restart unreadable'],
   ],
-  ['forwarding is off', { isForwarding: false }, ['stops ip-forward']],
+  ['forwarding is off', { forwardingOff: ['net.ipv4.ip_forward'] }, ['stops ip-forward']],
   ['rootless', { rootless: ["user 1000's"] }, ['note rootless']],
   ['rootless alone', { engine: NO_ENGINE, rootless: ["user 1000's"] }, ['note no-docker', 'note rootless']],
   ['etcd inside', { containers: [etcd] }, ['note etcd-inside']],
@@ -256,6 +256,8 @@ test('answers that make no sense are passed over', (t) => {
 });
 
 test('a finding is one paragraph', (t) => {
-  const text = renderFindings(findingsOf({ ...GOOD, isForwarding: false, rootless: ["user 1000's"] }));
+  const text = renderFindings(
+    findingsOf({ ...GOOD, forwardingOff: ['net.ipv4.ip_forward'], rootless: ["user 1000's"] }),
+  );
   t.regex(text, /^STOPS PACKETS \(ip-forward\): net\.ipv4\.ip_forward is 0\. .*\.\n\nnote \(rootless\): .*\n$/s);
 });

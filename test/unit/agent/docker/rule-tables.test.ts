@@ -106,8 +106,8 @@ test('nothing in a listing makes it throw', (t) => {
   t.pass();
 });
 
-function nft(text: string, packet: Packet = INWARD, hasIptables = false): string {
-  const listing = nftablesTables(text, 4, hasIptables);
+function nft(text: string, packet: Packet = INWARD, listed: readonly string[] = []): string {
+  const listing = nftablesTables(text, 4, new Set(listed));
   return listing ? endOf(listing.tables, packet) : 'no listing';
 }
 
@@ -140,12 +140,12 @@ test('Docker 29 (nftables) drops twice, and needs its two flags and the mark', (
   t.regex(nft(flagged), /^nftables ip docker-bridges filter-forward-in__docker0 drop "UNPUBLISHED PORT DROP"/);
   t.is(nft(withObjects(flagged, CHAIN, MARK)), 'passes');
   t.is(nft(plain, OUTWARD), 'passes');
-  t.deepEqual([...(nftablesTables(plain, 4, false)?.forwardedTo ?? [])], ['10.5.17.2:80']);
+  t.deepEqual([...(nftablesTables(plain, 4, new Set())?.forwardedTo ?? [])], ['10.5.17.2:80']);
 });
 
 test("iptables-nft's tables are left to its own listing, or read as far as they can be", (t) => {
   const listing = golden('29-iptables.nft.json');
-  t.is(nft(listing, INWARD, true), 'passes');
+  t.is(nft(listing, INWARD, ['raw', 'filter', 'nat']), 'passes');
   t.regex(nft(listing), /^nftables ip raw PREROUTING drop/);
 });
 
