@@ -8,6 +8,7 @@ import type { Container, Host } from '../support/host.ts';
 import { createLab, type Lab } from '../support/hosts.ts';
 import { kubernetesContainer } from '../support/kubernetes-container.ts';
 import { at, ofKind } from '../support/kubernetes-manifest.ts';
+import { Member } from '../support/member.ts';
 import { PacketStream } from '../support/packet-stream.ts';
 import { needs } from '../support/require.ts';
 import type { SubnetEnv } from '../support/subnet-env.ts';
@@ -42,19 +43,21 @@ async function startPod(lab: Lab, docker: DockerDaemon): Promise<void> {
   }
 }
 
+/** Docker and the agent's pod on a host, and another container, whose network is no business of Docker's. */
 interface Node {
   readonly docker: DockerDaemon;
   readonly env: SubnetEnv;
-  readonly pod: Container;
+  readonly container: Container;
 }
 
-async function startNode(lab: Lab, host: Host, image: Buffer): Promise<Node> {
+async function startNode(lab: Lab, host: Host): Promise<Node> {
   const docker = await DockerDaemon.install(lab, host, engine('20.10'));
   await docker.start(KUBERNETES);
-  await docker.import(kubernetesContainer('containers', {}).image, image, ['ENTRYPOINT ["tartan"]']);
+  const { image } = kubernetesContainer('containers', {});
+  await docker.import(image, tartanImageTar(), ['ENTRYPOINT ["tartan"]']);
   await startPod(lab, docker);
   const env = await eventually(`${host.name} publishes its subnet`, () => host.subnetEnv());
-  return { docker, env, pod: await host.bridge(env) };
+  return { docker, env, container: await host.bridge(env) };
 }
 
 /** By the readiness probe's own path, on the node's loopback. */
@@ -63,18 +66,25 @@ async function isReady(host: Host): Promise<boolean> {
   return (await host.exec('timeout', ['2', 'bash', '-c', script])).stdout.includes(' 200 ');
 }
 
+async function hasAll(t: ExecutionContext, { docker: { host }, env }: Node): Promise<void> {
+  t.is((await host.read('/run/flannel/docker'))?.includes(` --bip=${env.subnet} `), true);
+  t.not(await host.run('find', ['/var/lib/tartan', '-name', 'state.json']), '');
+  t.is(await host.run('cat', ['/proc/sys/net/ipv4/ip_forward']), '1\n');
+  t.regex(await host.run('iptables-save'), /^-A FORWARD .* -j FLANNEL-FWD$/m);
+  t.regex(await host.run('nft', ['list', 'tables']), /^table inet tartan-flannel\.1$/m);
+}
+
 async function isNotMissed(
   t: ExecutionContext,
-  { docker }: Node,
-  pods: readonly [Container, Container],
-  how: string[],
+  { docker, container }: Node,
+  peer: Container,
+  verbs: readonly string[],
 ) {
-  const [one, two] = pods;
-  const streams = await Promise.all([PacketStream.start(one, two), PacketStream.start(two, one)]);
-  for (const verb of how) await docker.docker(...verb.split(' '), 'agent');
+  const streams = await Promise.all([PacketStream.start(container, peer), PacketStream.start(peer, container)]);
+  for (const verb of verbs) await docker.docker(...verb.split(' '), 'agent');
   await eventually('the agent is ready again', () => isReady(docker.host));
   for (const { lost, oddities } of await Promise.all(streams.map((stream) => stream.stop()))) {
-    t.deepEqual({ lost, oddities }, { lost: [], oddities: [] }, how.join());
+    t.deepEqual({ lost, oddities }, { lost: [], oddities: [] }, verbs.join());
   }
 }
 
@@ -83,17 +93,13 @@ test('the pod writes the files of its node, programs it, and is restarted and ki
   const lab = await createLab();
   t.teardown(() => lab.destroy());
   await lab.etcd.put(`${PREFIX}/config`, '{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan"}}');
-  const image = tartanImageTar();
-  const nodes = await Promise.all([startNode(lab, lab.host(1), image), startNode(lab, lab.host(2), image)]);
-  const [one, two] = nodes;
-  for (const { docker, env } of nodes) {
-    t.is((await docker.host.read('/run/flannel/docker'))?.includes(` --bip=${env.subnet} `), true);
-    t.not(await docker.host.run('find', ['/var/lib/tartan', '-name', 'state.json']), '');
-    t.is(await docker.host.run('cat', ['/proc/sys/net/ipv4/ip_forward']), '1\n');
-    await eventually('the agent is ready', () => isReady(docker.host));
-  }
-  const pods = [one.pod, two.pod] as const;
-  await eventually('pods reach each other', async () => (await one.pod.ping(two.pod, { packetBytes: one.env.mtu })).ok);
-  await isNotMissed(t, one, pods, ['restart']);
-  await isNotMissed(t, one, pods, ['kill --signal=KILL', 'start']);
+  const peer = new Member(lab, lab.host(2));
+  const [node] = await Promise.all([startNode(lab, lab.host(1)), peer.start()]);
+  await peer.addContainer();
+  await eventually('the agent is ready', () => isReady(node.docker.host));
+  await hasAll(t, node);
+  const crosses = async () => (await node.container.ping(peer.container, { packetBytes: node.env.mtu })).ok;
+  await eventually('containers reach each other', crosses);
+  await isNotMissed(t, node, peer.container, ['restart']);
+  await isNotMissed(t, node, peer.container, ['kill --signal=KILL', 'start']);
 });

@@ -145,6 +145,12 @@ async function dockerIsOnTheLease(t: ExecutionContext, { booted, subnet }: Machi
   t.true(shown.includes(' mtu 1450 '), shown);
 }
 
+/** In the sandbox of the unit, too, rules can be made; and nothing is in the way of packets. */
+async function findsNothingAmiss(t: ExecutionContext, { booted }: Machine): Promise<void> {
+  t.regex(await booted.must('tartan', 'status'), /^firewall +iptables \S+, in place for/m);
+  t.regex(await booted.must('tartan', 'docker', 'check'), /Nothing is in the way of packets/);
+}
+
 async function crosses(t: ExecutionContext, sites: Sites, wanted: Traffic): Promise<void> {
   t.deepEqual(await trafficBecomes(sites, wanted), wanted);
 }
@@ -193,6 +199,7 @@ test('two hosts boot, reboot, lose their agents: Docker is on the lease, and con
   for (const machine of [one, two]) await dockerIsOnTheLease(t, machine);
   say('web');
   await crosses(t, sites, MASQUERADED_BY_AGENT);
+  for (const machine of [one, two]) await findsNothingAmiss(t, machine);
   say('crosses');
   await killedAgentIsNotMissed(t, one, two);
   say('killed');
