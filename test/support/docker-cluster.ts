@@ -2,7 +2,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { PREFIX, tartanOn } from './agent.ts';
 import type { DockerContainer } from './docker-client.ts';
-import { DockerDaemon } from './docker-daemon.ts';
+import { DAEMON_JSON, DockerDaemon } from './docker-daemon.ts';
 import { type DockerVersion, engine } from './docker-engine.ts';
 import type { Firewall } from './docker-matrix.ts';
 import { PUBLISH, type Server, type Sites, servePage } from './docker-traffic.ts';
@@ -22,6 +22,7 @@ export interface ClusterOptions {
   readonly config?: object;
   /** After the agent's own, and so instead of these. */
   readonly dockerFlags?: (node: DockerNode) => readonly string[];
+  readonly beforeDocker?: (node: DockerNode) => Promise<void>;
 }
 
 const CONFIG = { Network: '10.5.0.0/16', Backend: { Type: 'vxlan' } };
@@ -94,17 +95,17 @@ export class DockerCluster implements Sites {
 }
 
 async function startNode(lab: Lab, host: Host, options: ClusterOptions): Promise<DockerNode> {
-  const { firewall, ipMasq, knowsDockerd, dockerFlags } = options;
+  const { firewall, ipMasq, knowsDockerd, dockerFlags, beforeDocker } = options;
   if (firewall === 'iptables-legacy') await useLegacy(host);
   const docker = await DockerDaemon.install(lab, host, engine(options.docker));
-  if (firewall === 'nftables') {
-    await mkdir(host.path('/etc/docker'), { recursive: true });
-    await writeFile(host.path('/etc/docker/daemon.json'), '{"firewall-backend": "nftables"}\n');
-  }
+  const configured = firewall === 'nftables' ? { 'firewall-backend': 'nftables' } : {};
+  await mkdir(host.path('/etc/docker'), { recursive: true });
+  await writeFile(host.path(DAEMON_JSON), JSON.stringify({ 'log-level': 'info', ...configured }));
   // As it is where Docker switched forwarding on, before there was an agent.
   await host.run('iptables', ['-P', 'FORWARD', 'DROP']);
   const node = new DockerNode(lab, docker, knowsDockerd);
   await node.start([`--ip-masq=${ipMasq}`, ...node.dockerdFlags]);
+  await beforeDocker?.(node);
   await docker.start(dockerFlags?.(node));
   await node.runWeb();
   return node;

@@ -13,6 +13,7 @@ import { MARK, markOf } from './ownership.ts';
 import { type LabProcess, type Outcome, searchPath } from './process.ts';
 
 const OPTIONS_FILE = '/run/flannel/docker';
+export const DAEMON_JSON = '/etc/docker/daemon.json';
 
 export class DockerDaemon extends DockerClient {
   readonly engine: Engine;
@@ -53,8 +54,8 @@ export class DockerDaemon extends DockerClient {
   }
 
   /**
-   * Starts it on the agent's options, as our drop-in does, unless it is to have no bridge; resolves when it answers.
-   * `flags` are those of the next restart too.
+   * Starts it on the agent's options, as our drop-in does, unless it is to have no bridge or has a daemon.json that says
+   * all; resolves when it answers. `flags` are those of the next restart too.
    */
   async start(flags: readonly string[] = this.#flags): Promise<void> {
     this.#flags = flags;
@@ -64,7 +65,8 @@ export class DockerDaemon extends DockerClient {
       '--storage-driver=overlay2',
       '--userland-proxy=false',
     ];
-    const options = flags.includes('--bridge=none') ? [] : await this.networkOptions();
+    const isOnItsOwn = flags.includes('--bridge=none') || (await this.host.read(DAEMON_JSON))?.includes('"bip"');
+    const options = isOnItsOwn ? [] : await this.networkOptions();
     const args = [...own, ...options, ...flags];
     const process = this.host.spawn(this.program, args, { env: this.#env });
     this.#process = process;
