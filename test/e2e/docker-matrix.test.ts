@@ -49,3 +49,28 @@ for (const line of MATRIX) {
     if (!line.knowsDockerd) await helpsToName(t, cluster, line);
   });
 }
+
+const NFTABLES = { Network: '10.5.0.0/16', EnableNFTables: true, Backend: { Type: 'vxlan' } };
+
+/** Who asks for nftables on both sides has nobody left who accepts in iptables: what drops there is final. */
+async function dropsInIptables(t: ExecutionContext, cluster: DockerCluster): Promise<void> {
+  for (const node of cluster.servers) {
+    const { status, stdout } = await node.check();
+    t.is(status, 13);
+    t.regex(stdout, /FORWARD/);
+    await node.host.run('iptables', ['-P', 'FORWARD', 'ACCEPT']);
+  }
+}
+
+for (const line of MATRIX.filter(({ firewall, knowsDockerd }) => firewall !== 'iptables-legacy' && knowsDockerd)) {
+  test(`${title(line)}: the same with EnableNFTables`, async (t) => {
+    if (!needs(t, 'lab', 'iptables', 'nft', `docker-${line.docker}`)) return;
+    const cluster = await DockerCluster.start({ ...line, config: NFTABLES });
+    t.teardown(() => cluster.lab.destroy());
+    if (line.firewall === 'nftables') await dropsInIptables(t, cluster);
+    t.deepEqual(await trafficBecomes(cluster, line.traffic), line.traffic);
+    for (const node of cluster.servers) await saysSo(t, node, line);
+    const [one] = cluster.servers;
+    t.regex(await one.host.run('nft', ['list', 'tables']), /^table ip flannel-ipv4$/m);
+  });
+}

@@ -2,17 +2,12 @@
  * Two hosts with a real systemd as PID 1, tartan.service, and Debian's docker.service with our drop-in, on one switch
  * with etcd and a machine outside.
  */
-import { writeFileSync } from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
 import { PREFIX } from '../support/agent.ts';
-import { BootedDocker } from '../support/booted-docker.ts';
-import { BootedHost, bootLack } from '../support/booted-host.ts';
-import { installTartan } from '../support/booted-tartan.ts';
-import type { DockerContainer } from '../support/docker-client.ts';
+import { type BootedHost, bootLack } from '../support/booted-host.ts';
+import { DockerMachine } from '../support/docker-machine.ts';
 import { MASQUERADED_BY_AGENT, MASQUERADED_BY_DOCKER, type Traffic } from '../support/docker-matrix.ts';
-import { PUBLISH, type Server, type Sites, servePage, trafficBecomes } from '../support/docker-traffic.ts';
-import { eventually } from '../support/eventually.ts';
-import type { Host } from '../support/host.ts';
+import { type Sites, servePage, trafficBecomes } from '../support/docker-traffic.ts';
 import { createLab, type Lab } from '../support/hosts.ts';
 import { isLacking } from '../support/lacking.ts';
 import { PacketStream } from '../support/packet-stream.ts';
@@ -34,96 +29,8 @@ ExecStart=update-alternatives --set iptables /usr/sbin/iptables-legacy
 ExecStart=update-alternatives --set ip6tables /usr/sbin/ip6tables-legacy
 `;
 
-function variables(lab: Lab, ipMasq: boolean): string {
-  return `TARTAN_ETCD_ENDPOINTS=${lab.etcd.endpoint}\nTARTAN_IFACE=eth0\nTARTAN_IP_MASQ=${ipMasq}\n`;
-}
-
-class Machine implements Server {
-  readonly booted = new BootedHost();
-  readonly #lab: Lab;
-  #host: Host;
-  #docker: BootedDocker | undefined;
-  #web: DockerContainer | undefined;
-  #subnet = '';
-
-  constructor(lab: Lab, host: Host) {
-    this.#lab = lab;
-    this.#host = host;
-    this.booted.useNetwork(host.pid);
-    installTartan(this.booted);
-    BootedDocker.install(lab, this.booted);
-    this.booted.write('/etc/default/tartan', variables(lab, true));
-  }
-
-  /** As an operator does it: the file edited, then both restarted. */
-  async masquerade(isAgents: boolean): Promise<void> {
-    writeFileSync(this.booted.path('/etc/default/tartan'), variables(this.#lab, isAgents));
-    await this.booted.must('systemctl', 'restart', 'tartan');
-    await this.booted.must('systemctl', 'restart', 'docker');
-    await this.webStartedAgain();
-  }
-
-  get host(): Host {
-    return this.#host;
-  }
-
-  get docker(): BootedDocker {
-    if (this.#docker === undefined) throw new Error(`${this.host.name} has no Docker yet`);
-    return this.#docker;
-  }
-
-  get web(): DockerContainer {
-    if (this.#web === undefined) throw new Error(`${this.host.name} has no container web yet`);
-    return this.#web;
-  }
-
-  /** `10.5.17.1/24` */
-  get subnet(): string {
-    return this.#subnet;
-  }
-
-  get vtep(): string {
-    return this.subnet.replace(/\.1\/.*/, '.0');
-  }
-
-  get mtu(): number {
-    return 1450;
-  }
-
-  async dockerStarted(): Promise<void> {
-    await this.booted.until(isActive(this.booted, 'docker'));
-    this.#docker = await BootedDocker.connect(this.host, this.booted);
-    this.#subnet = /FLANNEL_SUBNET=(\S+)/.exec(await this.booted.run('cat', '/run/flannel/subnet.env'))?.[1] ?? '';
-  }
-
-  async runWeb(): Promise<void> {
-    this.#web = await this.docker.run('web', { options: [...PUBLISH, '--restart=always'] });
-  }
-
-  async webStartedAgain(): Promise<void> {
-    const started = () => this.docker.container('web');
-    this.#web = await eventually(`Docker of ${this.host.name} starts its container again`, started);
-  }
-
-  /** The kernel's part of it goes too: links, routes and rules are another namespace's then. */
-  async reboot(): Promise<void> {
-    const old = this.host;
-    const fresh = await this.#lab.addHost({ name: old.name, address: Number(old.ip.split('.')[3]) });
-    await fresh.unplug();
-    this.booted.useNetwork(fresh.pid);
-    this.#host = fresh;
-    await this.booted.reboot(async () => {
-      await old.kill();
-      await fresh.plug();
-    });
-    servePage(fresh);
-    await this.dockerStarted();
-    await this.webStartedAgain();
-  }
-}
-
 /** The second boots, then the first, for which etcd comes late. */
-async function bootBoth(t: ExecutionContext, lab: Lab, one: Machine, two: Machine): Promise<void> {
+async function bootBoth(t: ExecutionContext, lab: Lab, one: DockerMachine, two: DockerMachine): Promise<void> {
   await two.booted.start([...UNITS, 'legacy.service']);
   await two.dockerStarted();
   await lab.etcd.stop();
@@ -136,7 +43,7 @@ async function bootBoth(t: ExecutionContext, lab: Lab, one: Machine, two: Machin
   await one.dockerStarted();
 }
 
-async function dockerIsOnTheLease(t: ExecutionContext, { booted, subnet }: Machine): Promise<void> {
+async function dockerIsOnTheLease(t: ExecutionContext, { booted, subnet }: DockerMachine): Promise<void> {
   const ready = await timestamp(booted, 'tartan', 'ActiveEnter');
   t.true(ready > 0 && ready <= (await timestamp(booted, 'docker', 'ExecMainStart')));
   const shown = await booted.run('ip', 'address', 'show', 'dev', 'docker0');
@@ -146,7 +53,7 @@ async function dockerIsOnTheLease(t: ExecutionContext, { booted, subnet }: Machi
 }
 
 /** In the sandbox of the unit, too, rules can be made; and nothing is in the way of packets. */
-async function findsNothingAmiss(t: ExecutionContext, { booted }: Machine): Promise<void> {
+async function findsNothingAmiss(t: ExecutionContext, { booted }: DockerMachine): Promise<void> {
   t.regex(await booted.must('tartan', 'status'), /^firewall +iptables \S+, in place for/m);
   t.regex(await booted.must('tartan', 'docker', 'check'), /Nothing is in the way of packets/);
 }
@@ -155,7 +62,7 @@ async function crosses(t: ExecutionContext, sites: Sites, wanted: Traffic): Prom
   t.deepEqual(await trafficBecomes(sites, wanted), wanted);
 }
 
-async function killedAgentIsNotMissed(t: ExecutionContext, one: Machine, two: Machine): Promise<void> {
+async function killedAgentIsNotMissed(t: ExecutionContext, one: DockerMachine, two: DockerMachine): Promise<void> {
   const { booted } = one;
   const docker = await booted.show('docker', 'MainPID');
   const streams = await Promise.all([PacketStream.start(one.web, two.web), PacketStream.start(two.web, one.web)]);
@@ -169,7 +76,17 @@ async function killedAgentIsNotMissed(t: ExecutionContext, one: Machine, two: Ma
   t.is((await one.docker.container('web')).id, one.web.id);
 }
 
-async function dockerStartsWithoutAgent(t: ExecutionContext, one: Machine): Promise<void> {
+/** It may run in a container of the Docker that is to start. */
+async function rebootsWithoutEtcd(t: ExecutionContext, lab: Lab, machine: DockerMachine): Promise<void> {
+  const { subnet } = machine;
+  await lab.etcd.stop();
+  await machine.reboot();
+  t.is(machine.subnet, subnet);
+  await dockerIsOnTheLease(t, machine);
+  await lab.etcd.start();
+}
+
+async function dockerStartsWithoutAgent(t: ExecutionContext, one: DockerMachine): Promise<void> {
   // Only stopped, it would be started again with Docker: the drop-in wants it.
   await one.booted.must('systemctl', 'stop', 'tartan');
   await one.booted.must('rm', '/etc/systemd/system/tartan.service');
@@ -184,37 +101,28 @@ test('two hosts boot, reboot, lose their agents: Docker is on the lease, and con
   const lab = await createLab({ hosts: 3 });
   t.teardown(() => lab.destroy());
   await lab.etcd.put(`${PREFIX}/config`, CONFIG);
-  const [one, two] = [new Machine(lab, lab.host(1)), new Machine(lab, lab.host(2))];
+  const [one, two] = [new DockerMachine(lab, lab.host(1)), new DockerMachine(lab, lab.host(2))];
   t.teardown(() => Promise.all([one.booted.halt(), two.booted.halt()]));
   two.booted.write('/etc/systemd/system/legacy.service', LEGACY);
   for (const host of lab.hosts) servePage(host);
   const sites: Sites = { servers: [one, two], outside: lab.host(3) };
-  const t0 = performance.now();
-  const say = (what: string) => t.log(`${((performance.now() - t0) / 1000).toFixed(1)} ${what}`);
   await bootBoth(t, lab, one, two);
-  say('booted');
   t.regex(await one.booted.must('iptables-nft-save'), /FLANNEL-POSTRTG/);
   t.regex(await two.booted.must('iptables-legacy-save'), /FLANNEL-POSTRTG/);
   for (const machine of [one, two]) await machine.runWeb();
   for (const machine of [one, two]) await dockerIsOnTheLease(t, machine);
-  say('web');
   await crosses(t, sites, MASQUERADED_BY_AGENT);
   for (const machine of [one, two]) await findsNothingAmiss(t, machine);
-  say('crosses');
   await killedAgentIsNotMissed(t, one, two);
-  say('killed');
   const { subnet } = one;
   await one.reboot();
-  say('rebooted');
   t.is(one.subnet, subnet);
   await dockerIsOnTheLease(t, one);
   await crosses(t, sites, MASQUERADED_BY_AGENT);
-  say('crosses');
+  await rebootsWithoutEtcd(t, lab, two);
+  await crosses(t, sites, MASQUERADED_BY_AGENT);
   await Promise.all([one.masquerade(false), two.masquerade(false)]);
   await crosses(t, sites, MASQUERADED_BY_DOCKER);
-  say('masq');
   await dockerStartsWithoutAgent(t, one);
-  say('alone');
   await crosses(t, sites, MASQUERADED_BY_DOCKER);
-  say('crosses');
 });
