@@ -2,7 +2,7 @@
 import type { Backend, DeviceMacs, Underlay } from '../backends/backend.ts';
 import type { FirewallFamily, FirewallWish } from '../backends/firewall/wish.ts';
 import { subnetOf } from '../backends/lease-part.ts';
-import { type Family, familyOf } from '../config/address.ts';
+import { type Family, familyOf, type Prefix } from '../config/address.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
 import type { Options } from '../config/options.ts';
 import type { LeaseSubnets } from '../leases/lease.ts';
@@ -13,6 +13,8 @@ export interface WishBasis {
   readonly own: LeaseSubnets;
   readonly backend: Backend;
   readonly underlay: Underlay;
+  /** Networks of earlier runs, whose rules may stand. */
+  readonly former: readonly Prefix[];
 }
 
 type Said = Pick<Options, 'ipMasq' | 'ipMasqFullyRandomDisable' | 'iptablesForwardRules'>;
@@ -26,6 +28,7 @@ export function firewallWish(basis: WishBasis, options: Said, needs: DockerNeeds
     randomFully: !options.ipMasqFullyRandomDisable,
     forward: options.iptablesForwardRules,
     nftables: basis.config.enableNftables,
+    former: basis.former,
     docker: needs.deviceRules && devices.length > 0 ? { devices, mark: needs.mark } : undefined,
   };
 }

@@ -97,7 +97,10 @@ export class Network {
     this.#firewalling = new Firewalling({
       ...{ context: parts.context, status: parts.status, adoptedAt: memory.current.adoptedAt },
       isStoreKnown: memory.known !== undefined,
-      current: () => ({ ...this.#joined, config: this.#running, own: this.#joined.held }),
+      current: () => ({
+        ...{ ...this.#joined, config: this.#running, own: this.#joined.held },
+        former: this.#leftovers.made.networks,
+      }),
     });
   }
 

@@ -195,7 +195,6 @@ class TakingDown {
       programs,
       devices,
       networks: isKnown ? networks : undefined,
-      keepFlannel: false,
     });
     for (const line of done) say(line);
   }

@@ -18,8 +18,6 @@ export interface Clearing {
   readonly devices: readonly string[] | undefined;
   /** Whose rules go, of those in flannel's chains and tables. undefined: not known; then all go. */
   readonly networks: readonly Prefix[] | undefined;
-  /** A flanneld gets this host: what it would write itself stays, so that no packet is lost. */
-  readonly keepFlannel: boolean;
 }
 
 const TABLES = 'tartan-';
@@ -47,16 +45,16 @@ export async function clearFirewall(clearing: Clearing): Promise<readonly string
   throw new TartanError('FIREWALL', `rules of the packet filter stay: ${failures.join('; ')}`, { data: { done } });
 }
 
-function setsOf({ programs, networks, keepFlannel }: Clearing, survey: Survey): RuleSet[] {
+function setsOf({ programs, networks }: Clearing, survey: Survey): RuleSet[] {
   const forms = new PrintedForms();
   const of = { family: undefined, isLeftover: true, territory: networks ?? ('everything' as const) };
   const nft = (table: TableRules, territory: Territory = of.territory): RuleSet =>
     new NftablesRuleSet(programs, () => table, { ...of, territory }, forms);
   const iptables = [...survey.iptables[4], ...survey.iptables[6]].map(
-    (program) => new IptablesRuleSet(programs, program, () => noIptablesRules(keepFlannel), of, forms),
+    (program) => new IptablesRuleSet(programs, program, () => noIptablesRules(), of, forms),
   );
   if (survey.nftables === undefined) return iptables;
-  const flannel = keepFlannel ? [] : ([4, 6] as const).map((family) => nft(noFlannelTable(family)));
+  const flannel = ([4, 6] as const).map((family) => nft(noFlannelTable(family)));
   const marks = tartanTables(survey).filter((name) => name.startsWith(MARK_TABLES));
   return [...iptables, ...flannel, ...marks.map((name) => nft(markTable(name)))];
 }

@@ -114,6 +114,7 @@ export class Firewall {
   /** Runs until the signal is aborted, then rejects with its reason. */
   async run(signal: AbortSignal): Promise<never> {
     const { clock, resyncSeconds } = this.#options;
+    signal.throwIfAborted();
     this.#signal = signal;
     const unwatch = this.#options.onChange?.(() => this.#hear());
     if (unwatch) signal.addEventListener('abort', unwatch, { once: true });
@@ -184,7 +185,8 @@ export class Firewall {
   async #keepAll(wish: FirewallWish, survey: Survey, isThorough: boolean): Promise<void> {
     const all = ruleSets(this.#programs, wish, survey, this.#forms);
     this.#forgetAllBut(all.map(({ name }) => name));
-    const sets = all.filter((set) => isThorough || !set.isLeftover);
+    // A note is about masquerading that waits to go.
+    const sets = all.filter((set) => isThorough || this.#notes.length > 0 || !set.isLeftover);
     const readable = await this.#readAll(sets);
     const masquerading = await this.#masquerading(wish, readable);
     let inPlace = this.#lacking().length === 0;

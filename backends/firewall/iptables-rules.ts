@@ -64,10 +64,9 @@ export function iptablesRules(
   return arranged(masquerading === 'stays' ? 'as it is' : masquerade, forward, ways);
 }
 
-/** Nothing of ours; nor of flannel's, unless that is kept. */
-export function noIptablesRules(keepFlannel: boolean): IptablesRules {
-  const none = keepFlannel ? 'as it is' : [];
-  return arranged(none, none, []);
+/** Nothing of ours, nor of flannel's. */
+export function noIptablesRules(): IptablesRules {
+  return arranged([], [], []);
 }
 
 function arranged(masquerade: OwnChain['rules'], forward: OwnChain['rules'], ways: readonly string[]): IptablesRules {

@@ -111,7 +111,7 @@ export class IptablesRuleSet implements RuleSet {
 
   masqueradesElsewhere(subnet: Prefix): boolean {
     const rules = this.#found.get('nat')?.get('POSTROUTING') ?? [];
-    return rules.some((rule) => targetOf(rule) === 'MASQUERADE' && areOf(addressesOf(rule), subnet));
+    return rules.some((rule) => targetOf(rule) === 'MASQUERADE' && isWayOut(rule) && areOf(addressesOf(rule), subnet));
   }
 }
 
@@ -179,8 +179,13 @@ export class NftablesRuleSet implements RuleSet {
 
 /** Whether Docker's own nftables masquerade what comes from the subnet. */
 export function dockerMasquerades(listing: string, subnet: Prefix): boolean {
-  const rules = listing.split('\n').filter((line) => /\bmasquerade\b/.test(line));
+  const rules = listing.split('\n').filter((line) => /\bmasquerade\b/.test(line) && isWayOut(line));
   return rules.some((rule) => areOf(addressesIn(rule), subnet));
+}
+
+/** Not what Docker has for a published port that its own container calls: that names where it goes. */
+function isWayOut(rule: string): boolean {
+  return !/(?<!! )-d |\bdaddr (?!!=)/.test(rule);
 }
 
 function areOf(addresses: readonly string[], subnet: Prefix): boolean {

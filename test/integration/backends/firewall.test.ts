@@ -29,7 +29,7 @@ const WISH: FirewallWish = {
   nftables: false,
   docker: { devices: ['flannel.1', 'eth0'], mark: { value: 0x1000, mask: 0x1000 } },
 };
-const ALL_GONE = { devices: ['flannel.1'], networks: undefined, keepFlannel: false };
+const ALL_GONE = { devices: ['flannel.1'], networks: undefined };
 
 async function hostOf(t: ExecutionContext, kind: IptablesKind = 'nft'): Promise<Host | undefined> {
   if (!needs(t, 'lab', 'nft', 'iptables')) return undefined;

@@ -9,8 +9,8 @@ import { prefix } from '../../../support/network.ts';
 import { DOCKER, FLANNELS, IPV4, IPV6, MARK } from './wishes.ts';
 
 const ALL: FirewallWish = { ...FLANNELS, docker: { ...DOCKER, mark: MARK } };
-const UNKNOWN = { devices: undefined, networks: undefined, keepFlannel: false };
-const KNOWN = { devices: ['flannel.1'], networks: [IPV4.network, IPV6.network], keepFlannel: false };
+const UNKNOWN = { devices: undefined, networks: undefined };
+const KNOWN = { devices: ['flannel.1'], networks: [IPV4.network, IPV6.network] };
 const PEERS = 'inet tartan-flannel.1';
 
 async function wished(host: FakePacketFilters, wish: FirewallWish): Promise<void> {
@@ -65,14 +65,6 @@ for (const [title, clearing] of [
     t.deepEqual(await clear(host, clearing), []);
   });
 }
-
-test('handed over to a flanneld: its rules stay, ours go', async (t) => {
-  const host = await hostWithAll();
-  await clear(host, { ...KNOWN, keepFlannel: true });
-  t.true(left(host).includes('FLANNEL-POSTRTG'));
-  t.false(/tartan docker|DOCKER-USER/.test(left(host)));
-  t.deepEqual([...host.nft.tables.keys()].toSorted(), ['inet firewalld', 'ip flannel-ipv4', 'ip6 flannel-ipv6']);
-});
 
 test("another agent's network and device stay", async (t) => {
   const host = await hostWithAll();

@@ -316,12 +316,26 @@ test('masquerading that is no longer asked for stays until Docker masquerades: n
   t.regex(rig.firewall.state().notes.join(), /10\.5\.17\.0\/24 are left from a run with --ip-masq/);
   t.is(rig.firewall.problem(), undefined);
   rig.tables.append('nat', 'POSTROUTING', '-s 172.18.0.0/16 ! -o br-1 -j MASQUERADE');
+  const hairpin = '-s 10.5.17.2/32 -d 10.5.17.2/32 -p tcp -m tcp --dport 80 -j MASQUERADE';
+  rig.tables.append('nat', 'POSTROUTING', hairpin);
   await rig.firewall.look();
   t.true(rig.tables.listing().includes('FLANNEL-POSTRTG'));
   rig.tables.append('nat', 'POSTROUTING', DOCKERS);
   await rig.firewall.look();
   t.false(rig.tables.listing().includes('FLANNEL-POSTRTG'));
   t.deepEqual(rig.firewall.state().notes, []);
+});
+
+test('masquerading that waits is noted for as long as it does, also where nothing else is wanted', async (t) => {
+  const rig = new Rig();
+  await rig.wish(ONE);
+  await rig.wish(NONE);
+  await rig.firewall.look();
+  t.is(rig.firewall.state().notes.length, 1);
+  rig.tables.append('nat', 'POSTROUTING', DOCKERS);
+  await rig.firewall.look();
+  t.deepEqual(rig.firewall.state().notes, []);
+  t.false(rig.tables.listing().includes('FLANNEL'));
 });
 
 test("Docker's nftables backend masquerades too", async (t) => {

@@ -142,10 +142,10 @@ test("another agent's network lives in the same chains", (t) => {
   mended(host, theirs, [other.network]);
   t.deepEqual(planOn(host, rules({ docker: DOCKER })).amiss, []);
   t.deepEqual(planOn(host, theirs, [other.network]).amiss, []);
-  mended(host, noIptablesRules(false));
+  mended(host, noIptablesRules());
   t.deepEqual(planOn(host, theirs, [other.network]).amiss, []);
-  t.deepEqual(planOn(host, noIptablesRules(false)).amiss, []);
-  mended(host, noIptablesRules(false), [other.network]);
+  t.deepEqual(planOn(host, noIptablesRules()).amiss, []);
+  mended(host, noIptablesRules(), [other.network]);
   t.is(host.listing().match(/FLANNEL|tartan|DOCKER/), null);
 });
 
