@@ -23,6 +23,8 @@ import { DockerSurvey } from './docker/survey.ts';
 import { firewallWish, guardedDevices, type WishBasis } from './firewall-wish.ts';
 
 const LOOK_AT_DOCKER_MS = 60_000;
+/** The kernel's routes come first. */
+const FILTER_AFTER_MS = 1_000;
 /** A flanneld's cluster may have hosts whose packets come from elsewhere than their leases say: first they are only told. */
 const ADOPTED_REPORT_MS = 3_600_000;
 
@@ -110,17 +112,14 @@ export class Firewalling {
     else if (complete || !this.#parts.isStoreKnown) this.#begin([...peers]);
   }
 
-  /** Until the signal is aborted: the tasks that keep it all so. */
+  /** What keeps it all so: each runs until its signal is aborted. */
   tasks(): readonly ((signal: AbortSignal) => Promise<never>)[] {
-    return [
-      (signal) => this.#firewall.run(signal),
-      (signal) => this.#watchDocker(signal),
-      ...this.#guards.map(
-        ({ filter }) =>
-          (signal: AbortSignal) =>
-            filter.run(signal),
-      ),
-    ];
+    const filters = this.#guards.map(
+      ({ filter }) =>
+        (signal: AbortSignal) =>
+          this.#runFilter(filter, signal),
+    );
+    return [(signal) => this.#firewall.run(signal), (signal) => this.#watchDocker(signal), ...filters];
   }
 
   #begin(peers: readonly StoredLease[]): void {
@@ -139,6 +138,11 @@ export class Firewalling {
     for (const { family, filter } of this.#guards) {
       filter.update(changes.map(({ key, after }) => [key, after && filterPeerOf(after, family)] as const));
     }
+  }
+
+  async #runFilter(filter: PeerFilter, signal: AbortSignal): Promise<never> {
+    await this.#parts.context.clock.sleep(FILTER_AFTER_MS, signal);
+    return await filter.run(signal);
   }
 
   async #watchDocker(signal: AbortSignal): Promise<never> {

@@ -11,6 +11,7 @@ import type { Kernel } from '../backends/kernel/kernel.ts';
 import { Reconciler } from '../backends/reconciler.ts';
 import { shadowProblem } from '../backends/shadows.ts';
 import type { Prefix } from '../config/address.ts';
+import { within } from '../config/clock.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
 import { answerChallenges } from '../leases/challenge.ts';
 import { coverage } from '../leases/coverage.ts';
@@ -55,6 +56,8 @@ const ANNOUNCE_PAUSE_MS = 100;
 const PASS_WITHIN_MS = 10_000;
 /** And a file that is being written: whoever removes the files afterwards must be the last to touch them. */
 const PUBLISHED_WITHIN_MS = 10_000;
+/** Docker waits for us: rules that take longer (somebody holds iptables' lock) come behind. */
+const FILTERED_WITHIN_MS = 5_000;
 
 export interface NetworkParts {
   readonly context: AgentContext;
@@ -127,10 +130,6 @@ export class Network {
     const filtered = this.#firewalling.first();
     const reconciler = await this.#program(holder);
     status.watch(() => shadowProblem(reconciler.shadows()));
-    await filtered;
-    status.setReady();
-    const { backend, underlay } = this.#joined;
-    log.info('ready', { subnet: held.subnet, backend: backend.type, dev: underlay.dev, mtu: backend.mtuBytes });
     const peerLog = new PeerLog(log);
     this.#parts.tasks.start((signal) => peerLog.run(clock, signal));
     cluster.serve(this.#policy(), {
@@ -159,6 +158,10 @@ export class Network {
     };
     this.#parts.tasks.start((signal) => watchRivals({ ...remembering, status }, self, held.key, signal));
     this.#parts.tasks.start((signal) => watchExpiry({ status, clock, log }, holder, signal));
+    await within(clock, FILTERED_WITHIN_MS, filtered, this.#parts.tasks.signal);
+    status.setReady();
+    const { backend, underlay } = this.#joined;
+    log.info('ready', { subnet: held.subnet, backend: backend.type, dev: underlay.dev, mtu: backend.mtuBytes });
   }
 
   /** The connection to etcd comes and goes, and with it what systemd shows. */
