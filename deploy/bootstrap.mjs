@@ -12,7 +12,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const POLICY = '/usr/sbin/policy-rc.d';
 const OLDEST_NODE = [20, 19];
 
-/** Command → Debian packages. */
+/** Command, or absolute path of a file → Debian packages. */
 const LAB = {
   etcd: 'etcd-server',
   etcdctl: 'etcd-client',
@@ -38,7 +38,8 @@ const DOCKER = {
   containerd: 'containerd',
   runc: 'runc',
   busybox: 'busybox-static',
-  'pkg-config': 'pkg-config libseccomp-dev',
+  'pkg-config': 'pkg-config',
+  '/usr/include/seccomp.h': 'libseccomp-dev',
 };
 
 const MODES = {
@@ -74,6 +75,7 @@ const path = (process.env.PATH ?? '/usr/local/bin:/usr/bin:/bin').split(':');
 process.env.PATH = [...path, ...wanted.filter((dir) => !path.includes(dir))].join(':');
 
 function has(command) {
+  if (command.startsWith('/')) return existsSync(command);
   return process.env.PATH.split(':').some((dir) => {
     try {
       accessSync(`${dir}/${command}`, constants.X_OK);
