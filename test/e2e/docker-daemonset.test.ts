@@ -70,8 +70,10 @@ async function hasAll(t: ExecutionContext, { docker: { host }, env }: Node): Pro
   t.is((await host.read('/run/flannel/docker'))?.includes(` --bip=${env.subnet} `), true);
   t.not(await host.run('find', ['/var/lib/tartan', '-name', 'state.json']), '');
   t.is(await host.run('cat', ['/proc/sys/net/ipv4/ip_forward']), '1\n');
-  t.regex(await host.run('iptables-save'), /^-A FORWARD .* -j FLANNEL-FWD$/m);
-  t.regex(await host.run('nft', ['list', 'tables']), /^table inet tartan-flannel\.1$/m);
+  const forwards = async () => /^-A FORWARD .* -j FLANNEL-FWD$/m.test(await host.run('iptables-save'));
+  await eventually('forwarding is accepted', forwards);
+  const filters = async () => (await host.run('nft', ['list', 'tables'])).includes('table inet tartan-flannel.1\n');
+  await eventually('the peer filter is there', filters);
 }
 
 async function isNotMissed(

@@ -54,7 +54,8 @@ async function dockerIsOnTheLease(t: ExecutionContext, { booted, subnet }: Docke
 
 /** In the sandbox of the unit, too, rules can be made; and nothing is in the way of packets. */
 async function findsNothingAmiss(t: ExecutionContext, { booted }: DockerMachine): Promise<void> {
-  t.regex(await booted.must('tartan', 'status'), /^firewall +iptables \S+, in place for/m);
+  const inPlace = /^firewall +iptables \S+, in place for/m;
+  await booted.until(async () => inPlace.test(await booted.must('tartan', 'status')));
   t.regex(await booted.must('tartan', 'docker', 'check'), /Nothing is in the way of packets/);
 }
 
