@@ -13,7 +13,7 @@ import type { Firewalling } from './firewalling.ts';
 import type { Joined } from './joining.ts';
 import type { Counters, Timings } from './metrics.ts';
 import type { Status } from './status.ts';
-import { firewallOf, iso, leaseOf, peerFilterOf, peerOf, rangesOf, underlayOf } from './status-values.ts';
+import { filterOf, firewallOf, iso, leaseOf, peerOf, rangesOf, underlayOf } from './status-values.ts';
 import type { Systemd } from './systemd.ts';
 
 /** Refused leases and missing objects that one status lists at most; the counts are whole. */
@@ -233,7 +233,7 @@ export class AgentStatus {
   #filters(): Pick<Status, 'firewall' | 'peerFilters'> {
     const state = this.#firewalling?.state();
     if (!state) return {};
-    const peerFilters = state.guards.map(({ device, state: one }) => peerFilterOf(device, one));
+    const peerFilters = state.guards.map(({ device, state: one }) => filterOf(device, one));
     return { firewall: firewallOf(state.firewall), ...(peerFilters.length > 0 && { peerFilters }) };
   }
 

@@ -156,6 +156,7 @@ export class Firewalling {
     }
   }
 
+  /** As of now, for status and metrics. */
   state() {
     const guards = this.#guards.map(({ device, filter }) => ({ device, state: filter.state() }));
     return { firewall: this.#firewall.state(), guards };

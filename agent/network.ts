@@ -130,24 +130,9 @@ export class Network {
     const filtered = this.#firewalling.first();
     const reconciler = await this.#program(holder);
     status.watch(() => shadowProblem(reconciler.shadows()));
-    const peerLog = new PeerLog(log);
-    this.#parts.tasks.start((signal) => peerLog.run(clock, signal));
-    cluster.serve(this.#policy(), {
-      onPeers: (changes, complete) => {
-        this.#firewalling.update(changes, complete, cluster.directory.peers.values());
-        reconciler.update(changes, complete);
-        this.#complete ||= complete;
-        peerLog.add(changes);
-      },
-      onOwnKey: (kv) => holder.observe(kv),
-      onConfig: (kv) => this.#followConfig(kv?.value, reconciler, holder),
-    });
-    this.#parts.etcdAddresses.onChange = () => cluster.judge(this.#policy());
-    this.#parts.tasks.start((signal) => cluster.sweep(signal));
+    this.#serve(reconciler, holder);
     this.#parts.tasks.start((signal) => this.#sweepLeftovers(reconciler, signal));
-    this.#firewalling.onDockerFlags = () => this.#publishing.again(holder);
-    for (const task of this.#firewalling.tasks()) this.#parts.tasks.start(task);
-    this.#parts.tasks.start((signal) => this.#watchDockerBridge(signal));
+    this.#filter(holder);
     this.#parts.tasks.start((signal) => this.#announce(signal));
     this.#parts.tasks.start((signal) => giveBackAfterStart(() => reconciler.step().inStep, clock, signal));
     const remembering = { cluster, memory, clock };
@@ -162,6 +147,34 @@ export class Network {
     status.setReady();
     const { backend, underlay } = this.#joined;
     log.info('ready', { subnet: held.subnet, backend: backend.type, dev: underlay.dev, mtu: backend.mtuBytes });
+  }
+
+  /** Peers, our own key and the config, from now on as they change. */
+  #serve(reconciler: Reconciler, holder: Holder): void {
+    const { cluster, etcdAddresses, tasks } = this.#parts;
+    const { clock, log } = this.#parts.context;
+    const peerLog = new PeerLog(log);
+    tasks.start((signal) => peerLog.run(clock, signal));
+    cluster.serve(this.#policy(), {
+      onPeers: (changes, complete) => {
+        this.#firewalling.update(changes, complete, cluster.directory.peers.values());
+        reconciler.update(changes, complete);
+        this.#complete ||= complete;
+        peerLog.add(changes);
+      },
+      onOwnKey: (kv) => holder.observe(kv),
+      onConfig: (kv) => this.#followConfig(kv?.value, reconciler, holder),
+    });
+    etcdAddresses.onChange = () => cluster.judge(this.#policy());
+    tasks.start((signal) => cluster.sweep(signal));
+  }
+
+  /** Keeps the packet filters, and Docker on the lease. */
+  #filter(holder: Holder): void {
+    const { tasks } = this.#parts;
+    this.#firewalling.onDockerFlags = () => this.#publishing.again(holder);
+    for (const task of this.#firewalling.tasks()) tasks.start(task);
+    tasks.start((signal) => this.#watchDockerBridge(signal));
   }
 
   /** The connection to etcd comes and goes, and with it what systemd shows. */

@@ -28,7 +28,7 @@ export function firewallOf({ program, version, inPlaceSince, repairs, notes }: F
   };
 }
 
-export function peerFilterOf(device: string, state: PeerFilterState): StatusPeerFilter {
+export function filterOf(device: string, state: PeerFilterState): StatusPeerFilter {
   const { mode, effective, why, addresses, packets, strangers, hasMoreStrangers } = state;
   return {
     ...{ device, mode, effective, ...(why && { why }), addresses, ...packets, hasMoreStrangers },

@@ -189,13 +189,8 @@ class TakingDown {
   async #clearFirewall(): Promise<void> {
     const { macs, networks } = this.#memory;
     const isKnown = !this.#found.lost && networks.length > 0;
-    const devices = isKnown ? [...macs.keys()] : undefined;
-    const programs = new HostPrograms();
-    const done = await clearFirewall({
-      programs,
-      devices,
-      networks: isKnown ? networks : undefined,
-    });
+    const made = isKnown ? { devices: [...macs.keys()], networks } : { devices: undefined, networks: undefined };
+    const done = await clearFirewall({ programs: new HostPrograms(), ...made });
     for (const line of done) say(line);
   }
 
