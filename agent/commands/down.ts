@@ -190,8 +190,9 @@ class TakingDown {
     const { macs, networks } = this.#memory;
     const isKnown = !this.#found.lost && networks.length > 0;
     const made = isKnown ? { devices: [...macs.keys()], networks } : { devices: undefined, networks: undefined };
-    const done = await clearFirewall({ programs: new HostPrograms(), ...made });
-    for (const line of done) say(line);
+    const { said, failed } = await clearFirewall({ programs: new HostPrograms(), ...made });
+    for (const line of said) say(line);
+    if (failed.length > 0) throw new TartanError('FIREWALL', `rules of the packet filter stay: ${failed.join('; ')}`);
   }
 
   async #putBack(): Promise<void> {

@@ -3,7 +3,6 @@
  * is told by its name, so that it works without any memory of what was written.
  */
 import { type Family, familyOf, type Prefix } from '../../config/address.ts';
-import { TartanError } from '../../config/errors.ts';
 import { noIptablesRules } from './iptables-rules.ts';
 import { MARK_TABLES, markTable, noFlannelTable, type TableRules } from './nftables-rules.ts';
 import { peerFilterTable } from './peer-filter-script.ts';
@@ -21,28 +20,31 @@ export interface Clearing {
   readonly networks: readonly Prefix[] | undefined;
 }
 
+export interface Cleared {
+  /** What was done, in words; nothing where there was nothing of ours. */
+  readonly said: readonly string[];
+  /** What stays, and why, after all the rest has been done. */
+  readonly failed: readonly string[];
+}
+
 const GONE = { masquerading: 'goes', mayLeave: true } as const;
 
-/**
- * @returns what was done, in words; nothing where there was nothing of ours. Rejects with TartanError FIREWALL where
- * something stays, after all the rest has been done: `data.done` tells what.
- */
-export async function clearFirewall(clearing: Clearing): Promise<readonly string[]> {
+/** Goes on past what fails. */
+export async function clearFirewall(clearing: Clearing): Promise<Cleared> {
   const survey = await new Surveyor(clearing.programs).survey();
-  const done: string[] = [];
-  const failures: string[] = [];
+  const said: string[] = [];
+  const failed: string[] = [];
   for (const set of setsOf(clearing, survey)) {
     const outcome = await clear(set, isKnown(clearing, set.family));
-    if ('failed' in outcome) failures.push(`${set.name}: ${outcome.failed}`);
-    else done.push(...outcome.done);
+    if ('failed' in outcome) failed.push(`${set.name}: ${outcome.failed}`);
+    else said.push(...outcome.said);
   }
   for (const table of peerFilters(clearing, survey)) {
     const deleted = await clearing.programs.run('nft', ['delete', 'table', ...table.split(' ')]);
-    if (deleted?.ok) done.push(`deleted the nft table ${table}`);
-    else failures.push(`nft table ${table}: ${deleted?.failure ?? 'nft is not installed'}`);
+    if (deleted?.ok) said.push(`deleted the nft table ${table}`);
+    else failed.push(`nft table ${table}: ${deleted?.failure ?? 'nft is not installed'}`);
   }
-  if (failures.length === 0) return done;
-  throw new TartanError('FIREWALL', `rules of the packet filter stay: ${failures.join('; ')}`, { data: { done } });
+  return { said, failed };
 }
 
 function setsOf({ programs, networks }: Clearing, survey: Survey): RuleSet[] {
@@ -74,16 +76,16 @@ function isKnown({ networks = [] }: Clearing, family: Family | undefined): boole
 async function clear(
   set: RuleSet,
   mustBeReadable: boolean,
-): Promise<{ readonly done: readonly string[] } | { readonly failed: string }> {
+): Promise<{ readonly said: readonly string[] } | { readonly failed: string }> {
   const unreadable = await set.read();
-  if (unreadable !== undefined) return mustBeReadable ? { failed: unreadable } : { done: [] };
+  if (unreadable !== undefined) return mustBeReadable ? { failed: unreadable } : { said: [] };
   // Not a failure: on most such hosts none of ours is in there.
   const partly = set.unreadable();
   const unseen = partly === undefined ? [] : [`the ${set.name} were not all looked at: ${partly}`];
   const { amiss, script } = set.plan(GONE);
-  if (amiss.length === 0) return { done: unseen };
+  if (amiss.length === 0) return { said: unseen };
   const failed = (await set.write(script)) ?? (await set.read());
   if (failed !== undefined) return { failed };
   const left = set.plan(GONE).amiss;
-  return left.length === 0 ? { done: [`cleared the ${set.name}`, ...unseen] } : { failed: left.join(', ') };
+  return left.length === 0 ? { said: [`cleared the ${set.name}`, ...unseen] } : { failed: left.join(', ') };
 }
