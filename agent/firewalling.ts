@@ -20,13 +20,11 @@ import type { AgentContext } from './agent-context.ts';
 import type { AgentStatus } from './agent-status.ts';
 import { dockerWays, NO_ENGINE } from './docker/engine.ts';
 import { DockerSurvey } from './docker/survey.ts';
-import { firewallWish, guardedDevices, type WishBasis } from './firewall-wish.ts';
+import { firewallWish, guardedDevices, reportUntil, type WishBasis } from './firewall-wish.ts';
 
 const LOOK_AT_DOCKER_MS = 60_000;
 /** The kernel's routes come first. */
 const FILTER_AFTER_MS = 1_000;
-/** A flanneld's cluster may have hosts whose packets come from elsewhere than their leases say: first they are only told. */
-const ADOPTED_REPORT_MS = 3_600_000;
 
 export interface FirewallingBasis extends WishBasis {
   readonly macs: DeviceMacs;
@@ -124,10 +122,9 @@ export class Firewalling {
 
   #begin(peers: readonly StoredLease[]): void {
     this.#arePeersKnown = true;
-    const { peerFilter: mode } = this.#parts.context.options;
-    const { adoptedAt } = this.#parts;
-    const reportUntil = adoptedAt === undefined ? undefined : adoptedAt + ADOPTED_REPORT_MS;
-    const wish: PeerFilterWish = { mode, reportUntil };
+    const { context, adoptedAt } = this.#parts;
+    const { options, clock } = context;
+    const wish: PeerFilterWish = { mode: options.peerFilter, reportUntil: reportUntil(adoptedAt, clock.now()) };
     for (const { family, filter } of this.#guards) {
       filter.setPeers(peers.flatMap((lease) => filterPeerOf(lease, family) ?? []));
       filter.set(wish);
