@@ -8,7 +8,7 @@
 import type { DeviceMacs } from '../backends/backend.ts';
 import { Firewall } from '../backends/firewall/firewall.ts';
 import { filterPeerOf } from '../backends/firewall/named-peers.ts';
-import { PeerFilter, type PeerFilterWish } from '../backends/firewall/peer-filter.ts';
+import { PeerFilter } from '../backends/firewall/peer-filter.ts';
 import { probe } from '../backends/firewall/probe.ts';
 import { HostPrograms } from '../backends/firewall/programs.ts';
 import { watchRuleset } from '../backends/kernel/ruleset-monitor.ts';
@@ -70,6 +70,8 @@ export class Firewalling {
     this.#guards = guardedDevices(backend, macs).map((guarded) => {
       return { ...guarded, filter: new PeerFilter({ ...common, ...guarded, probe }) };
     });
+    const filterWish = { mode: options.peerFilter, reportUntil: reportUntil(parts.adoptedAt, clock.now()) };
+    for (const { filter } of this.#guards) filter.set(filterWish);
     status.watch(() => this.#firewall.problem(), 'FIREWALL');
     for (const { filter } of this.#guards) status.watch(() => filter.problem(), 'FIREWALL');
     status.filter(this);
@@ -122,12 +124,8 @@ export class Firewalling {
 
   #begin(peers: readonly StoredLease[]): void {
     this.#arePeersKnown = true;
-    const { context, adoptedAt } = this.#parts;
-    const { options, clock } = context;
-    const wish: PeerFilterWish = { mode: options.peerFilter, reportUntil: reportUntil(adoptedAt, clock.now()) };
     for (const { family, filter } of this.#guards) {
       filter.setPeers(peers.flatMap((lease) => filterPeerOf(lease, family) ?? []));
-      filter.set(wish);
     }
   }
 

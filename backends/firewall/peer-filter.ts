@@ -188,6 +188,7 @@ export class PeerFilter {
 
   #why(): string {
     const until = this.#wish?.reportUntil;
+    if (!this.#arePeersKnown) return 'not before etcd has told all peers';
     if (this.#inPlaceSince === undefined) return this.problem() ?? 'it is being made';
     if (until !== undefined && this.#reportsUntil > this.#parts.clock.monotonic()) {
       return `adopted from a flanneld: nothing is dropped before ${new Date(until).toISOString()}`;

@@ -71,6 +71,7 @@ test('the whole table is made at once, and nothing before mode and peers are kno
   filter.set({ mode: 'enforce' });
   await filter.look();
   t.deepEqual(nft.runs, []);
+  t.like(filter.state(), { mode: 'enforce', effective: 'off', why: 'not before etcd has told all peers' });
   filter.setPeers([TWO]);
   await filter.look();
   t.is(nft.scripts.length, 1);
