@@ -12,7 +12,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const POLICY = '/usr/sbin/policy-rc.d';
 const OLDEST_NODE = [20, 19];
 
-/** Command → Debian packages. */
+/** Command, or absolute path of a file → Debian packages. */
 const LAB = {
   etcd: 'etcd-server',
   etcdctl: 'etcd-client',
@@ -32,6 +32,15 @@ const TLS = { openssl: 'openssl' };
 /** For the benchmark's sender. */
 const COMPILER = { cc: 'gcc libc6-dev' };
 const HEAVY = { 'systemd-analyze': 'systemd', 'systemd-nspawn': 'systemd-container', go: 'golang-go' };
+/** A real one, for hosts of tests; its containers' image, made of busybox; what a newer one needs to be built. */
+const DOCKER = {
+  dockerd: 'docker.io',
+  containerd: 'containerd',
+  runc: 'runc',
+  busybox: 'busybox-static',
+  'pkg-config': 'pkg-config',
+  '/usr/include/seccomp.h': 'libseccomp-dev',
+};
 
 const MODES = {
   demo: { script: 'dist/deploy/demo.js', needs: () => LAB, root: true },
@@ -45,7 +54,7 @@ const MODES = {
       ...TLS,
       ...TRACING,
       ...FIREWALL,
-      ...(everything ? { ...HEAVY, ...COMPILER } : {}),
+      ...(everything ? { ...HEAVY, ...COMPILER, ...DOCKER } : {}),
     }),
     root: false,
   },
@@ -66,6 +75,7 @@ const path = (process.env.PATH ?? '/usr/local/bin:/usr/bin:/bin').split(':');
 process.env.PATH = [...path, ...wanted.filter((dir) => !path.includes(dir))].join(':');
 
 function has(command) {
+  if (command.startsWith('/')) return existsSync(command);
   return process.env.PATH.split(':').some((dir) => {
     try {
       accessSync(`${dir}/${command}`, constants.X_OK);
@@ -157,10 +167,19 @@ function aptInstall(packages) {
   });
 }
 
-/** The package enables its service for the next boot; nobody asked for an etcd on this machine. */
-function leaveEtcdOff(packages) {
-  if (!packages.includes('etcd-server') || !existsSync('/run/systemd/system')) return;
-  if (run('systemctl', ['disable', '--quiet', 'etcd.service'])) say('(etcd.service is left switched off)');
+/** Services of packages that enable them for the next boot; nobody asked for them on this machine. */
+const SERVICES = {
+  'etcd-server': ['etcd.service'],
+  'docker.io': ['docker.service', 'docker.socket'],
+  containerd: ['containerd.service'],
+};
+
+function leaveServicesOff(packages) {
+  if (!existsSync('/run/systemd/system')) return;
+  const services = [...new Set(packages.flatMap((name) => SERVICES[name] ?? []))];
+  for (const service of services) {
+    if (run('systemctl', ['disable', '--quiet', service])) say(`(${service} is left switched off)`);
+  }
 }
 
 function installDebianPackages(mode, args) {
@@ -177,7 +196,7 @@ function installDebianPackages(mode, args) {
   }
   say(`Installing Debian packages: ${packages.join(' ')}`);
   const ok = aptInstall(packages);
-  leaveEtcdOff(packages);
+  leaveServicesOff(packages);
   if (ok) return;
   if (mode === 'test' && !strict) return say('apt-get failed; tests that need them are skipped.');
   refuse(`apt-get failed; its own message is above. Needed: ${packages.join(' ')}`);

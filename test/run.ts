@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { obtainDocker29 } from './support/docker-engine.ts';
 import { obtainFlanneld } from './support/flanneld.ts';
 import { searchPath } from './support/process.ts';
 import { TapReader, type TapResult } from './support/tap.ts';
@@ -141,13 +142,16 @@ function conclude(strict: boolean): number {
   return results.length === 0 || count('failed') > 0 || (strict && skipped > 0) ? 1 : 0;
 }
 
-/** A build of minutes: begun with the first second, waited for only before the tests that need it. */
-function prepareFlanneld(wanted: boolean): Promise<void> {
-  if (!wanted) return Promise.resolve();
-  return obtainFlanneld().then((flanneld) => {
+/** Builds of minutes, one after the other: begun with the first second, waited for only before the tests that need them. */
+async function prepareBuilds(wanted: { readonly flanneld: boolean; readonly docker: boolean }): Promise<void> {
+  if (wanted.flanneld) {
+    const flanneld = await obtainFlanneld();
     if ('reason' in flanneld) console.log(`flanneld: ${flanneld.reason}`);
     else process.env['FLANNELD'] = flanneld.path;
-  });
+  }
+  if (!wanted.docker) return;
+  const docker = await obtainDocker29();
+  if ('reason' in docker) console.log(`Docker 29: ${docker.reason}`);
 }
 
 async function main(): Promise<number> {
@@ -156,7 +160,8 @@ async function main(): Promise<number> {
   const files = testFiles(patterns);
   const isUnit = (file: string) => file.startsWith('dist/test/unit/');
   const isInterop = (file: string) => file.startsWith('dist/test/interop/');
-  const flanneld = prepareFlanneld(all && files.some(isInterop));
+  const isDocker = (file: string) => file.startsWith('dist/test/e2e/docker-');
+  const builds = prepareBuilds({ flanneld: all && files.some(isInterop), docker: all && files.some(isDocker) });
   if (patterns.length === 0) {
     await lint('biome check', '@biomejs/biome/bin/biome', ['check', '--error-on-warnings']);
     await lint('knip', 'knip/bin/knip.js', []);
@@ -164,10 +169,13 @@ async function main(): Promise<number> {
   await runTests('ava.config.js', files.filter(isUnit));
   await runTests(
     'ava.system.config.js',
-    files.filter((file) => !isUnit(file) && !isInterop(file)),
+    files.filter((file) => !isUnit(file) && !isInterop(file) && !isDocker(file)),
   );
-  await flanneld;
-  await runTests('ava.system.config.js', files.filter(isInterop));
+  await builds;
+  await runTests(
+    'ava.system.config.js',
+    files.filter((file) => isInterop(file) || isDocker(file)),
+  );
   await tryAgain(files.filter((file) => !isUnit(file)));
   return conclude(all);
 }

@@ -1,43 +1,11 @@
 import test from 'ava';
-import { parseAllDocuments } from 'yaml';
-import { isJsonObject, type JsonObject } from '../../config/go-json.ts';
+import { at, documents, list, MANIFEST, ofKind, POD } from '../support/kubernetes-manifest.ts';
 import { kubernetesSchema } from '../support/kubernetes-schema.ts';
 import { isLacking } from '../support/lacking.ts';
 import { readRepository } from '../support/repository.ts';
 
-const MANIFEST = readRepository('deploy/kubernetes/tartan.yaml');
 const found = kubernetesSchema();
 const lack = found.ok ? undefined : found.reason;
-
-/** YAML as kubectl reads it: version 1.1, where `0400` is octal and a bare `yes` is a boolean. */
-function documents(text: string): readonly JsonObject[] {
-  return parseAllDocuments(text, { version: '1.1', uniqueKeys: true }).map((document) => {
-    const value: unknown = document.errors.length === 0 ? document.toJS() : undefined;
-    if (!isJsonObject(value)) throw new Error(`not a document: ${document.errors.join()}`);
-    return value;
-  });
-}
-
-/** What stands at `path` (keys and indexes, joined by dots), undefined where nothing does. */
-function at(value: unknown, path: string): unknown {
-  let here = value;
-  for (const key of path.split('.')) {
-    if (Array.isArray(here)) here = here[Number(key)];
-    else here = isJsonObject(here) ? here[key] : undefined;
-  }
-  return here;
-}
-
-function list(value: unknown, path: string): readonly unknown[] {
-  const found = at(value, path);
-  return Array.isArray(found) ? found : [];
-}
-
-function ofKind(kind: string): JsonObject {
-  const document = documents(MANIFEST).find((candidate) => candidate['kind'] === kind);
-  if (document === undefined) throw new Error(`no ${kind}`);
-  return document;
-}
 
 /** `path message` of everything that the API would refuse in the manifest. */
 function problems(text: string): readonly string[] {
@@ -48,8 +16,6 @@ function problems(text: string): readonly string[] {
     return validate(document) ? [] : (validate.errors ?? []).map((e) => `${kind}${e.instancePath} ${e.keyword}`);
   });
 }
-
-const POD = 'spec.template.spec';
 
 test('the Kubernetes API takes every object of the manifest', (t) => {
   if (isLacking(t, lack)) return;

@@ -1,8 +1,7 @@
-import { execFileSync } from 'node:child_process';
-import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import { BootedHost, bootLack } from '../support/booted-host.ts';
+import { installTartan } from '../support/booted-tartan.ts';
 import { isLacking } from '../support/lacking.ts';
 import { inRepository } from '../support/repository.ts';
 import { needs } from '../support/require.ts';
@@ -138,26 +137,7 @@ Type=notify
 ExecStart=/usr/bin/etcd --data-dir /run/etcd-data --unsafe-no-fsync
 `;
 const CONFIG = '{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan"}}';
-const APP = '/usr/local/lib/tartan';
-
-/** The package as npm would install it: what was compiled, and the packages that it runs on. */
-function installTartan(host: BootedHost): void {
-  const listed = execFileSync('npm', ['ls', '--omit=dev', '--all', '--parseable'], {
-    cwd: inRepository('.'),
-    encoding: 'utf8',
-  });
-  const packages = listed.trim().split('\n').slice(1);
-  for (const path of packages) host.copy(path, `${APP}/${relative(inRepository('.'), path)}`);
-  host.copy(inRepository('dist/bundle'), `${APP}/dist/bundle`);
-  host.copy(inRepository('package.json'), `${APP}/package.json`);
-  host.write(
-    '/usr/local/bin/tartan',
-    `#!/bin/sh\nexec ${process.execPath} ${APP}/dist/bundle/tartan.cjs "$@"\n`,
-    0o755,
-  );
-  host.copy(inRepository('deploy/tartan.service'), '/etc/systemd/system/tartan.service');
-  host.write('/etc/systemd/system/tartan.service.d/watched.conf', '[Service]\nWatchdogSec=2\n');
-}
+const WATCHED = '[Service]\nWatchdogSec=2\n';
 
 async function comesBackFromWhatNobodyAskedFor(t: ExecutionContext, host: BootedHost): Promise<void> {
   for (const signal of ['KILL', 'HUP']) {
@@ -185,6 +165,7 @@ test('the agent itself runs in its sandbox: leases, tells systemd, survives a re
   if (isLacking(t, bootLack()) || !needs(t, 'etcd', 'etcdctl')) return;
   const host = hostToBoot(t);
   installTartan(host);
+  host.write('/etc/systemd/system/tartan.service.d/watched.conf', WATCHED);
   host.write('/etc/systemd/system/underlay.service', UNDERLAY);
   host.write('/etc/systemd/system/etcd.service', ETCD);
   await host.boot(['underlay.service', 'etcd.service']);

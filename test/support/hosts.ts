@@ -72,6 +72,7 @@ export class Lab {
   readonly #options: LabOptions;
   readonly #hosts: Host[] = [];
   readonly #mounts = new Set<string>();
+  readonly #afterwards: (() => void)[] = [];
   #made = 0;
   #etcd: LabEtcd | undefined;
   #pki: PkiTexts | undefined;
@@ -187,10 +188,17 @@ export class Lab {
     return this.#options.underlay ?? '192.168.77';
   }
 
+  /** To be done when no process of the lab is left: what is not gone with these. */
+  afterwards(work: () => void): void {
+    this.#afterwards.push(work);
+  }
+
   /** @returns when no process of the lab is left; how many were killed */
   destroy(): number {
     living.delete(this);
-    return killLab(this.name, this.#mounts);
+    const killed = killLab(this.name, this.#mounts);
+    for (const work of this.#afterwards.splice(0)) work();
+    return killed;
   }
 }
 

@@ -65,7 +65,7 @@ function livingPids(): number[] {
     .filter((pid) => pid !== process.pid && startTime(pid) !== undefined);
 }
 
-function sendKill(pid: number): void {
+export function sendKill(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL');
   } catch {
@@ -73,7 +73,8 @@ function sendKill(pid: number): void {
   }
 }
 
-function pause(ms: number): void {
+/** Blocks: for exit handlers, which can't wait otherwise. */
+export function pause(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
@@ -111,10 +112,14 @@ export function labProcessesOf(owner: number): readonly number[] {
   return livingPids().filter((pid) => readMark(pid)?.owner === owner);
 }
 
+export function isOwnerAlive({ owner, started }: Mark): boolean {
+  return startTime(owner) === started;
+}
+
 /** Kills what labs left behind whose owner is dead. */
 export function sweepLabs(): number {
   return killWhile((pid) => {
     const mark = readMark(pid);
-    return mark !== undefined && startTime(mark.owner) !== mark.started;
+    return mark !== undefined && !isOwnerAlive(mark);
   });
 }

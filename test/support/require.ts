@@ -9,6 +9,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import type { ExecutionContext } from 'ava';
 import { findCommand } from './commands.ts';
+import { dockerLack } from './docker-engine.ts';
 import { findFlanneld } from './flanneld.ts';
 
 /** undefined: at hand; else what to do about it. */
@@ -47,6 +48,8 @@ const CHECKS = {
   go: command('go', 'golang-go'),
   tun: () => (existsSync('/dev/net/tun') ? undefined : '/dev/net/tun'),
   fuse: () => (existsSync('/dev/fuse') ? undefined : '/dev/fuse'),
+  'docker-20.10': () => dockerLack('20.10'),
+  'docker-29': () => dockerLack('29'),
   flanneld: () => {
     const found = findFlanneld();
     return 'path' in found ? undefined : `flanneld: ${found.reason}`;

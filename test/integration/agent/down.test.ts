@@ -8,7 +8,7 @@ import { eventually } from '../../support/eventually.ts';
 import type { Host } from '../../support/host.ts';
 import { rulesOf } from '../../support/packet-filters.ts';
 import type { LabProcess } from '../../support/process.ts';
-import { needs } from '../../support/require.ts';
+import { missing, needs } from '../../support/require.ts';
 import { kernelDump, type Scene, scenesOn, VXLAN } from './scene.ts';
 
 const scenes = scenesOn({ ipv6: true });
@@ -22,6 +22,7 @@ const SYSCTLS = 'cd /proc/sys/net && grep -rs . ipv4 ipv6 | sort';
 async function picture(host: Host): Promise<readonly string[]> {
   const texts = {
     ...(await kernelDump(host)),
+    ...(missing('iptables', 'nft').length === 0 ? await rulesOf(host) : {}),
     rules: await host.run('ip', ['rule']),
     rules6: await host.run('ip', ['-6', 'rule']),
     files: await host.run('sh', ['-c', FILES]),

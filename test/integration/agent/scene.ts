@@ -11,9 +11,8 @@ import { eventually, type Patience } from '../../support/eventually.ts';
 import type { Host } from '../../support/host.ts';
 import { createLab, type HostOptions, type Lab, type LabOptions } from '../../support/hosts.ts';
 import type { EtcdEntry } from '../../support/lab-etcd.ts';
-import { rulesOf } from '../../support/packet-filters.ts';
 import type { ExecOptions, LabProcess, Outcome } from '../../support/process.ts';
-import { missing, needs } from '../../support/require.ts';
+import { needs } from '../../support/require.ts';
 
 export const VXLAN = '{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan"}}';
 export const SUBNET_ENV = '/run/flannel/subnet.env';
@@ -220,7 +219,6 @@ export async function kernelDump(host: Host): Promise<Record<string, string>> {
     nexthops: await show('ip', 'nexthop', 'show'),
     neighbours: await show('ip', 'neigh', 'show', 'nud', 'permanent'),
     fdb: await show('bridge', 'fdb', 'show'),
-    ...(missing('iptables', 'nft').length === 0 ? await rulesOf(host) : {}),
   };
 }
 
