@@ -49,6 +49,18 @@ function peerDevices({ backend, underlay }: WishBasis): readonly string[] {
   return isPlain ? [...backend.devices, underlay.dev] : backend.devices;
 }
 
+/** A flanneld's cluster may have hosts whose packets come from elsewhere than their leases say: first they are only told. */
+const ADOPTED_REPORT_MS = 3_600_000;
+
+/**
+ * Until when the peer filter drops nothing.
+ * @param adoptedAt when our device was taken over from a flanneld: one that lies in the future was told by a clock that
+ * has been set since, and counts as now. Both wall clock, ms.
+ */
+export function reportUntil(adoptedAt: number | undefined, now: number): number | undefined {
+  return adoptedAt === undefined ? undefined : Math.min(adoptedAt, now) + ADOPTED_REPORT_MS;
+}
+
 export function guardedDevices(backend: Backend, macs: DeviceMacs): readonly GuardedDevice[] {
   return backend.device(undefined, macs).flatMap((object) => {
     if (object.kind !== 'link') return [];

@@ -8,7 +8,7 @@
 import type { DeviceMacs } from '../backends/backend.ts';
 import { Firewall } from '../backends/firewall/firewall.ts';
 import { filterPeerOf } from '../backends/firewall/named-peers.ts';
-import { PeerFilter, type PeerFilterWish } from '../backends/firewall/peer-filter.ts';
+import { PeerFilter } from '../backends/firewall/peer-filter.ts';
 import { probe } from '../backends/firewall/probe.ts';
 import { HostPrograms } from '../backends/firewall/programs.ts';
 import { watchRuleset } from '../backends/kernel/ruleset-monitor.ts';
@@ -20,13 +20,11 @@ import type { AgentContext } from './agent-context.ts';
 import type { AgentStatus } from './agent-status.ts';
 import { dockerWays, NO_ENGINE } from './docker/engine.ts';
 import { DockerSurvey } from './docker/survey.ts';
-import { firewallWish, guardedDevices, type WishBasis } from './firewall-wish.ts';
+import { firewallWish, guardedDevices, reportUntil, type WishBasis } from './firewall-wish.ts';
 
 const LOOK_AT_DOCKER_MS = 60_000;
 /** The kernel's routes come first. */
 const FILTER_AFTER_MS = 1_000;
-/** A flanneld's cluster may have hosts whose packets come from elsewhere than their leases say: first they are only told. */
-const ADOPTED_REPORT_MS = 3_600_000;
 
 export interface FirewallingBasis extends WishBasis {
   readonly macs: DeviceMacs;
@@ -72,6 +70,8 @@ export class Firewalling {
     this.#guards = guardedDevices(backend, macs).map((guarded) => {
       return { ...guarded, filter: new PeerFilter({ ...common, ...guarded, probe }) };
     });
+    const filterWish = { mode: options.peerFilter, reportUntil: reportUntil(parts.adoptedAt, clock.now()) };
+    for (const { filter } of this.#guards) filter.set(filterWish);
     status.watch(() => this.#firewall.problem(), 'FIREWALL');
     for (const { filter } of this.#guards) status.watch(() => filter.problem(), 'FIREWALL');
     status.filter(this);
@@ -124,13 +124,8 @@ export class Firewalling {
 
   #begin(peers: readonly StoredLease[]): void {
     this.#arePeersKnown = true;
-    const { peerFilter: mode } = this.#parts.context.options;
-    const { adoptedAt } = this.#parts;
-    const reportUntil = adoptedAt === undefined ? undefined : adoptedAt + ADOPTED_REPORT_MS;
-    const wish: PeerFilterWish = { mode, reportUntil };
     for (const { family, filter } of this.#guards) {
       filter.setPeers(peers.flatMap((lease) => filterPeerOf(lease, family) ?? []));
-      filter.set(wish);
     }
   }
 

@@ -70,11 +70,12 @@ async function downWithoutState(options: Options): Promise<number> {
   const subnetEnv = await subnetEnvOf(options);
   const { isMarked, macs } = await withKernel((kernel) => recoverMade(kernel, subnetEnv));
   const devices = [...macs.keys()].join(', ');
-  if (isMarked || (options.force && devices !== '')) {
+  if (isMarked || options.force) {
     const lost = `there is no ${stateDir}`;
     await new TakingDown(options, { memory: freshMemory(), lost, subnetEnv }).run();
   } else {
     say(`there is no state directory ${stateDir}: no agent of this --etcd-prefix or --state-dir ran here`);
+    say('rules of a packet filter, and files, that one left all the same: tartan down --force');
     if (devices !== '') say(`${devices} may be a flanneld's; if a tartan made it: tartan down --force`);
   }
   if (options.purge) await purgeParents(stateDir);
@@ -185,11 +186,15 @@ class TakingDown {
     say(done.length > 0 ? `removed ${done.length} kernel objects` : 'the kernel holds nothing of ours');
   }
 
-  /** Of what we know to have made; where nothing is known, all that bears our names. */
+  /**
+   * Of what we know to have made; where nothing is known, all that bears our names. A state that names no network is
+   * known too: the agent never came that far, or left all of it to a flanneld, and what stands is that one's.
+   */
   async #clearFirewall(): Promise<void> {
     const { macs, networks } = this.#memory;
-    const isKnown = !this.#found.lost && networks.length > 0;
-    const made = isKnown ? { devices: [...macs.keys()], networks } : { devices: undefined, networks: undefined };
+    const made = this.#found.lost
+      ? { devices: undefined, networks: undefined }
+      : { devices: [...macs.keys()], networks };
     const { said, failed } = await clearFirewall({ programs: new HostPrograms(), ...made });
     for (const line of said) say(line);
     if (failed.length > 0) throw new TartanError('FIREWALL', `rules of the packet filter stay: ${failed.join('; ')}`);

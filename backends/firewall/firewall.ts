@@ -29,6 +29,8 @@ const FIGHT_MS = 60_000;
 const SHARE_OF_RESYNC = 0.8;
 /** Between two looks of which others' changes are the reason: some programs change something all the time. */
 const SPACING_MS = 1000;
+/** And so many times what the last look took: ten thousand rules take a while to list. */
+const SPACING_LOOKS = 5;
 /** Between two looks of which nothing but our own troubles is the reason. */
 const LEAST_WAIT_MS = 200;
 
@@ -118,16 +120,25 @@ export class Firewall {
     this.#signal = signal;
     const unwatch = this.#options.onChange?.(() => this.#hear());
     if (unwatch) signal.addEventListener('abort', unwatch, { once: true });
-    for (let looked = Number.NEGATIVE_INFINITY; ; looked = clock.monotonic()) {
+    for (let [looked, tookMs] = [Number.NEGATIVE_INFINITY, 0]; ; ) {
       const isTold = unwatch !== undefined && this.#survey !== undefined && !usesLegacy(this.#survey);
       const restMs = isTold ? SURVEY_MS : resyncSeconds * 1000 * SHARE_OF_RESYNC;
       const wait = Math.min(restMs, this.#troubles.nextMs());
       await this.#doorbell.wait(Math.max(LEAST_WAIT_MS, wait), clock, signal);
-      const rest = looked + SPACING_MS - clock.monotonic();
+      const rest = looked + this.#spacingMs(tookMs) - clock.monotonic();
       if (this.#heard && rest > 0) await clock.sleep(rest, signal);
       this.#heard = false;
+      const begun = clock.monotonic();
       await this.look();
+      looked = clock.monotonic();
+      tookMs = looked - begun;
     }
+  }
+
+  /** From the end of a look, which took so long, to the next. */
+  #spacingMs(tookMs: number): number {
+    const mostMs = this.#options.resyncSeconds * 1000 * SHARE_OF_RESYNC - tookMs;
+    return Math.max(SPACING_MS, Math.min(tookMs * SPACING_LOOKS, mostMs));
   }
 
   /** What could not be done or is fought over, and what to do about it; undefined where all is well. */

@@ -81,6 +81,8 @@ export class PeerFilter {
   readonly #troubles: Troubles;
   readonly #doorbell = new Wakeup();
   #wish: PeerFilterWish | undefined;
+  /** Monotonic clock, ms: the host's may be set meanwhile. */
+  #reportsUntil = Number.NEGATIVE_INFINITY;
   #arePeersKnown = false;
   #pass: Promise<void> = Promise.resolve();
   readonly #inKernel: PeerFilterTable;
@@ -113,7 +115,9 @@ export class PeerFilter {
 
   /** Followed at once. */
   set(wish: PeerFilterWish): void {
+    const { clock } = this.#parts;
     this.#wish = wish;
+    this.#reportsUntil = clock.monotonic() + (wish.reportUntil ?? Number.NEGATIVE_INFINITY) - clock.now();
     this.#isRemoved = false;
     this.#doorbell.ring();
   }
@@ -180,8 +184,9 @@ export class PeerFilter {
 
   #why(): string {
     const until = this.#wish?.reportUntil;
+    if (!this.#arePeersKnown) return 'not before etcd has told all peers';
     if (this.#inPlaceSince === undefined) return this.problem() ?? 'it is being made';
-    if (until !== undefined && until > this.#parts.clock.now()) {
+    if (until !== undefined && this.#reportsUntil > this.#parts.clock.monotonic()) {
       return `adopted from a flanneld: nothing is dropped before ${new Date(until).toISOString()}`;
     }
     return 'it is being changed';
@@ -242,6 +247,8 @@ export class PeerFilter {
     if (listing) this.#take(listing);
     else this.#begin();
     const now = this.#parts.clock.monotonic();
+    // One that the kernel failed to tell must not hide another's change for ever.
+    this.#untold = 0;
     this.#wholeLookedAt = now;
     this.#lookAt = now + this.#everyMs();
     this.#wholeLookAt = now + Math.max(this.#everyMs(), this.#peers.addresses.size * REST_MS.usual);
@@ -289,10 +296,10 @@ export class PeerFilter {
   }
 
   #wanted(): PeerFilterWanted {
-    const { mode, reportUntil = 0 } = this.#wish ?? { mode: 'off' };
+    const { mode } = this.#wish ?? { mode: 'off' };
     const { clock } = this.#parts;
     return {
-      drops: mode === 'enforce' && reportUntil <= clock.now(),
+      drops: mode === 'enforce' && this.#reportsUntil <= clock.monotonic(),
       addresses: this.#peers.addresses,
       changed: this.#peers.takeChanged(),
       tolerated: new Set(this.#strangers.tolerated().map(({ source, subnet }) => toleratedElement(source, subnet))),
@@ -356,7 +363,7 @@ export class PeerFilter {
     const { clock } = this.#parts;
     if (this.#wish === undefined || this.#wish.mode === 'off' || !this.#arePeersKnown) return RENEW_MS;
     const now = clock.monotonic();
-    const until = (this.#wish.reportUntil ?? 0) - clock.now();
+    const until = this.#reportsUntil - now;
     const next = Math.min(this.#lacksNft ? Number.POSITIVE_INFINITY : this.#renewedAt + RENEW_MS, this.#lookAt) - now;
     const wait = this.#troubles.size > 0 ? Math.max(this.#troubles.nextMs(), 100) : next;
     return Math.max(0, Math.min(wait, this.#everyMs(), until > 0 ? until : wait));

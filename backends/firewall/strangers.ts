@@ -19,7 +19,12 @@ const PROBES = 2;
 const PROBE_EVERY_MS = 1_000;
 const ASK_AGAIN_MS = 60_000;
 const FORGET_MS = 600_000;
-/** From how many unnamed addresses one peer may come, and how many of them there may be in all. */
+/** A peer that speaks once an hour must not lose its first seconds each time. */
+const FORGET_TOLERATED_MS = 86_400_000;
+/**
+ * From how many unnamed addresses one peer may come, and how many of them there may be in all. One that FORGET_MS have
+ * passed without gives way.
+ */
 const TOLERATED = { perPeer: 8, inAll: 1_024 } as const;
 const KEPT = 256;
 
@@ -188,7 +193,8 @@ export class Strangers {
     const peer = entry.lease === undefined ? undefined : peers.get(entry.lease);
     const now = clock.monotonic();
     const isOver = entry.lease !== undefined && (!peer || peers.holderOf(entry.inner) !== peer);
-    if (isOver || peers.addresses.has(entry.source) || entry.seenAt <= now - FORGET_MS) {
+    const forgetMs = entry.verdict === 'tolerated' ? FORGET_TOLERATED_MS : FORGET_MS;
+    if (isOver || peers.addresses.has(entry.source) || entry.seenAt <= now - forgetMs) {
       this.#entries.delete(keyOf(entry.source, entry.lease));
       return;
     }
@@ -208,7 +214,10 @@ export class Strangers {
     if (before === 'tolerated' && !isHeard) return;
     const verdict = judge({ isLeased: true, isHeard, probes, hasRoom: this.#hasRoom(peer) });
     if (verdict === 'asked') this.#ask(entry, peer);
-    else this.#conclude(entry, verdict);
+    else {
+      if (verdict === 'tolerated') this.#giveWay(peer);
+      this.#conclude(entry, verdict);
+    }
   }
 
   /** The peer may have moved behind a NAT since. */
@@ -231,9 +240,18 @@ export class Strangers {
   }
 
   #hasRoom(peer: FilterPeer): boolean {
-    const tolerated = this.#verdicts('tolerated');
+    const since = this.#parts.clock.monotonic() - FORGET_MS;
+    const tolerated = this.#verdicts('tolerated').filter(({ seenAt }) => seenAt > since);
     const ofPeer = tolerated.filter(({ lease }) => lease === peer.key);
     return tolerated.length < TOLERATED.inAll && ofPeer.length < TOLERATED.perPeer;
+  }
+
+  /** Where there are as many as there may be, there is one that has not been seen for long. */
+  #giveWay(peer: FilterPeer): void {
+    const tolerated = this.#verdicts('tolerated').sort((a, b) => a.seenAt - b.seenAt);
+    const ofPeer = tolerated.filter(({ lease }) => lease === peer.key);
+    const [eldest] = ofPeer.length >= TOLERATED.perPeer ? ofPeer : tolerated.length >= TOLERATED.inAll ? tolerated : [];
+    if (eldest) this.#entries.delete(keyOf(eldest.source, eldest.lease));
   }
 
   #verdicts(verdict: Verdict): Entry[] {

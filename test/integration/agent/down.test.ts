@@ -1,4 +1,5 @@
 /** `tartan down`: nothing of ours is left, whatever else is going on. */
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import type { Status } from '../../../agent/status.ts';
@@ -7,10 +8,11 @@ import { eventually } from '../../support/eventually.ts';
 import type { Host } from '../../support/host.ts';
 import { rulesOf } from '../../support/packet-filters.ts';
 import type { LabProcess } from '../../support/process.ts';
-import { missing } from '../../support/require.ts';
+import { missing, needs } from '../../support/require.ts';
 import { kernelDump, type Scene, scenesOn, VXLAN } from './scene.ts';
 
 const scenes = scenesOn({ ipv6: true });
+const FLANNELDS = readFileSync('test/golden/firewall/flanneld-iptables-nft.txt', 'utf8');
 
 /** What is below /etc and /var/lib lies in /run/.lab; the kernel's own bookkeeping of that beside it is left out. */
 const FILES = `find /run /var/lib/tartan -path '/run/.lab/*/work' -prune -o -printf '%y %m %p ' \\( -type f -exec md5sum {} \\; -o -printf '\\n' \\) 2>/dev/null | sort`;
@@ -312,6 +314,35 @@ test("a state directory that is gone: what bears tartan's mark goes all the same
   t.true((await host.run('ip', ['link'])).includes('flannel.1'));
   t.is((await scene.run(host, ['down', '--force'])).status, 0);
   t.false((await host.run('ip', ['link'])).includes('flannel.1'));
+});
+
+test('no state directory, and nothing of ours in the kernel: what an agent left in packet filters goes if forced', async (t) => {
+  if (!needs(t, 'iptables')) return;
+  const scene = await scenes(t, { config: '{"Network":"10.5.0.0/16","Backend":{"Type":"host-gw"}}' });
+  if (!scene) return;
+  const host = scene.host(1);
+  const before = await rulesOf(host);
+  const agent = await scene.ready(host, ['--ip-masq']);
+  await agent.kill();
+  await host.run('rm', ['-r', '/var/lib/tartan']);
+  t.regex((await scene.run(host, ['down'])).stdout, /rules of a packet filter.*tartan down --force/);
+  const { status, stderr } = await scene.run(host, ['down', '--force']);
+  t.is(status, 0, stderr);
+  t.deepEqual(await rulesOf(host), before);
+});
+
+test("an agent that never came so far as to write rules: down leaves a flanneld's", async (t) => {
+  if (!needs(t, 'iptables')) return;
+  const scene = await scenes(t, { config: undefined });
+  if (!scene) return;
+  const host = scene.host(1);
+  await host.run('sh', ['-c', `printf '%s' '${FLANNELDS}' | iptables-restore --noflush`]);
+  const before = await rulesOf(host);
+  const agent = scene.start(host);
+  await scene.status(host, agent);
+  const { status, stderr } = await scene.run(host, ['down', '--purge']);
+  t.is(status, 0, stderr);
+  t.deepEqual(await rulesOf(host), before);
 });
 
 for (const [what, damage] of [

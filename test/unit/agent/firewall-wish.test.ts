@@ -1,5 +1,5 @@
 import test from 'ava';
-import { firewallWish, guardedDevices, type WishBasis } from '../../../agent/firewall-wish.ts';
+import { firewallWish, guardedDevices, reportUntil, type WishBasis } from '../../../agent/firewall-wish.ts';
 import { createBackend } from '../../../backends/backends.ts';
 import type { NetworkConfig } from '../../../config/network-config.ts';
 import { parseNetworkConfig } from '../../../config/network-config.ts';
@@ -66,4 +66,12 @@ test('each VXLAN device is guarded by its port, VNI and family', (t) => {
     { device: 'flannel-v6.7', family: 6, udpPort: 4789, vni: 7 },
   ]);
   t.deepEqual(guardedDevices(basis({ Backend: { Type: 'host-gw' } }).backend, new Map()), []);
+});
+
+test('what came from a flanneld is only told for an hour, and never longer, whatever the clock said then', (t) => {
+  const now = Date.UTC(2026, 0, 1);
+  const hour = 3_600_000;
+  t.is(reportUntil(undefined, now), undefined);
+  t.is(reportUntil(now - 1_000, now), now - 1_000 + hour);
+  t.is(reportUntil(now + 1_000 * hour, now), now + hour);
 });

@@ -138,6 +138,31 @@ test('what the kernel tells is looked at, at most once a second; without that th
   t.is(rig.said.at(-1), 'unwatched');
 });
 
+test('a look that takes long is not taken as often as others change something, yet soon enough', async (t) => {
+  const rig = new Rig({ isTold: true });
+  const run = rig.host.run.bind(rig.host);
+  let isSlow = false;
+  rig.host.run = async (program, args, options) => {
+    if (isSlow && program === 'iptables-save') await rig.clock.sleep(700, new AbortController().signal);
+    return await run(program, args, options);
+  };
+  await rig.wish(ONE);
+  isSlow = true;
+  await rig.running(async () => {
+    const before = rig.host.runs.get('iptables-save') ?? 0;
+    for (let time = 0; time < 20_000; time += 100) {
+      rig.changed();
+      await rig.clock.advance(100);
+    }
+    const looks = (rig.host.runs.get('iptables-save') ?? 0) - before;
+    t.true(looks >= 4 && looks <= 7, `${looks} looks in 20 s`);
+    rig.tables.flush();
+    rig.changed();
+    t.true(await rig.clock.advanceUntil(() => rig.tables.listing().includes('FLANNEL'), 5000));
+    await rig.clock.advance(2000);
+  });
+});
+
 test("of the old iptables' tables the kernel tells nothing: they are looked at nevertheless", async (t) => {
   const rig = new Rig({ isTold: true, iptables: 'legacy' });
   await rig.wish(ONE);

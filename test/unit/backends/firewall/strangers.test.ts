@@ -89,14 +89,23 @@ test('one who pretends to be a peer is found out by its answer, and asked about 
   t.is(bench.lines.length, 1);
 });
 
-test('who is not seen for ten minutes is forgotten, and at once who is named, or whose peer is gone', async (t) => {
+test('who is not seen for ten minutes is forgotten, who is let through after a day, and at once who is named, or whose peer is gone', async (t) => {
   const bench = new Bench(TWO);
   const look = (packets: number): Promise<unknown> => bench.look(seen('203.0.113.1', '10.5.2.9', packets));
   for (const packets of [1, 2, 3]) await look(packets);
   t.is(bench.strangers.tolerated().length, 1);
-  for (let second = 0; second < 590; second++) await look(3);
+  await bench.look(seen('203.0.113.1', '10.5.2.9', 3), seen('203.0.113.7', '10.9.9.9', 1));
+  await bench.clock.advance(590_000);
+  await look(3);
+  t.is(bench.strangers.list().length, 2);
+  await bench.clock.advance(20_000);
+  await look(3);
+  t.is(bench.strangers.list().length, 1);
+  await bench.clock.advance(85_000_000);
+  await look(3);
   t.is(bench.strangers.tolerated().length, 1);
-  for (let second = 0; second < 20; second++) await look(3);
+  await bench.clock.advance(1_000_000);
+  await look(3);
   t.deepEqual(bench.strangers.list(), []);
 
   for (const packets of [4, 5, 6]) await look(packets);
@@ -155,4 +164,8 @@ test('of one silent peer only so many senders are let through', async (t) => {
     await bench.look(...Array.from({ length: 20 }, (_, i) => seen(`203.0.113.${i}`, '10.5.2.9', round)));
   }
   t.is(bench.strangers.tolerated().length, 8);
+  await bench.clock.advance(600_000);
+  for (const round of [1, 2, 3]) await bench.look(seen('203.0.113.99', '10.5.2.9', round));
+  t.is(bench.strangers.tolerated().length, 8, 'who was not seen lately gives way');
+  t.true(bench.strangers.tolerated().some(({ source }) => source === '203.0.113.99'));
 });
