@@ -1,6 +1,6 @@
 /** Debian's own docker.service and our drop-in, on a booted host whose network is a lab host's. */
 import type { BootedHost } from './booted-host.ts';
-import { cgroupParent, removeLabCgroups, sweepCgroups } from './cgroups.ts';
+import { cgroupParent, removeLabCgroups } from './cgroups.ts';
 import { DockerClient } from './docker-client.ts';
 import { IMAGE, imageTar } from './docker-image.ts';
 import type { Host } from './host.ts';
@@ -24,7 +24,6 @@ export class BootedDocker extends DockerClient {
 
   /** Before the host boots. */
   static install(lab: Lab, booted: BootedHost): void {
-    sweepCgroups();
     lab.afterwards(() => removeLabCgroups(lab.name));
     const drops = '/etc/systemd/system/docker.service.d';
     booted.copy(inRepository('deploy/docker.service.d/tartan.conf'), `${drops}/tartan.conf`);

@@ -84,10 +84,25 @@ export class BootedHost {
     this.write(`/etc/systemd/system/${TARGET}`, `[Unit]\nRequires=basic.target\nAfter=basic.target\n${wants}`);
     const tun = existsSync('/dev/net/tun') ? ['--bind=/dev/net/tun'] : [];
     const network = existsSync(this.#network) ? [`--network-namespace-path=${this.#network}`] : ['--private-network'];
-    const own = ['--mount', '--propagation', 'private', 'sh', '-c', BOOT, 'sh', this.#mounts, this.#files, this.#name];
+    const own = [
+      '--pdeathsig',
+      'KILL',
+      '--',
+      'unshare',
+      '--mount',
+      '--propagation',
+      'private',
+      'sh',
+      '-c',
+      BOOT,
+      'sh',
+      this.#mounts,
+      this.#files,
+      this.#name,
+    ];
     const args = [...own, ...network, ...ALLOWED, ...tun];
     const env = { ...process.env, SYSTEMD_NSPAWN_API_VFS_WRITABLE: 'network' };
-    this.#nspawn = spawn('unshare', args, { stdio: ['ignore', 'ignore', 'pipe'], env });
+    this.#nspawn = spawn('setpriv', args, { stdio: ['ignore', 'ignore', 'pipe'], env });
     this.#nspawn.stderr?.on('data', (chunk) => {
       this.#complaints += chunk;
     });

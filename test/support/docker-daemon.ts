@@ -2,7 +2,7 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { parseEnv } from 'node:util';
-import { cgroupParent, removeLabCgroups, sweepCgroups } from './cgroups.ts';
+import { cgroupParent, removeLabCgroups } from './cgroups.ts';
 import { DockerClient } from './docker-client.ts';
 import type { Engine } from './docker-engine.ts';
 import { IMAGE, imageTar } from './docker-image.ts';
@@ -29,7 +29,6 @@ export class DockerDaemon extends DockerClient {
 
   /** Prepares the host; starts nothing. */
   static async install(lab: Lab, host: Host, engine: Engine): Promise<DockerDaemon> {
-    sweepCgroups();
     lab.afterwards(() => removeLabCgroups(lab.name));
     // overlayfs, which Docker stores images with, does not stand on the host's own overlay.
     await host.run('sh', ['-c', 'mkdir -p /var/lib/docker && mount -t tmpfs tmpfs /var/lib/docker']);

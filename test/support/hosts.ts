@@ -15,6 +15,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { sweepCgroups } from './cgroups.ts';
 import { Host } from './host.ts';
 import { LabEtcd } from './lab-etcd.ts';
 import { installPki } from './lab-etcd-member.ts';
@@ -217,6 +218,7 @@ async function makeSwitch(name: string, options: LabOptions): Promise<Namespace>
 /** Needs root and iproute2, and etcd unless switched off (`needs` in require.ts asks for them). */
 export async function createLab(options: LabOptions = {}): Promise<Lab> {
   sweepLabs();
+  sweepCgroups();
   cleanUpAtExit();
   const name = options.name ?? `lab-${randomBytes(4).toString('hex')}`;
   const lab = new Lab(name, await makeSwitch(name, options), options);
