@@ -87,6 +87,8 @@ export class Claiming {
         ...{ previous, ttlSeconds: options.leaseTtl, view: cluster.takeFreshView(), trust: cluster.trust },
         attributes: async (target) => {
           macs = await prepareDevices(kernel, plan.backend, target, this.#context.macs, rememberDevices);
+          // It had this host until now, though the device may be one that we made before.
+          if (target !== undefined && target.owner === undefined) await rememberDevices(macs, true);
           return plan.backend.advertise(macs);
         },
       },

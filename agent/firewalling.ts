@@ -22,7 +22,7 @@ import { dockerWays, NO_ENGINE } from './docker/engine.ts';
 import { DockerSurvey } from './docker/survey.ts';
 import { firewallWish, guardedDevices, reportUntil, type WishBasis } from './firewall-wish.ts';
 
-const LOOK_AT_DOCKER_MS = 60_000;
+const LOOK_AT_DOCKER_MS = 15_000;
 /** The kernel's routes come first. */
 const FILTER_AFTER_MS = 1_000;
 

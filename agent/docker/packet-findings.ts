@@ -147,6 +147,12 @@ const DOCKERS = /^(DOCKER|filter-forward-)|^raw-PREROUTING$/;
 
 function reason(facts: CheckFacts, tables: readonly RuleTable[], stop: Stop): Pick<Finding, 'why' | 'mend'> {
   if (stop.table.endsWith(' docker-bridges')) return { why: NFTABLES_WHY, mend: nftablesMend(facts) };
+  if (stop.rule === undefined && stop.chain === 'FORWARD' && usesNftables(facts.engine)) {
+    return {
+      why: 'An earlier Docker left this policy; the one that runs makes its rules elsewhere, and takes it away only with a reboot',
+      mend: 'iptables -P FORWARD ACCEPT',
+    };
+  }
   const isDockers =
     DOCKERS.test(stop.chain) || (stop.chain === 'PREROUTING' && / ! -i (docker0|br-)/.test(stop.rule ?? ''));
   const ours = tables.flatMap(({ name, chains }) => (name === stop.table ? [...chains.values()] : []));

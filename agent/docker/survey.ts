@@ -1,5 +1,5 @@
 /** Looks at what Docker runs on this host. Cheap, and it survives whatever stands where Docker's files should be. */
-import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, readlinkSync, statSync } from 'node:fs';
 import { delimiter, isAbsolute, join } from 'node:path';
 import type { Programs } from '../../backends/firewall/programs.ts';
 import { DAEMON_JSON } from '../../config/docker-opts-flags.ts';
@@ -69,8 +69,8 @@ export class DockerSurvey {
     const file = this.#daemonJson(configFile);
     const settings = settingsOf(file.values, configFile, flags, unit?.execStartFrom ?? '');
     const socket = socketOf(settings);
-    const dockerd = this.#program(unit);
     const answers = await this.#ask(socket, settings);
+    const dockerd = this.#program(unit, answers.pid);
     const hasBridge = existsSync(join(root, '/sys/class/net', DEFAULT_BRIDGE));
     const chosen = settings.get('firewall-backend')?.at(-1);
     const chosenBackend = chosen && isBackend(chosen.value) ? { value: chosen.value, from: chosen.from } : undefined;
@@ -96,14 +96,16 @@ export class DockerSurvey {
     return { isThere: true, values: new Map<string, unknown>(), problems: [`${path}: ${read.reason}`] };
   }
 
-  /** --dockerd, else the unit's, else the one of PATH. */
-  #program(unit: DockerUnit | undefined): Fact<string> | undefined {
+  /** --dockerd, else the unit's, else the one that runs, else the one of PATH. */
+  #program(unit: DockerUnit | undefined, pid: number | undefined): Fact<string> | undefined {
     const { dockerd, path, root = '' } = this.#parts;
     if (dockerd !== '') return { value: dockerd, from: '--dockerd' };
     const word = unit?.words[0];
     if (unit && word && isAbsolute(word) && /\/dockerd[^/]*$/.test(word)) {
       return { value: word, from: unit.execStartFrom };
     }
+    const running = pid && programOf(join(root, `/proc/${pid}/exe`));
+    if (running) return { value: running, from: 'the Docker that runs' };
     const found = inPath('dockerd', unit?.searchPath ?? '', root) ?? inPath('dockerd', path, root);
     return found === undefined ? undefined : { value: found, from: 'PATH' };
   }
@@ -148,6 +150,16 @@ function identityOf(file: string): string | undefined {
   try {
     const stat = statSync(file);
     return stat.isFile() ? [file, stat.dev, stat.ino, stat.size, stat.mtimeMs].join(' ') : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** undefined where it is not told, or is no dockerd: in a container the pid may be of somebody else. */
+function programOf(exe: string): string | undefined {
+  try {
+    const program = readlinkSync(exe);
+    return /\/dockerd[^/ ]*$/.test(program) ? program : undefined;
   } catch {
     return undefined;
   }

@@ -26,7 +26,7 @@ const ASKING_MS = 1_000;
 /** How soon after another one a change that the kernel tells is looked at. */
 const SPACING_MS = 1_000;
 /** Who sends to us is no change that the kernel tells. */
-const TOLD_LOOK_MS = 10_000;
+const TOLD_LOOK_MS = 5_000;
 /** What a look at the whole table costs grows with the peers: so long, for each of them, until the next. */
 const REST_MS = { usual: 5, asking: 0.4 } as const;
 const TABLE = 'table';
@@ -93,6 +93,7 @@ export class PeerFilter {
   #wholeLookAt = Number.NEGATIVE_INFINITY;
   #wholeLookedAt = Number.NEGATIVE_INFINITY;
   #isTold = false;
+  #signal: AbortSignal | undefined;
   /** Changes of ours that the kernel has not told yet. */
   #untold = 0;
   #lacksNft = false;
@@ -146,6 +147,7 @@ export class PeerFilter {
 
   /** Rejects with the signal's reason. */
   async run(signal: AbortSignal): Promise<never> {
+    this.#signal = signal;
     const unwatch = this.#parts.onChange?.(() => this.#hear());
     this.#isTold = unwatch !== undefined;
     if (unwatch) signal.addEventListener('abort', unwatch, { once: true });
@@ -159,7 +161,6 @@ export class PeerFilter {
   /** For the operator: what could not be done or is fought over, and what to do. */
   problem(): string | undefined {
     if (this.#wish === undefined || this.#wish.mode === 'off') return undefined;
-    if (this.#lacksNft) return `no nft: nothing keeps others from sending to ${this.#parts.device}; install nftables`;
     const [trouble] = this.#troubles.list();
     if (!trouble) return undefined;
     const cure = this.#troubles.isRefused(TABLE) ? '; `--peer-filter=off` goes without it' : '';
@@ -185,6 +186,7 @@ export class PeerFilter {
   #why(): string {
     const until = this.#wish?.reportUntil;
     if (!this.#arePeersKnown) return 'not before etcd has told all peers';
+    if (this.#lacksNft) return 'there is no nft: anybody can send to it; install nftables';
     if (this.#inPlaceSince === undefined) return this.problem() ?? 'it is being made';
     if (until !== undefined && this.#reportsUntil > this.#parts.clock.monotonic()) {
       return `adopted from a flanneld: nothing is dropped before ${new Date(until).toISOString()}`;
@@ -205,7 +207,11 @@ export class PeerFilter {
   }
 
   #next(): Promise<void> {
-    this.#pass = this.#pass.then(() => this.#work()).catch((error: unknown) => this.#refused(toError(error).message));
+    this.#pass = this.#pass
+      .then(() => this.#work())
+      .catch((error: unknown) => {
+        if (!this.#signal?.aborted) this.#refused(toError(error).message);
+      });
     return this.#pass;
   }
 
@@ -351,7 +357,8 @@ export class PeerFilter {
   }
 
   #nft(args: readonly string[], input?: string): Promise<Outcome | undefined> {
-    return this.#parts.programs.run('nft', args, input === undefined ? {} : { input });
+    const options = { signal: this.#signal, ...(input !== undefined && { input }) };
+    return this.#parts.programs.run('nft', args, options);
   }
 
   #everyMs(): number {

@@ -59,7 +59,8 @@ export class Surveyor {
     if (version === undefined) return undefined;
     const known = this.#abilities.get(version);
     const abilities = known ?? { comments: await this.#takes(COMMENTS), randomFully: await this.#takes(RANDOM_FULLY) };
-    this.#abilities.set(version, abilities);
+    // One that the kernel was too busy for is tried again.
+    if (abilities.comments && abilities.randomFully) this.#abilities.set(version, abilities);
     const listing = await this.#programs.run('nft', ['list', 'tables']);
     return { version, abilities, tables: tablesIn(listing?.stdout) };
   }
