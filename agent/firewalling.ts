@@ -54,6 +54,8 @@ export class Firewalling {
   /** Called when Docker needs other flags than before. */
   onDockerFlags: () => void = () => undefined;
   #needs = dockerWays(NO_ENGINE, 'off');
+  /** The first look at Docker: behind the subnet file, which does not need it. */
+  #looked: Promise<boolean> | undefined;
   #arePeersKnown = false;
 
   constructor(parts: FirewallingParts) {
@@ -78,24 +80,15 @@ export class Firewalling {
   }
 
   /** What Docker's options file is to have beside the subnet. */
-  get dockerFlags(): readonly string[] {
+  async dockerFlags(): Promise<readonly string[]> {
+    this.#looked ??= this.#lookAtDocker();
+    await this.#looked;
     return this.#needs.extraFlags;
-  }
-
-  /** Looks at the Docker of this host. @returns whether it needs something else than before */
-  async lookAtDocker(): Promise<boolean> {
-    const { log, options } = this.#parts.context;
-    const before = JSON.stringify(this.#needs);
-    const engine = await this.#survey.look(options.dockerRules === 'nftables');
-    this.#needs = dockerWays(engine, options.dockerRules);
-    if (JSON.stringify(this.#needs) === before) return false;
-    for (const note of this.#needs.notes) log.warn('Docker may drop packets of the network', { note });
-    this.#parts.status.setProblem('docker', this.#needs.notes.join('; ') || undefined);
-    return true;
   }
 
   /** The rules as they are to be now; resolves when they stand, or are told as a problem. */
   async first(): Promise<void> {
+    await this.dockerFlags();
     this.follow();
     await this.#firewall.look();
   }
@@ -140,14 +133,26 @@ export class Firewalling {
     return await filter.run(signal);
   }
 
+  /** Looks at the Docker of this host. @returns whether it needs something else than before */
+  async #lookAtDocker(): Promise<boolean> {
+    const { log, options } = this.#parts.context;
+    const before = JSON.stringify(this.#needs);
+    const engine = await this.#survey.look(options.dockerRules === 'nftables');
+    this.#needs = dockerWays(engine, options.dockerRules);
+    if (JSON.stringify(this.#needs) === before) return false;
+    for (const note of this.#needs.notes) log.warn('Docker may drop packets of the network', { note });
+    this.#parts.status.setProblem('docker', this.#needs.notes.join('; ') || undefined);
+    return true;
+  }
+
   async #watchDocker(signal: AbortSignal): Promise<never> {
     const { clock } = this.#parts.context;
     for (;;) {
       await clock.sleep(jittered(clock, LOOK_AT_DOCKER_MS), signal);
-      const flags = this.dockerFlags.join(' ');
-      if (!(await this.lookAtDocker())) continue;
+      const flags = this.#needs.extraFlags.join(' ');
+      if (!(await this.#lookAtDocker())) continue;
       this.follow();
-      if (this.dockerFlags.join(' ') !== flags) this.onDockerFlags();
+      if (this.#needs.extraFlags.join(' ') !== flags) this.onDockerFlags();
     }
   }
 

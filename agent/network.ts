@@ -113,7 +113,6 @@ export class Network {
     const { options, clock, log } = context;
     const { held, macs } = this.#joined;
     status.join(this.#joined);
-    const docker = this.#firewalling.lookAtDocker();
     const made = { macs: new Map([...this.#leftovers.made.macs, ...macs]), networks: this.#networks() };
     memory.update({ ...made, files: [...new Set([...memory.current.files, ...publishedFiles(options)])] });
     const holder = this.#hold();
@@ -123,7 +122,6 @@ export class Network {
     this.#parts.tasks.start((signal) => this.#publishing.ended(signal), PUBLISHED_WITHIN_MS);
     // One that is only remembered is published without asking: etcd is away.
     await holder.good();
-    await docker;
     await this.#publishing.first();
     this.#parts.rush.end();
     // Before readiness, by which Docker starts: its own chains come behind ours.
@@ -198,8 +196,12 @@ export class Network {
 
   #publication(): Publication {
     const { held, backend } = this.#joined;
-    const { dockerFlags } = this.#firewalling;
-    return { config: this.#running, own: held, mtuBytes: backend.mtuBytes, dockerFlags };
+    return {
+      config: this.#running,
+      own: held,
+      mtuBytes: backend.mtuBytes,
+      dockerFlags: () => this.#firewalling.dockerFlags(),
+    };
   }
 
   /** Before anything else: our answer to a challenge must not wait long for the kernel. */

@@ -11,8 +11,8 @@ export interface Publication {
   readonly config: NetworkConfig;
   readonly own: LeaseSubnets;
   readonly mtuBytes: number;
-  /** Of dockerd, beside those of the subnet. */
-  readonly dockerFlags: readonly string[];
+  /** Of dockerd, beside those of the subnet; asked for when the subnet file is written. Never rejects. */
+  dockerFlags(): Promise<readonly string[]>;
 }
 
 type Where = Pick<Options, 'subnetFile' | 'dockerOptsFile' | 'dockerOptsKey' | 'ipMasq'>;
@@ -24,7 +24,7 @@ export function publishedFiles({ subnetFile, dockerOptsFile }: Where): readonly 
 
 /** Writes subnet.env, then the docker options; unchanged files are left alone. Rejects with PERMISSION. */
 export async function publish(
-  { config, own, mtuBytes, dockerFlags: extraFlags }: Publication,
+  { config, own, mtuBytes, dockerFlags }: Publication,
   where: Where,
   log: Log,
 ): Promise<void> {
@@ -33,6 +33,7 @@ export async function publish(
     log.info('wrote the subnet file', { file: subnetFile, subnet: own.subnet });
   }
   if (dockerOptsFile === '') return;
+  const extraFlags = await dockerFlags();
   if (await writeFileAtomically(dockerOptsFile, dockerNetworkOptions({ own, mtuBytes, ipMasq, key, extraFlags }))) {
     log.info('wrote the docker options', { file: dockerOptsFile });
   }
