@@ -32,6 +32,8 @@ const TLS = { openssl: 'openssl' };
 /** For the benchmark's sender. */
 const COMPILER = { cc: 'gcc libc6-dev' };
 const HEAVY = { 'systemd-analyze': 'systemd', 'systemd-nspawn': 'systemd-container', go: 'golang-go' };
+/** It flushes what others made whenever it is reloaded. */
+const FIREWALLD = { firewalld: 'firewalld', 'dbus-daemon': 'dbus' };
 /** A real one, for hosts of tests; its containers' image, made of busybox; what a newer one needs to be built. */
 const DOCKER = {
   dockerd: 'docker.io',
@@ -54,7 +56,7 @@ const MODES = {
       ...TLS,
       ...TRACING,
       ...FIREWALL,
-      ...(everything ? { ...HEAVY, ...COMPILER, ...DOCKER } : {}),
+      ...(everything ? { ...HEAVY, ...COMPILER, ...FIREWALLD, ...DOCKER } : {}),
     }),
     root: false,
   },
@@ -172,6 +174,7 @@ const SERVICES = {
   'etcd-server': ['etcd.service'],
   'docker.io': ['docker.service', 'docker.socket'],
   containerd: ['containerd.service'],
+  firewalld: ['firewalld.service'],
 };
 
 function leaveServicesOff(packages) {

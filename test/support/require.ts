@@ -43,6 +43,7 @@ const CHECKS = {
   nft: command('nft', 'nftables'),
   openssl: command('openssl', 'openssl'),
   iptables: command('iptables', 'iptables'),
+  firewalld: command('firewalld', 'firewalld, dbus'),
   strace: tracing,
   'systemd-analyze': command('systemd-analyze', 'systemd'),
   go: command('go', 'golang-go'),

@@ -93,6 +93,40 @@ for (const [title, config] of [
   });
 }
 
+/** With what tartan needs of it: the overlay's devices trusted, and so the wire. */
+async function startFirewalld(host: Host): Promise<void> {
+  await host.run('sh', ['-c', 'mkdir -p /run/dbus && dbus-daemon --system --fork']);
+  host.spawn('firewalld', ['--nofork', '--nopid']);
+  await eventually('firewalld runs', async () => (await host.exec('firewall-cmd', ['--state'])).status === 0);
+  for (const dev of ['eth0', 'flannel.1', 'docker0']) {
+    for (const lasting of [[], ['--permanent']])
+      await host.run('firewall-cmd', [...lasting, '--zone=trusted', `--add-interface=${dev}`]);
+  }
+}
+
+test('a reload of firewalld flushes all, and ours is back', async (t) => {
+  if (!needs(t, 'iptables', 'nft', 'firewalld')) return;
+  const scene = await scenes(t, { hosts: 3 });
+  if (!scene) return;
+  const [host, outside] = [scene.host(1), scene.host(3)];
+  await startFirewalld(host);
+  const [one, two] = [await node(scene, 1, ['--ip-masq']), await node(scene, 2)];
+  t.true(await crosses(two.container, one.container));
+  const rules = await iptablesRules(host);
+  for (const how of ['--reload', '--complete-reload']) {
+    await host.run('firewall-cmd', [how]);
+    await eventually(`the rules are back after ${how}`, async () => (await iptablesRules(host)) === rules);
+    t.is(await seenBy(outside, one.container), host.ip);
+    t.true(await crosses(two.container, one.container));
+  }
+  const { firewall } = await scene.status(host, one.agent, (status) => status.firewall?.inPlaceSince !== undefined);
+  t.true((firewall?.repairs ?? 0) >= 2, 'it did flush them');
+});
+
+async function iptablesRules(host: Host): Promise<string> {
+  return (await host.run('iptables-save')).replaceAll(/^(#| *:).*$/gm, '');
+}
+
 async function crosses(from: Container, to: Container): Promise<boolean> {
   return await eventually(`${from.ip} reaches ${to.ip}`, async () => (await from.ping(to, { waitSeconds: 1 })).ok);
 }
