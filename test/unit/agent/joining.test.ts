@@ -28,6 +28,7 @@ function scene(t: ExecutionContext, config: string | undefined, ...flags: readon
   const kernel = hostKernel();
   const cluster = new Cluster({ store, prefix: PREFIX, clock, log: silentLog, known: undefined });
   const said: (ErrorCode | undefined)[] = [];
+  const adoptions: boolean[] = [];
   let joined: Joined | undefined;
   cluster.follow(stop.signal).catch(() => undefined);
   const owner = { node: 'n1', name: 'host1', claim: '0'.repeat(32) };
@@ -42,7 +43,8 @@ function scene(t: ExecutionContext, config: string | undefined, ...flags: readon
       signal: stop.signal,
       owner,
     },
-    ...{ previous: undefined, macs: new Map(), remembered: NOTHING, rememberDevices: async () => undefined },
+    ...{ previous: undefined, macs: new Map(), remembered: NOTHING },
+    rememberDevices: async (_, isAdopted) => void adoptions.push(isAdopted),
     onPhase: (_phase, _problem, code) => said.push(code),
   }).then(
     (held) => {
@@ -50,7 +52,7 @@ function scene(t: ExecutionContext, config: string | undefined, ...flags: readon
     },
     (error: unknown) => stop.signal.aborted || t.fail(String(error)),
   );
-  return { clock, etcd, kernel, code: () => said.at(-1), joined: () => joined };
+  return { clock, etcd, kernel, adoptions, code: () => said.at(-1), joined: () => joined };
 }
 
 const HOST_GW = '{"Network":"10.5.0.0/16","Backend":{"Type":"host-gw"}}';
@@ -89,4 +91,13 @@ test('what the host lacks for the config is looked at again, without another con
   t.is(code(), 'CONFIG_INVALID');
   kernel.tables.changeLink('eth0', { mtuBytes: 1500 });
   t.true(await clock.advanceUntil(() => joined() !== undefined, 70_000));
+});
+
+test('a lease taken over from a flanneld is told, whoever made the device', async (t) => {
+  const { clock, etcd, adoptions, joined } = scene(t, HOST_GW);
+  const theirs = '{"PublicIP":"192.168.77.10","PublicIPv6":null,"BackendType":"host-gw"}';
+  etcd.put(`${PREFIX}/subnets/10.5.7.0-24`, theirs);
+  t.true(await clock.advanceUntil(() => joined() !== undefined, 60_000));
+  t.is(joined()?.held.subnet.toString(), '10.5.7.0/24');
+  t.deepEqual(adoptions, [true]);
 });
