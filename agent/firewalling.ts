@@ -12,7 +12,8 @@ import { PeerFilter } from '../backends/firewall/peer-filter.ts';
 import { probe } from '../backends/firewall/probe.ts';
 import { HostPrograms } from '../backends/firewall/programs.ts';
 import { watchRuleset } from '../backends/kernel/ruleset-monitor.ts';
-import type { Family } from '../config/address.ts';
+import { SetElements } from '../backends/kernel/set-elements.ts';
+import type { Family, Ip } from '../config/address.ts';
 import { jittered } from '../config/clock.ts';
 import type { PeerChange } from '../leases/directory.ts';
 import type { StoredLease } from '../leases/lease.ts';
@@ -50,6 +51,7 @@ export class Firewalling {
   readonly #parts: FirewallingParts;
   readonly #firewall: Firewall;
   readonly #survey: DockerSurvey;
+  readonly #elements: SetElements;
   readonly #guards: readonly Guard[];
   /** Called when Docker needs other flags than before. */
   onDockerFlags: () => void = () => undefined;
@@ -63,14 +65,16 @@ export class Firewalling {
     const { options, clock, log, env } = context;
     const programs = new HostPrograms();
     const onChange = (listener: () => void) => watchRuleset(log, listener);
+    const admit = (table: string, set: string, ips: readonly Ip[]) => this.#elements.add(table, set, ips);
     const common = { programs, clock, log, resyncSeconds: options.iptablesResync, onChange };
     this.#parts = parts;
+    this.#elements = new SetElements(log);
     this.#firewall = new Firewall(common);
     const { dockerd, dockerOptsFile: optionsFile } = options;
     this.#survey = new DockerSurvey({ programs, dockerd, optionsFile, path: env['PATH'] ?? '' });
     const { backend, macs } = parts.current();
     this.#guards = guardedDevices(backend, macs).map((guarded) => {
-      return { ...guarded, filter: new PeerFilter({ ...common, ...guarded, probe }) };
+      return { ...guarded, filter: new PeerFilter({ ...common, ...guarded, probe, admit }) };
     });
     const filterWish = { mode: options.peerFilter, reportUntil: reportUntil(parts.adoptedAt, clock.now()) };
     for (const { filter } of this.#guards) filter.set(filterWish);
@@ -101,8 +105,9 @@ export class Firewalling {
 
   /** @param peers all of them, now. @param complete whether what is no peer now may be kept out. */
   update(changes: readonly PeerChange[], complete: boolean, peers: Iterable<StoredLease>): void {
-    if (this.#arePeersKnown) this.#change(changes);
-    else if (complete || !this.#parts.isStoreKnown) this.#begin([...peers]);
+    // Whoever is new is let in at once, by what an earlier run has left too; who is gone is kept out once all are known.
+    this.#change(changes);
+    if (!this.#arePeersKnown && (complete || !this.#parts.isStoreKnown)) this.#begin([...peers]);
   }
 
   /** What keeps it all so: each runs until its signal is aborted. */
@@ -129,6 +134,7 @@ export class Firewalling {
   }
 
   async #runFilter(filter: PeerFilter, signal: AbortSignal): Promise<never> {
+    signal.addEventListener('abort', () => this.#elements.close(), { once: true });
     await this.#parts.context.clock.sleep(FILTER_AFTER_MS, signal);
     return await filter.run(signal);
   }

@@ -52,6 +52,8 @@ export interface PeerFilterParts extends GuardedDevice {
    * does not tell.
    */
   readonly onChange?: (listener: () => void) => (() => void) | undefined;
+  /** Adds addresses to a set of a table of ours at once, where it can: who is new need not wait for nft. */
+  readonly admit?: (table: string, set: string, ips: readonly Ip[]) => void;
 }
 
 export interface PeerFilterState {
@@ -126,16 +128,28 @@ export class PeerFilter {
   /** All peers; only what differs is written. */
   setPeers(peers: Iterable<FilterPeer>): void {
     const wanted = new Map(Array.from(peers, (peer) => [peer.key, peer]));
-    for (const key of [...this.#peers.keys]) if (!wanted.has(key)) this.#peers.set(key, undefined);
-    for (const [key, peer] of wanted) this.#peers.set(key, peer);
+    const gone = [...this.#peers.keys].filter((key) => !wanted.has(key));
     this.#arePeersKnown = true;
+    this.update([...gone.map((key) => [key, undefined] as const), ...wanted]);
+  }
+
+  /** Some peers by key; undefined: it is gone. Costs what changes. Before all are known, who is new is let in. */
+  update(changes: Iterable<readonly [key: string, peer: FilterPeer | undefined]>): void {
+    const fresh = new Set<Ip>();
+    for (const [key, peer] of changes) {
+      for (const ip of peer?.sources ?? []) if (!this.#peers.addresses.has(ip)) fresh.add(ip);
+      this.#peers.set(key, peer);
+    }
+    this.#admit([...fresh].filter((ip) => this.#peers.addresses.has(ip)));
     this.#doorbell.ring();
   }
 
-  /** Some peers by key; undefined: it is gone. Costs what changes. */
-  update(changes: Iterable<readonly [key: string, peer: FilterPeer | undefined]>): void {
-    for (const [key, peer] of changes) this.#peers.set(key, peer);
-    this.#doorbell.ring();
+  /** Into the table of an earlier run too, where there is one. nft adds them as well, and looks whether they are there. */
+  #admit(fresh: readonly Ip[]): void {
+    const { admit, device } = this.#parts;
+    if (!admit || fresh.length === 0 || this.#wish?.mode === 'off') return;
+    if (this.#isTold && this.#inPlaceSince !== undefined) this.#untold += 1;
+    admit(`tartan-${device}`, 'peers', fresh);
   }
 
   /** One look at the whole table, and what is amiss put right. Never rejects: what fails is state. */

@@ -30,6 +30,7 @@ import { netlinkDescriptor } from './socket-descriptor.ts';
 import { attachFilter, sendNow, setSocketOption, socketOption } from './syscalls.ts';
 
 const NETLINK_ROUTE = 0;
+export const NETLINK_NETFILTER = 12;
 const SOL_SOCKET = 1;
 const SO_RCVBUFFORCE = 33;
 const SO_MEMINFO = 55;
@@ -162,6 +163,12 @@ export class NetlinkSocket {
       const complete = await this.#run(bytes, accept);
       return { failures, answers, complete };
     });
+  }
+
+  /** Sends what `writer` holds, and waits for nothing: the kernel has worked through it on return. */
+  tell(writer: MessageWriter): void {
+    const refused = this.#closed ? undefined : sendNow(this.#fd, writer.bytes());
+    if (refused !== undefined) this.#log.debug('netlink messages could not be sent', { error: refused });
   }
 
   /**

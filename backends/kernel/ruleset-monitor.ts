@@ -8,10 +8,9 @@
  */
 import { TartanError, toError } from '../../config/errors.ts';
 import type { Log } from '../../config/log.ts';
-import { NetlinkSocket } from './netlink-socket.ts';
+import { NETLINK_NETFILTER, NetlinkSocket } from './netlink-socket.ts';
 import { assembled, JUMP_IF_EQUAL, LOAD_HALF, swapped16 } from './socket-filter.ts';
 
-const NETLINK_NETFILTER = 12;
 const NFNLGRP_NFTABLES = 7;
 const NEWGEN = (10 << 8) | 15;
 const TYPE_AT = 4;
