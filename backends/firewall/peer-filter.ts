@@ -27,6 +27,8 @@ const ASKING_MS = 1_000;
 const SPACING_MS = 1_000;
 /** Who sends to us is no change that the kernel tells. */
 const TOLD_LOOK_MS = 5_000;
+/** Nor how many packets were counted: for this alone the whole table is read where nothing else asks for it. */
+const TOLD_WHOLE_LOOK_MS = 30_000;
 /** What a look at the whole table costs grows with the peers: so long, for each of them, until the next. */
 const REST_MS = { usual: 5, asking: 0.4 } as const;
 const TABLE = 'table';
@@ -271,7 +273,8 @@ export class PeerFilter {
     this.#untold = 0;
     this.#wholeLookedAt = now;
     this.#lookAt = now + this.#everyMs();
-    this.#wholeLookAt = now + Math.max(this.#everyMs(), this.#peers.addresses.size * REST_MS.usual);
+    const restMs = this.#isTold && !this.#strangers.isAsking ? TOLD_WHOLE_LOOK_MS : this.#everyMs();
+    this.#wholeLookAt = now + Math.max(restMs, this.#peers.addresses.size * REST_MS.usual);
     if (outcome !== undefined) return listing ?? 'absent';
     this.#inPlaceSince = undefined;
     return 'no nft';
