@@ -2,7 +2,7 @@
  * This host's packet filters while the agent runs.
  *
  *   config, lease, backend ──► wish ──► Firewall      flannel's rules, and the ways through Docker's
- *   Docker, looked at every minute ──┘      └──► flags for the options file
+ *   Docker, looked at now and then ──┘      └──► flags for the options file
  *   peers ────────────────────────────► PeerFilter    one for each VXLAN device
  */
 import type { DeviceMacs } from '../backends/backend.ts';
@@ -11,7 +11,7 @@ import { filterPeerOf } from '../backends/firewall/named-peers.ts';
 import { PeerFilter } from '../backends/firewall/peer-filter.ts';
 import { probe } from '../backends/firewall/probe.ts';
 import { HostPrograms } from '../backends/firewall/programs.ts';
-import { watchRuleset } from '../backends/kernel/ruleset-monitor.ts';
+import { rulesetWatch } from '../backends/kernel/ruleset-monitor.ts';
 import { SetElements } from '../backends/kernel/set-elements.ts';
 import type { Family, Ip } from '../config/address.ts';
 import { jittered } from '../config/clock.ts';
@@ -53,8 +53,8 @@ export class Firewalling {
   readonly #survey: DockerSurvey;
   readonly #elements: SetElements;
   readonly #guards: readonly Guard[];
-  /** Called when Docker needs other flags than before. */
-  onDockerFlags: () => void = () => undefined;
+  /** Called when Docker needs something else than before: its options may be others. */
+  onDockerNeeds: () => void = () => undefined;
   #needs = dockerWays(NO_ENGINE, 'off');
   /** The first look at Docker: behind the subnet file, which does not need it. */
   #looked: Promise<boolean> | undefined;
@@ -64,9 +64,8 @@ export class Firewalling {
     const { context, status } = parts;
     const { options, clock, log, env } = context;
     const programs = new HostPrograms();
-    const onChange = (listener: () => void) => watchRuleset(log, listener);
     const admit = (table: string, set: string, ips: readonly Ip[]) => this.#elements.add(table, set, ips);
-    const common = { programs, clock, log, resyncSeconds: options.iptablesResync, onChange };
+    const common = { programs, clock, log, resyncSeconds: options.iptablesResync, onChange: rulesetWatch(log) };
     this.#parts = parts;
     this.#elements = new SetElements(log);
     this.#firewall = new Firewall(common);
@@ -105,9 +104,10 @@ export class Firewalling {
 
   /** @param peers all of them, now. @param complete whether what is no peer now may be kept out. */
   update(changes: readonly PeerChange[], complete: boolean, peers: Iterable<StoredLease>): void {
+    const areKnownNow = !this.#arePeersKnown && (complete || !this.#parts.isStoreKnown);
     // Whoever is new is let in at once, by what an earlier run has left too; who is gone is kept out once all are known.
-    this.#change(changes);
-    if (!this.#arePeersKnown && (complete || !this.#parts.isStoreKnown)) this.#begin([...peers]);
+    if (areKnownNow) this.#begin([...peers]);
+    else this.#change(changes);
   }
 
   /** What keeps it all so: each runs until its signal is aborted. */
@@ -155,10 +155,9 @@ export class Firewalling {
     const { clock } = this.#parts.context;
     for (;;) {
       await clock.sleep(jittered(clock, LOOK_AT_DOCKER_MS), signal);
-      const flags = this.#needs.extraFlags.join(' ');
       if (!(await this.#lookAtDocker())) continue;
       this.follow();
-      if (this.#needs.extraFlags.join(' ') !== flags) this.onDockerFlags();
+      this.onDockerNeeds();
     }
   }
 

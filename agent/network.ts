@@ -170,7 +170,7 @@ export class Network {
   /** Keeps the packet filters, and Docker on the lease. */
   #filter(holder: Holder): void {
     const { tasks } = this.#parts;
-    this.#firewalling.onDockerFlags = () => this.#publishing.again(holder);
+    this.#firewalling.onDockerNeeds = () => this.#publishing.again(holder);
     for (const task of this.#firewalling.tasks()) tasks.start(task);
     tasks.start((signal) => this.#watchDockerBridge(signal));
   }

@@ -1,10 +1,9 @@
 /** What tartan made, where the state directory can't tell any more: what the kernel and the subnet file show of it. */
-import { parseEnv } from 'node:util';
 import type { Kernel } from '../backends/kernel/kernel.ts';
 import { isTartanId } from '../backends/ownership.ts';
 import { TARTAN_PROTOCOL } from '../backends/state.ts';
-import { containsIp, type Ip, type Mac, networkAddress, type Prefix, parsePrefix } from '../config/address.ts';
-import { parsePreviousSubnet } from './subnet-env.ts';
+import { containsIp, type Ip, type Mac, networkAddress, type Prefix } from '../config/address.ts';
+import { parseNetworks, parsePreviousSubnet } from './subnet-env.ts';
 import type { Made } from './withdrawal.ts';
 
 export interface Recovered extends Made {
@@ -17,7 +16,7 @@ export interface Recovered extends Made {
  * that goes with the subnet. Without a subnet file nothing tells one network's objects from another's.
  */
 export async function recoverMade(kernel: Kernel, subnetEnv: string): Promise<Recovered> {
-  const networks = networksIn(subnetEnv);
+  const networks = parseNetworks(subnetEnv);
   const marked = await markedDevices(kernel, networks);
   const owners = new Set([...marked, ...(await addressed(kernel, subnetEnv))]);
   const macs = new Map<string, Mac>();
@@ -25,12 +24,6 @@ export async function recoverMade(kernel: Kernel, subnetEnv: string): Promise<Re
     if (type === 'vxlan' && mac && owners.has(name)) macs.set(name, mac);
   }
   return { macs, networks, isMarked: marked.size > 0 };
-}
-
-function networksIn(subnetEnv: string): readonly Prefix[] {
-  const variables = parseEnv(subnetEnv);
-  const texts = [variables['FLANNEL_NETWORK'], variables['FLANNEL_IPV6_NETWORK']];
-  return texts.flatMap((text) => text?.split(',') ?? []).flatMap((one) => parsePrefix(one.trim()) ?? []);
 }
 
 async function markedDevices(kernel: Kernel, networks: readonly Prefix[]): Promise<ReadonlySet<string>> {

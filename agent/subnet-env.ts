@@ -67,6 +67,13 @@ export function parsePreviousSubnet(text: string): PreviousSubnet {
   return { ...(subnet && { subnet }), ...(subnet6 && { subnet6 }), warnings };
 }
 
+/** The cluster networks that an earlier run wrote, IPv4 first; what makes no sense is left out. Never throws. */
+export function parseNetworks(text: string): readonly Prefix[] {
+  const variables = parseEnv(text);
+  const texts = [variables['FLANNEL_NETWORK'], variables['FLANNEL_IPV6_NETWORK']];
+  return texts.flatMap((one) => one?.split(',') ?? []).flatMap((one) => parsePrefix(one.trim()) ?? []);
+}
+
 function onlyPrefix(key: string, value: string | undefined, family: Family, warnings: string[]): Prefix | undefined {
   if (value === undefined) return undefined;
   const prefixes: Prefix[] = [];

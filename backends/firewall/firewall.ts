@@ -12,6 +12,7 @@ import type { Clock } from '../../config/clock.ts';
 import { toError } from '../../config/errors.ts';
 import type { Log } from '../../config/log.ts';
 import { Wakeup } from '../../config/wakeup.ts';
+import type { WatchRuleset } from '../kernel/ruleset-monitor.ts';
 import { Troubles } from '../trouble.ts';
 import { PrintedForms } from './printed-forms.ts';
 import type { Programs } from './programs.ts';
@@ -40,11 +41,7 @@ export interface FirewallOptions {
   readonly log: Log;
   /** Within how many seconds what somebody changed is put right. */
   readonly resyncSeconds: number;
-  /**
-   * Has the listener called whenever nftables have changed, until what it returns is called; undefined where the kernel
-   * does not tell. Of the old iptables' tables it never does.
-   */
-  readonly onChange?: (listener: () => void) => (() => void) | undefined;
+  readonly onChange?: WatchRuleset;
 }
 
 export interface FirewallState {

@@ -60,9 +60,14 @@ const FIELDS = {
   6: { address: 'ip6 saddr', inner: '@th,304,128', etherType: '0x86dd', protocol: 'ipv6', type: 'ipv6_addr' },
 } as const;
 
-/** The table of a device, with its family: `inet tartan-flannel.1`. */
+/** The table of a device: `tartan-flannel.1`. */
+export function peerFilterName(device: string): string {
+  return `tartan-${device}`;
+}
+
+/** With its family: `inet tartan-flannel.1`. */
 export function peerFilterTable(device: string): string {
-  return `inet tartan-${device}`;
+  return `inet ${peerFilterName(device)}`;
 }
 
 /** The lines of our chains, as nft prints them. */

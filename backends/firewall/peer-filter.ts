@@ -13,10 +13,17 @@ import type { Clock } from '../../config/clock.ts';
 import { toError } from '../../config/errors.ts';
 import type { Log } from '../../config/log.ts';
 import { Wakeup } from '../../config/wakeup.ts';
+import type { WatchRuleset } from '../kernel/ruleset-monitor.ts';
 import { Troubles } from '../trouble.ts';
 import { type FilterPeer, NamedPeers } from './named-peers.ts';
 import { type Elements, type Listing, readListing, readStranger } from './peer-filter-listing.ts';
-import { type GuardedDevice, peerFilterTable, STRANGERS_KEPT, toleratedElement } from './peer-filter-script.ts';
+import {
+  type GuardedDevice,
+  peerFilterName,
+  peerFilterTable,
+  STRANGERS_KEPT,
+  toleratedElement,
+} from './peer-filter-script.ts';
 import { COUNTED, PeerFilterTable, type PeerFilterWanted } from './peer-filter-table.ts';
 import type { Outcome, Programs } from './programs.ts';
 import { type Sighting, type Stranger, Strangers } from './strangers.ts';
@@ -49,11 +56,7 @@ export interface PeerFilterParts extends GuardedDevice {
   readonly resyncSeconds: number;
   /** Sends a datagram to an address inside the network, which a kernel answers. Never throws. */
   readonly probe: (ip: Ip) => void;
-  /**
-   * Has the listener called whenever nftables have changed, until what it returns is called; undefined where the kernel
-   * does not tell.
-   */
-  readonly onChange?: (listener: () => void) => (() => void) | undefined;
+  readonly onChange?: WatchRuleset;
   /** Adds addresses to a set of a table of ours at once, where it can: who is new need not wait for nft. */
   readonly admit?: (table: string, set: string, ips: readonly Ip[]) => void;
 }
@@ -151,7 +154,7 @@ export class PeerFilter {
     const { admit, device } = this.#parts;
     if (!admit || fresh.length === 0 || this.#wish?.mode === 'off') return;
     if (this.#isTold && this.#inPlaceSince !== undefined) this.#untold += 1;
-    admit(`tartan-${device}`, 'peers', fresh);
+    admit(peerFilterName(device), 'peers', fresh);
   }
 
   /** One look at the whole table, and what is amiss put right. Never rejects: what fails is state. */

@@ -18,18 +18,38 @@ const BUFFER_BYTES = 1 << 20;
 const DATAGRAM_BYTES = 4096;
 
 /**
- * Calls `listener` after each change, ours too, until the function that is returned is called.
- * @returns undefined where the kernel tells nothing of it, which is logged.
+ * Has the listener called whenever nftables have changed, by us too, until what it returns is called; undefined where the
+ * kernel does not tell. Of the old iptables' tables it never does.
  */
-export function watchRuleset(log: Log, listener: () => void): (() => void) | undefined {
-  try {
-    const socket = opened(log);
-    socket.listen(listener, listener);
-    return () => socket.close();
-  } catch (error: unknown) {
-    log.info('changes of nftables are not told by the kernel', { error: toError(error).message });
-    return undefined;
-  }
+export type WatchRuleset = (listener: () => void) => (() => void) | undefined;
+
+/** One socket for all listeners: opened for the first, closed with the last. A kernel that refuses it is logged once. */
+export function rulesetWatch(log: Log): WatchRuleset {
+  const listeners = new Set<() => void>();
+  const tell = (): void => {
+    for (const listener of listeners) listener();
+  };
+  let socket: NetlinkSocket | undefined;
+  let isRefused = false;
+  return (listener) => {
+    try {
+      if (isRefused) return undefined;
+      if (socket === undefined) {
+        socket = opened(log);
+        socket.listen(tell, tell);
+      }
+    } catch (error: unknown) {
+      isRefused = true;
+      log.info('changes of nftables are not told by the kernel', { error: toError(error).message });
+      return undefined;
+    }
+    listeners.add(listener);
+    return () => {
+      if (!listeners.delete(listener) || listeners.size > 0) return;
+      socket?.close();
+      socket = undefined;
+    };
+  };
 }
 
 function opened(log: Log): NetlinkSocket {

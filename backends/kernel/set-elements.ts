@@ -31,7 +31,7 @@ const MOST = 128;
 
 export class SetElements {
   readonly #log: Log;
-  readonly #writer = new MessageWriter(BUFFER_BYTES);
+  #writer: MessageWriter | undefined;
   #socket: NetlinkSocket | undefined;
   #isRefused = false;
 
@@ -62,12 +62,13 @@ export class SetElements {
   }
 
   #send(socket: NetlinkSocket, table: string, set: string, ips: readonly Ip[]): void {
+    this.#writer ??= new MessageWriter(BUFFER_BYTES);
     const writer = this.#writer;
     writer.reset(socket.reserve(3));
-    this.#begin(NFNL_MSG_BATCH_BEGIN, NLM_F_REQUEST, NFPROTO_UNSPEC, NFNL_SUBSYS_NFTABLES);
+    begin(writer, NFNL_MSG_BATCH_BEGIN, NLM_F_REQUEST, NFPROTO_UNSPEC, NFNL_SUBSYS_NFTABLES);
     writer.end();
     const type = (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_NEWSETELEM;
-    this.#begin(type, NLM_F_REQUEST | NLM_F_CREATE, NFPROTO_INET, 0);
+    begin(writer, type, NLM_F_REQUEST | NLM_F_CREATE, NFPROTO_INET, 0);
     writer.attributeBytes(NFTA_SET_ELEM_LIST.TABLE, Buffer.from(`${table}\0`));
     writer.attributeBytes(NFTA_SET_ELEM_LIST.SET, Buffer.from(`${set}\0`));
     writer.attributeNest(NFTA_SET_ELEM_LIST.ELEMENTS, () => {
@@ -77,15 +78,15 @@ export class SetElements {
       }
     });
     writer.end();
-    this.#begin(NFNL_MSG_BATCH_END, NLM_F_REQUEST, NFPROTO_UNSPEC, NFNL_SUBSYS_NFTABLES);
+    begin(writer, NFNL_MSG_BATCH_END, NLM_F_REQUEST, NFPROTO_UNSPEC, NFNL_SUBSYS_NFTABLES);
     writer.end();
     socket.tell(writer);
   }
+}
 
-  #begin(type: number, flags: number, family: number, resource: number): void {
-    this.#writer.begin(type, flags);
-    this.#writer.u8(family);
-    this.#writer.u8(0);
-    this.#writer.u16(((resource & 0xff) << 8) | (resource >> 8));
-  }
+function begin(writer: MessageWriter, type: number, flags: number, family: number, resource: number): void {
+  writer.begin(type, flags);
+  writer.u8(family);
+  writer.u8(0);
+  writer.u16(((resource & 0xff) << 8) | (resource >> 8));
 }

@@ -10,6 +10,7 @@
  *              Where the network has no IPv6, flannel makes an empty table `ip6 flannel-ipv6`; we make none.
  *   restarts   flannel moves its jumps to the end of POSTROUTING and FORWARD; we leave them where they are.
  */
+
 import { readFileSync } from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
 import { Firewall } from '../../backends/firewall/firewall.ts';
@@ -17,10 +18,10 @@ import type { FirewallWish } from '../../backends/firewall/wish.ts';
 import { silentLog } from '../../config/log.ts';
 import { flanneldAt, PREFIX, startAgent, subnetOf } from '../support/agent.ts';
 import { eventually } from '../support/eventually.ts';
+import { FLANNELS } from '../support/firewall-wishes.ts';
 import { findFlanneld } from '../support/flanneld.ts';
 import type { Host } from '../support/host.ts';
 import { createLab, type Lab } from '../support/hosts.ts';
-import { prefix } from '../support/network.ts';
 import {
   type IptablesKind,
   programsOn,
@@ -44,18 +45,6 @@ const CONFIG6 = {
   IPv6Network: 'fd00:5::/48',
   IPv6SubnetMin: 'fd00:5:0:17::',
   IPv6SubnetMax: 'fd00:5:0:17::',
-};
-
-const WISH: FirewallWish = {
-  families: [
-    { family: 4, network: prefix('10.5.0.0/16'), subnet: prefix('10.5.17.0/24') },
-    { family: 6, network: prefix('fd00:5::/48'), subnet: prefix('fd00:5:0:17::/64') },
-  ],
-  masquerade: true,
-  randomFully: true,
-  forward: true,
-  nftables: false,
-  docker: undefined,
 };
 
 /** flannel's rule of nftables that swallows the next but one, and what ours is. */
@@ -140,7 +129,7 @@ for (const kind of ['nft', 'legacy'] as const) {
     t.is(flannels.ip6tables, golden(`ip6tables-${kind}`));
     t.is(flannels.nft, '');
 
-    t.deepEqual(await writtenOn(t, host, WISH), []);
+    t.deepEqual(await writtenOn(t, host, FLANNELS), []);
 
     for (const program of ['iptables', 'ip6tables']) {
       for (const table of ['nat', 'filter']) {
@@ -148,7 +137,7 @@ for (const kind of ['nft', 'legacy'] as const) {
         await host.run(program, ['-t', table, '-X']);
       }
     }
-    t.is((await writtenOn(t, host, WISH)).length, 2);
+    t.is((await writtenOn(t, host, FLANNELS)).length, 2);
     t.deepEqual(await rulesOf(host), flannels);
   });
 }
@@ -160,7 +149,7 @@ test('nftables: of what flanneld wrote one rule is mended, and what we write is 
   t.is(flannels.nft, golden('nftables'));
   let mended = flannels.nft;
   for (const [theirs, ours] of MENDED) mended = mended.replace(theirs, ours);
-  const wish = { ...WISH, nftables: true };
+  const wish = { ...FLANNELS, nftables: true };
   t.is((await writtenOn(t, host, wish)).length, 2);
   t.is((await rulesOf(host)).nft, mended);
   await host.run('nft', ['flush', 'ruleset']);
@@ -172,7 +161,7 @@ test('nftables, IPv4 alone: the empty table that flannel makes for IPv6 is left 
   const scene = await afterFlanneld(t, 'nft', { nftables: true, ipv6: false });
   if (scene === undefined) return;
   const { host, flannels } = scene;
-  const wish = { ...WISH, families: WISH.families.slice(0, 1), nftables: true };
+  const wish = { ...FLANNELS, families: FLANNELS.families.slice(0, 1), nftables: true };
   await writtenOn(t, host, wish);
   const empty = 'table ip6 flannel-ipv6 {\n\tcomment "rules for flannel-ipv6"\n}\n';
   t.true(flannels.nft.endsWith(empty), flannels.nft);

@@ -1,13 +1,14 @@
 /** Rules in real packet filters: iptables on nftables and on the old tables, and nft. */
+
 import test, { type ExecutionContext } from 'ava';
 import { clearFirewall } from '../../../backends/firewall/clear-firewall.ts';
 import { Firewall } from '../../../backends/firewall/firewall.ts';
 import type { FirewallWish } from '../../../backends/firewall/wish.ts';
 import { silentLog } from '../../../config/log.ts';
 import { eventually } from '../../support/eventually.ts';
+import { FLANNELS } from '../../support/firewall-wishes.ts';
 import type { Host } from '../../support/host.ts';
 import { createLab } from '../../support/hosts.ts';
-import { prefix } from '../../support/network.ts';
 import {
   type IptablesKind,
   programsOn,
@@ -19,14 +20,7 @@ import { realClock } from '../../support/real-clock.ts';
 import { needs } from '../../support/require.ts';
 
 const WISH: FirewallWish = {
-  families: [
-    { family: 4, network: prefix('10.5.0.0/16'), subnet: prefix('10.5.17.0/24') },
-    { family: 6, network: prefix('fd00:5::/48'), subnet: prefix('fd00:5:0:17::/64') },
-  ],
-  masquerade: true,
-  randomFully: true,
-  forward: true,
-  nftables: false,
+  ...FLANNELS,
   docker: { devices: ['flannel.1', 'eth0'], mark: { value: 0x1000, mask: 0x1000 } },
 };
 const ALL_GONE = { devices: ['flannel.1'], networks: undefined };

@@ -87,6 +87,15 @@ export class PeerFilterScene {
     return new PeerFilter({ programs, clock: realClock, log, ...wire, resyncSeconds: 1, probe });
   }
 
+  /** One that drops what is not of the peer, and has had its first look. */
+  async enforcing(spell?: (script: string) => string): Promise<PeerFilter> {
+    const filter = this.filter(spell);
+    filter.set({ mode: 'enforce' });
+    filter.setPeers([this.peer]);
+    await filter.look();
+    return filter;
+  }
+
   /** Runs it until the test ends, or what is returned is called. */
   run(filter: PeerFilter): () => Promise<void> {
     const abort = new AbortController();

@@ -67,10 +67,7 @@ test("another overlay on the same port is other people's", async (t) => {
       `addr add 172.30.0.${host.number}/24 dev theirs`,
     );
   }
-  const filter = scene.filter();
-  filter.set({ mode: 'enforce' });
-  filter.setPeers([scene.peer]);
-  await filter.look();
+  const filter = await scene.enforcing();
   t.true((await third.ping('172.30.0.1')).ok);
   await scene.forge({ from: '10.5.2.2' });
   await filter.look();
@@ -123,10 +120,7 @@ test('a peer behind NAT is let through, named once, and no longer when it is hea
     input:
       'table ip away { chain out { type nat hook postrouting priority 100; udp dport 8472 snat to 192.168.77.112; }; }',
   });
-  const filter = scene.filter();
-  filter.set({ mode: 'enforce' });
-  filter.setPeers([scene.peer]);
-  await filter.look();
+  const filter = await scene.enforcing();
   scene.run(filter);
   await eventually('the peer gets through', async () => (await scene.container(2).ping(scene.container(1).ip)).ok);
   const { strangers } = filter.state();
@@ -141,11 +135,8 @@ test('a peer behind NAT is let through, named once, and no longer when it is hea
   await scene.state('the table is back', filter, ({ repairs }) => repairs === 1);
   t.true((await scene.container(2).ping(scene.container(1).ip)).ok, 'and lets it through from the start');
 
-  const next = scene.filter();
-  next.set({ mode: 'enforce' });
-  next.setPeers([scene.peer]);
   await scene.stop();
-  await next.look();
+  const next = await scene.enforcing();
   t.is(next.state().strangers[0]?.verdict, 'tolerated', 'an agent that starts anew finds it in the kernel');
   scene.run(next);
 
@@ -161,16 +152,10 @@ test('a peer behind NAT is let through, named once, and no longer when it is hea
 test('an agent that starts anew writes nothing but the guard; who is gone guards nothing', async (t) => {
   if (!needs(t, 'namespaces', 'ip', 'nft')) return;
   const scene = await PeerFilterScene.create(t);
-  const filter = scene.filter();
-  filter.set({ mode: 'enforce' });
-  filter.setPeers([scene.peer]);
-  await filter.look();
+  await scene.enforcing();
   t.is(scene.scripts.length, 1);
 
-  const second = scene.filter((script) => script.replaceAll('timeout 60s', 'timeout 2s'));
-  second.set({ mode: 'enforce' });
-  second.setPeers([scene.peer]);
-  await second.look();
+  const second = await scene.enforcing((script) => script.replaceAll('timeout 60s', 'timeout 2s'));
   t.is(scene.scripts.length, 2);
   t.regex(scene.scripts[1] ?? '', /^(?:(?:add|delete) element inet tartan-flannel\.1 guarded \{.*\}\n){3}$/);
   t.is(second.state().repairs, 0);
@@ -185,10 +170,7 @@ test('an agent that starts anew writes nothing but the guard; who is gone guards
 test('however many inner sources somebody makes up, what is kept and told of it is bounded', async (t) => {
   if (!needs(t, 'namespaces', 'ip', 'nft')) return;
   const scene = await PeerFilterScene.create(t);
-  const filter = scene.filter();
-  filter.set({ mode: 'enforce' });
-  filter.setPeers([scene.peer]);
-  await filter.look();
+  const filter = await scene.enforcing();
   await scene.forge({ from: '10.9.0.0', count: 1_000, spread: true });
   await filter.look();
   const { packets, strangers, hasMoreStrangers } = filter.state();
@@ -203,10 +185,7 @@ test('however many inner sources somebody makes up, what is kept and told of it 
 test('what others make of the table is put right', async (t) => {
   if (!needs(t, 'namespaces', 'ip', 'nft')) return;
   const scene = await PeerFilterScene.create(t);
-  const filter = scene.filter();
-  filter.set({ mode: 'enforce' });
-  filter.setPeers([scene.peer]);
-  await filter.look();
+  const filter = await scene.enforcing();
   const nft = (...args: readonly string[]): Promise<string> => scene.host.run('nft', args);
   const good = await nft('-s', 'list', 'ruleset');
   scene.run(filter);

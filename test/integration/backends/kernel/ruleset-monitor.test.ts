@@ -1,5 +1,5 @@
 import test from 'ava';
-import { watchRuleset } from '../../../../backends/kernel/ruleset-monitor.ts';
+import { rulesetWatch } from '../../../../backends/kernel/ruleset-monitor.ts';
 import { silentLog } from '../../../../config/log.ts';
 import { eventually } from '../../../support/eventually.ts';
 import { enterFreshNamespace, run } from '../../../support/netns.ts';
@@ -8,7 +8,7 @@ enterFreshNamespace();
 
 test('each transaction is told once, however many rules it has', async (t) => {
   let told = 0;
-  const unwatch = watchRuleset(silentLog, () => told++);
+  const unwatch = rulesetWatch(silentLog)(() => told++);
   if (!unwatch) return t.fail('the kernel tells nothing');
   t.teardown(unwatch);
   run('nft add table ip first');
