@@ -1,6 +1,6 @@
 /** A network of 1,024 subnets, for hosts that claim them all at once. */
 import { leaseKey } from '../../leases/codec.ts';
-import { prefix as net } from '../support/network.ts';
+import { prefix as net } from '../support/addresses.ts';
 
 export const CLAIM_NETWORK = {
   Network: '10.0.0.0/8',

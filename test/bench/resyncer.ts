@@ -7,7 +7,7 @@ import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openKernel } from '../../backends/kernel/linux-kernel.ts';
 import { silentLog } from '../../config/log.ts';
-import { prefix } from '../support/network.ts';
+import { prefix } from '../support/addresses.ts';
 import { LARGE_NETWORK } from '../support/peers.ts';
 import { tell } from './instant.ts';
 import { arrivals, inStep, startReconciler } from './rig.ts';

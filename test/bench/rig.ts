@@ -5,9 +5,9 @@ import { createVxlan } from '../../backends/vxlan/vxlan.ts';
 import { silentLog } from '../../config/log.ts';
 import { decodeLease } from '../../leases/codec.ts';
 import type { PeerChange } from '../../leases/directory.ts';
+import { ip, mac, prefix } from '../support/addresses.ts';
 import { PREFIX } from '../support/agent.ts';
 import { eventually } from '../support/eventually.ts';
-import { ip, mac, prefix } from '../support/network.ts';
 import { LARGE_NETWORK, peerLease } from '../support/peers.ts';
 import { realClock } from '../support/real-clock.ts';
 

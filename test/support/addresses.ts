@@ -1,14 +1,18 @@
-import { type Ip, type Prefix, parseIp, parsePrefix } from '../../config/address.ts';
+import { type Ip, type Mac, type Prefix, parseIp, parseMac, parsePrefix } from '../../config/address.ts';
 
-/** A test's own text as an address; throws where it is none. */
+/** Addresses for tests; throw on text that is none. */
 export function ip(text: string): Ip {
-  const parsed = parseIp(text);
-  if (parsed === undefined) throw new TypeError(`no address: ${text}`);
-  return parsed;
+  return parseIp(text) ?? noneIn(text);
+}
+
+export function mac(text: string): Mac {
+  return parseMac(text) ?? noneIn(text);
 }
 
 export function prefix(text: string): Prefix {
-  const parsed = parsePrefix(text);
-  if (parsed === undefined) throw new TypeError(`no prefix: ${text}`);
-  return parsed;
+  return parsePrefix(text) ?? noneIn(text);
+}
+
+function noneIn(text: string): never {
+  throw new Error(`no address: ${text}`);
 }

@@ -14,9 +14,9 @@ import type { JsonObject } from '../../../config/go-json.ts';
 import { silentLog } from '../../../config/log.ts';
 import type { PeerChange } from '../../../leases/directory.ts';
 import type { StoredLease } from '../../../leases/lease.ts';
+import { ip, mac, prefix } from '../../support/addresses.ts';
 import { eventually } from '../../support/eventually.ts';
 import { enterFreshNamespace, run } from '../../support/netns.ts';
-import { ip, mac, prefix } from '../../support/network.ts';
 import { realClock } from '../../support/real-clock.ts';
 import { needs } from '../../support/require.ts';
 

@@ -4,7 +4,7 @@ import type { HeldState } from '../../../agent/state-file.ts';
 import { createBackend } from '../../../backends/backends.ts';
 import { parseNetworkConfig } from '../../../config/network-config.ts';
 import { formatLeaseValue } from '../../../leases/codec.ts';
-import { ip, mac, prefix } from '../../support/network.ts';
+import { ip, mac, prefix } from '../../support/addresses.ts';
 
 const HOUR = 3_600_000;
 const NOW = Date.UTC(2026, 0, 1);

@@ -4,7 +4,7 @@ import { type AgentMemory, freshMemory } from '../../../agent/state-file.ts';
 import { Directory } from '../../../leases/directory.ts';
 import type { KeyValue } from '../../../leases/store.ts';
 import { VirtualClock } from '../../fakes/clock.ts';
-import { ip } from '../../support/network.ts';
+import { ip } from '../../support/addresses.ts';
 
 const PREFIX = '/coreos.com/network';
 const SELF = { node: 'n1', claim: 'c1', publicIp: ip('192.0.2.1'), publicIp6: undefined };

@@ -1,8 +1,8 @@
 import test from 'ava';
 import { containsPrefix } from '../../../config/address.ts';
 import { decodeLease, formatLeaseValue } from '../../../leases/codec.ts';
+import { prefix } from '../../support/addresses.ts';
 import { PREFIX } from '../../support/agent.ts';
-import { prefix } from '../../support/network.ts';
 import { LARGE_NETWORK, peerLease, peerSubnet } from '../../support/peers.ts';
 
 const INDICES = [0, 254, 255, 256, 1023, 9999, 14_099];

@@ -9,8 +9,8 @@ import {
   TARTAN_PROTOCOL,
 } from '../../../../backends/state.ts';
 import { silentLog } from '../../../../config/log.ts';
+import { ip, mac, prefix } from '../../../support/addresses.ts';
 import { enterFreshNamespace, run } from '../../../support/netns.ts';
-import { ip, mac, prefix } from '../../../support/network.ts';
 
 enterFreshNamespace();
 run('ip link add tk0 type veth peer name tk1 && ip link set tk0 up && ip link set tk1 up');

@@ -8,8 +8,8 @@ import type { Kernel, KernelEvent } from '../../../../backends/kernel/kernel.ts'
 import { openKernel } from '../../../../backends/kernel/linux-kernel.ts';
 import { keyOf, type Link, type Operation } from '../../../../backends/state.ts';
 import { silentLog } from '../../../../config/log.ts';
+import { ip, mac, prefix } from '../../../support/addresses.ts';
 import { enterFreshNamespace, run } from '../../../support/netns.ts';
-import { ip, mac, prefix } from '../../../support/network.ts';
 
 enterFreshNamespace();
 run('ip link add tk0 type veth peer name tk1 && ip link set tk0 up && ip link set tk1 up');

@@ -5,8 +5,8 @@ import type { FirewallWish } from '../../../../backends/firewall/wish.ts';
 import { silentLog } from '../../../../config/log.ts';
 import { VirtualClock } from '../../../fakes/clock.ts';
 import { FakePacketFilters } from '../../../fakes/packet-filters.ts';
+import { prefix } from '../../../support/addresses.ts';
 import { DOCKER, FLANNELS, IPV4, IPV6, MARK } from '../../../support/firewall-wishes.ts';
-import { prefix } from '../../../support/network.ts';
 
 const ALL: FirewallWish = { ...FLANNELS, docker: { ...DOCKER, mark: MARK } };
 const UNKNOWN = { devices: undefined, networks: undefined };

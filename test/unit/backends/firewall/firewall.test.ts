@@ -4,8 +4,8 @@ import type { FirewallWish } from '../../../../backends/firewall/wish.ts';
 import type { Log } from '../../../../config/log.ts';
 import { VirtualClock } from '../../../fakes/clock.ts';
 import { type FakeFiltersOptions, FakePacketFilters } from '../../../fakes/packet-filters.ts';
+import { prefix } from '../../../support/addresses.ts';
 import { DOCKER, FLANNELS, flannelds, IPV4, MARK } from '../../../support/firewall-wishes.ts';
-import { prefix } from '../../../support/network.ts';
 
 const ONE: FirewallWish = { ...FLANNELS, families: [IPV4] };
 const NONE: FirewallWish = { ...ONE, masquerade: false, forward: false };

@@ -9,8 +9,8 @@ import type { RulePlan, Stage } from '../../../../backends/firewall/rule-plan.ts
 import { type Territory, territoryOf } from '../../../../backends/firewall/territory.ts';
 import type { FirewallWish } from '../../../../backends/firewall/wish.ts';
 import { FakeIptables } from '../../../fakes/packet-filters.ts';
+import { prefix } from '../../../support/addresses.ts';
 import { DOCKER, FLANNELS, flannelds, IPV4 } from '../../../support/firewall-wishes.ts';
-import { prefix } from '../../../support/network.ts';
 
 const WANTED: Stage = { masquerading: 'wanted', mayLeave: true };
 const CAN = { flannel: true, randomFully: true };

@@ -15,8 +15,8 @@ import type { RulePlan, Stage } from '../../../../backends/firewall/rule-plan.ts
 import type { Territory } from '../../../../backends/firewall/territory.ts';
 import type { FirewallWish } from '../../../../backends/firewall/wish.ts';
 import { FakeNftables } from '../../../fakes/packet-filters.ts';
+import { prefix } from '../../../support/addresses.ts';
 import { FLANNELS, flannelds, IPV4, IPV6, MARK } from '../../../support/firewall-wishes.ts';
-import { prefix } from '../../../support/network.ts';
 
 const WANTED: Stage = { masquerading: 'wanted', mayLeave: true };
 const CAN = { flannel: true, abilities: { comments: true, randomFully: true } };

@@ -3,7 +3,7 @@ import { encodeLinkChange, encodeNewVxlan } from '../../../../backends/kernel/li
 import { MessageWriter } from '../../../../backends/kernel/message-writer.ts';
 import { deviceNeeded, encodeOperation, isDoneAnyway } from '../../../../backends/kernel/operation-message.ts';
 import { BOOT_PROTOCOL, type KernelObject, type Link, type Operation } from '../../../../backends/state.ts';
-import { ip, mac, prefix } from '../../../support/network.ts';
+import { ip, mac, prefix } from '../../../support/addresses.ts';
 
 /** The bytes as hex, length and flags included, sequence number zeroed; the wish to be acknowledged is set, as ip(8) does. */
 function hex(write: (writer: MessageWriter) => void): string {
