@@ -66,7 +66,8 @@ function wishOf(chance: Chance, hosts: number): TcpWish {
 }
 
 function payload(chance: Chance, most: number): Buffer {
-  return Buffer.alloc(happens(chance, 0.1) ? chance.below(3) : chance.below(most), chance.below(256));
+  const length = happens(chance, 0.1) ? chance.below(3) : chance.below(most);
+  return Buffer.alloc(Math.min(length, 65_000), chance.below(256));
 }
 
 function packet(chance: Chance, wish: TcpWish, most: number): Buffer {
