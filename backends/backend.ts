@@ -1,6 +1,8 @@
-import type { Ip, Mac } from '../config/address.ts';
+import type { Ip, Mac, Prefix } from '../config/address.ts';
 import type { Lease, LeaseAttributes, LeaseSubnets } from '../leases/lease.ts';
-import type { Address, KernelObject, Link } from './state.ts';
+import type { PathPeer } from './data-path/path-peer.ts';
+import type { PathSettings } from './data-path/path-settings.ts';
+import type { Address, KernelObject, Link, Route } from './state.ts';
 
 /** The interface that the hosts reach each other by: as selected at start, and followed since. */
 export interface Underlay {
@@ -34,8 +36,25 @@ export interface PeerContext {
   readonly nexthopId: ((gateway: Ip, dev: string) => number) | undefined;
 }
 
-/** MAC addresses of our devices by device name. */
-export type DeviceMacs = ReadonlyMap<string, Mac>;
+/** MAC addresses of our devices by device name; undefined: the device has none (a tun). */
+export type DeviceMacs = ReadonlyMap<string, Mac | undefined>;
+
+/** This host's subnets, and what they are part of. */
+export interface OwnPart extends LeaseSubnets {
+  /** The cluster's ranges. */
+  readonly networks: readonly Prefix[];
+}
+
+/** What stands whoever the peers are. */
+export type DeviceObject = Link | Address | Route;
+
+/** Where a process of ours wraps and sends the packets: what it has to know. */
+export interface UserSpace {
+  /** For each of the devices; which senders are let in is the caller's. */
+  paths(own: OwnPart, macs: DeviceMacs): readonly Omit<PathSettings, 'filter'>[];
+  /** The peer as that device's data path needs it; undefined: it is not reached by it. */
+  peer(lease: Lease, device: string): PathPeer | undefined;
+}
 
 /**
  * How packets reach a peer. Pure: configured once with the network config and the underlay, every method maps plain
@@ -53,9 +72,13 @@ export interface Backend {
   publishedMac(lease: LeaseAttributes, device: string): Mac | undefined;
   /** The value that this host's lease has; the owner is added by the caller. */
   advertise(macs: DeviceMacs): Omit<LeaseAttributes, 'owner'>;
-  /** Devices and their addresses for the lease held; devices alone where it is not held yet. */
-  device(own: LeaseSubnets | undefined, macs: DeviceMacs): readonly (Link | Address)[];
+  /** Devices, and what stands on them whoever the peers are; devices alone where no lease is held yet. */
+  device(own: OwnPart | undefined, macs: DeviceMacs): readonly DeviceObject[];
   /** Whether a lease can be a peer's, without what the kernel would need. It is one exactly where `peer` has objects. */
   claim(lease: Lease): PeerClaim;
   peer(lease: Lease, context: PeerContext): PeerState;
+  /** Left out: the kernel does it all. */
+  readonly userSpace?: UserSpace | undefined;
+  /** What the operator should know of how it came to be so: a mode that this host left no choice of. */
+  readonly note?: string | undefined;
 }
