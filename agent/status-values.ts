@@ -12,12 +12,51 @@ export function iso(ms: number): string {
   return new Date(ms).toISOString();
 }
 
-export function peerOf({ subnet, subnet6, publicIp, publicIp6, owner }: StoredLease): StatusPeer {
+export function peerOf(lease: StoredLease, probed: readonly ProbedDevice[]): StatusPeer {
+  const { subnet, subnet6, publicIp, publicIp6, owner } = lease;
+  const paths = probed.flatMap(({ device, state }) => {
+    const found = state.peers.get(lease.key);
+    return found ? [pathOf(device, found)] : [];
+  });
   return {
     ...{ subnet, publicIp },
     ...(subnet6 && { subnet6 }),
     ...(publicIp6 && { publicIp6 }),
     ...(owner && { name: owner.name, node: owner.node }),
+    ...(paths.length > 0 && { paths }),
+  };
+}
+
+function pathOf(device: string, result: PathResult): StatusPath {
+  const { state, since, asked, lost, smoothedMs, pathMtuBytes, isSmaller, refused } = result;
+  return {
+    ...{ device, state, asked, lost, isSmaller },
+    ...(since !== undefined && { since: iso(since) }),
+    ...(smoothedMs !== undefined && { roundTripMs: smoothedMs }),
+    ...(pathMtuBytes !== undefined && { pathMtu: pathMtuBytes }),
+    ...(refused !== undefined && { refused }),
+  };
+}
+
+export function dataPathOf({ device, isUp, core, features, counters, receiveDrops, restarts }: PathState): StatusDataPath {
+  const count = (name: CounterName): number => counters[name] ?? 0;
+  const drops = COUNTERS.filter(({ kind }) => kind === 'drop').map(({ name }) => [name, count(name)] as const);
+  const all = [...drops, ['receive-buffer', receiveDrops] as const];
+  return {
+    ...{ device, isUp, features, restarts, ...(core && { core }) },
+    sent: { packets: count('tx-packets'), bytes: count('tx-bytes') },
+    received: { packets: count('rx-packets'), bytes: count('rx-bytes') },
+    dropped: Object.fromEntries(all.filter(([, packets]) => packets > 0)),
+  };
+}
+
+/** The filter of a data path in user space, as that of the kernel's devices is shown. */
+export function pathFilterOf({ path, filter }: DataPathState): StatusPeerFilter {
+  const { mode, effective, reportUntil, addresses, dropped, reported } = filter;
+  const why = reportUntil === undefined ? undefined : `taken over from a flanneld: drops from ${iso(reportUntil)} on`;
+  return {
+    ...{ device: path.device, mode, effective, ...(why && { why }), addresses, dropped, reported, passed: 0 },
+    ...{ strangers: path.strangers.map(strangerOf), hasMoreStrangers: false },
   };
 }
 
