@@ -163,7 +163,8 @@ export class AgentStatus {
       ...(joined && { underlay: underlayOf(joined.underlay), mtu: joined.backend.mtuBytes }),
       devices: (this.#reconciler?.devices() ?? []).map(({ name, found }) => ({
         name,
-        ...(found && { mac: found.mac, mtu: found.mtuBytes }),
+        ...(found?.mac !== undefined && { mac: found.mac }),
+        ...(found && { mtu: found.mtuBytes }),
       })),
       ...this.#filters(),
       ...(joined?.backend.note && { note: joined.backend.note }),

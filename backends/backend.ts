@@ -1,7 +1,7 @@
 import type { Ip, Mac, Prefix } from '../config/address.ts';
 import type { Lease, LeaseAttributes, LeaseSubnets } from '../leases/lease.ts';
 import type { PathPeer } from './data-path/path-peer.ts';
-import type { PathSettings } from './data-path/path-settings.ts';
+import type { PathShape } from './data-path/path-settings.ts';
 import type { Address, KernelObject, Link, Route } from './state.ts';
 
 /** The interface that the hosts reach each other by: as selected at start, and followed since. */
@@ -36,7 +36,7 @@ export interface PeerContext {
   readonly nexthopId: ((gateway: Ip, dev: string) => number) | undefined;
 }
 
-/** MAC addresses of our devices by device name; undefined: the device has none (a tun). */
+/** MAC addresses of our devices by device name; undefined: the device has none. */
 export type DeviceMacs = ReadonlyMap<string, Mac | undefined>;
 
 /** This host's subnets, and what they are part of. */
@@ -50,8 +50,8 @@ export type DeviceObject = Link | Address | Route;
 
 /** Where a process of ours wraps and sends the packets: what it has to know. */
 export interface UserSpace {
-  /** For each of the devices; which senders are let in is the caller's. */
-  paths(own: OwnPart, macs: DeviceMacs): readonly Omit<PathSettings, 'filter'>[];
+  /** One for each of the devices. */
+  paths(own: OwnPart, macs: DeviceMacs): readonly PathShape[];
   /** The peer as that device's data path needs it; undefined: it is not reached by it. */
   peer(lease: Lease, device: string): PathPeer | undefined;
 }
@@ -66,6 +66,8 @@ export interface Backend {
   readonly mtuBytes: number;
   /** Names of the devices that the backend makes. Empty: it uses the underlay as it is. */
   readonly devices: readonly string[];
+  /** Whether these have MACs, which leases publish. */
+  readonly hasMacs: boolean;
   /** Whether `peer` asks which public IPs are neighbours on the underlay. */
   readonly directRouting: boolean;
   /** The MAC that a lease publishes for one of our devices, where it is valid. */

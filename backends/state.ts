@@ -183,6 +183,14 @@ export interface LinkInfo {
   readonly tun?: TunAttributes | undefined;
 }
 
+/** The device as one of ours would be; undefined: it is not such as we make them, or is some process's for its lifetime. */
+export function asLink({ name, mac, mtuBytes, up, vxlan, tun }: LinkInfo): Link | undefined {
+  const device = { kind: 'link', name, mtuBytes, up } as const;
+  if (vxlan && mac) return { ...device, mac, vxlan };
+  if (!tun?.isPersistent || tun.isMultiQueue || (tun.isTap && !mac)) return undefined;
+  return { ...device, mac: tun.isTap ? mac : undefined, vxlan: undefined };
+}
+
 /** An address as found on any device, with the flags that interface selection sorts by. */
 export interface AddressInfo {
   readonly dev: string;
@@ -210,4 +218,9 @@ export interface RouteInfo {
   readonly extras?: string;
   /** RTN_UNICAST, RTN_BLACKHOLE 6 and so on. */
   readonly type: number;
+}
+
+/** The metric by which the route has its key; undefined: the default one. */
+export function metricIn({ family, metric }: RouteInfo): number | undefined {
+  return metric === DEFAULT_METRIC[family] ? undefined : metric;
 }

@@ -7,8 +7,8 @@ export type Encapsulation =
   /** RFC 7348. `mac`: our own VTEP's. */
   | { readonly kind: 'vxlan'; readonly vni: number; readonly mac: Mac };
 
-/** What the data path of one device is to do. */
-export interface PathSettings {
+/** What the data path of one device is to do, by its backend. */
+export interface PathShape {
   readonly device: string;
   readonly encapsulation: Encapsulation;
   /** Outer address to bind; its family is the outer family. */
@@ -21,5 +21,10 @@ export interface PathSettings {
   readonly own: readonly Prefix[];
   /** The cluster's ranges, of the device's family. */
   readonly networks: readonly Prefix[];
+}
+
+/** … and by this host's options. */
+export interface PathSettings extends PathShape {
+  /** What becomes of packets of senders that no live lease names. */
   readonly filter: 'strict' | 'enforce' | 'report' | 'off';
 }
