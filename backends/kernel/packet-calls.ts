@@ -15,7 +15,7 @@ const SOCK_CLOEXEC = 0o2000000;
 const EFD_NONBLOCK = 0o4000;
 const EFD_CLOEXEC = 0o2000000;
 const F_DUPFD_CLOEXEC = 1030;
-const MSG_DONTWAIT = 0x40;
+export const MSG_DONTWAIT = 0x40;
 
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
@@ -105,8 +105,6 @@ export interface OpenSocket {
   readonly gso: boolean;
   /** UDP_GRO: what is received may hold many (Linux 5.0). Asked for and granted. */
   readonly gro: boolean;
-  /** Whether the calls that take many messages are allowed here: not in every sandbox. */
-  readonly batches: boolean;
 }
 
 /**
@@ -137,7 +135,7 @@ export function openPacketSocket(
   }
   const gso = setSocketOption(fd, SOL_UDP, UDP_SEGMENT, 0) === undefined;
   const gro = wanted.gro && setSocketOption(fd, SOL_UDP, UDP_GRO, 1) === undefined;
-  return { fd, gso, gro, batches: mayBatch(fd) };
+  return { fd, gso, gro };
 }
 
 /** Beyond what the host allows everybody, where we may; else as much as that. */
@@ -145,10 +143,14 @@ function setBuffer(fd: number, force: number, ask: number, bytes: number): void 
   if (setSocketOption(fd, SOL_SOCKET, force, bytes) !== undefined) setSocketOption(fd, SOL_SOCKET, ask, bytes);
 }
 
-/** A sandbox that knows one message at a time only refuses them whatever they hold. */
-function mayBatch(fd: number): boolean {
+/** Whether the calls that take many messages are allowed here: a sandbox may not know them. */
+export function mayBatch(): boolean {
+  const fd = setupCalls().socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return false;
   const { sendmmsg, recvmmsg } = packetCalls();
-  return sendmmsg(fd, 0, 0, MSG_DONTWAIT) >= 0 && recvmmsg(fd, 0, 0, MSG_DONTWAIT, 0) >= 0;
+  const may = sendmmsg(fd, 0, 0, MSG_DONTWAIT) >= 0 && recvmmsg(fd, 0, 0, MSG_DONTWAIT, 0) >= 0;
+  closeSync(fd);
+  return may;
 }
 
 /** How many datagrams came and found no room in the socket's buffer; undefined where the kernel does not tell. */
