@@ -4,6 +4,7 @@ import type { OpenSocket } from '../kernel/packet-calls.ts';
 import type { OpenTun } from '../kernel/tun.ts';
 import type { Feature } from './feature.ts';
 import type { Refusals } from './loop-counts.ts';
+import type { Stranger } from './packet-core.ts';
 import type { PathPeer } from './path-peer.ts';
 import type { PathSettings } from './path-settings.ts';
 
@@ -41,7 +42,7 @@ export type FromWorker =
   | { readonly kind: 'lost'; readonly fd: number; readonly errno: string }
   /** It failed where it had been granted; not used on this socket or device any more. */
   | { readonly kind: 'gaveUp'; readonly feature: Feature; readonly fd: number; readonly errno: string }
-  | { readonly kind: 'strangers'; readonly seen: readonly PathSample[] }
+  | { readonly kind: 'strangers'; readonly seen: readonly Stranger[] }
   | { readonly kind: 'refusals'; readonly refusals: Refusals }
   /** Some peers found no room, all the time or no more. */
-  | { readonly kind: 'unplaced'; readonly peers: number };
+  | { readonly kind: 'unplaced'; readonly peers: number; readonly why: string };

@@ -12,14 +12,15 @@ import type { Clock } from '../../config/clock.ts';
 import type { Log } from '../../config/log.ts';
 import { Wakeup } from '../../config/wakeup.ts';
 import type { KernelRefusal } from '../kernel/kernel.ts';
-import { type OpenSocket, openPacketSocket, receiveDrops, sendTo } from '../kernel/packet-calls.ts';
+import { mayBatch, type OpenSocket, openPacketSocket, receiveDrops, sendTo } from '../kernel/packet-calls.ts';
 import { type OpenTun, openTun, tunState } from '../kernel/tun.ts';
 import type { FromWorker, PeerChange } from './assignment.ts';
 import type { Feature } from './feature.ts';
+import type { Refusals } from './loop-counts.ts';
 import { PathEnd } from './path-end.ts';
 import type { PathPeer } from './path-peer.ts';
 import type { PathSettings } from './path-settings.ts';
-import { PathStrangers, type Stranger } from './path-strangers.ts';
+import { PathStrangers, type SeenStranger } from './path-strangers.ts';
 import { PathTotals } from './path-totals.ts';
 import { PathWorker } from './path-worker.ts';
 import { Revival } from './revival.ts';
@@ -31,6 +32,8 @@ const MISSED_BEATS = 3;
 /** Peers in one message: what is cloned at a time must not hold up the main thread. */
 const PEERS_AT_ONCE = 500;
 
+const ALL_FEATURES: readonly Feature[] = ['tun-offload', 'udp-gso', 'udp-gro', 'wasm', 'batches'];
+
 /** What a data path does, and how. */
 export interface PathState {
   readonly device: string;
@@ -38,13 +41,15 @@ export interface PathState {
   readonly isUp: boolean;
   /** undefined: no worker has begun yet. */
   readonly core: 'wasm' | 'js' | undefined;
-  /** What is in use, of FEATURES. */
+  /** What is in use. */
   readonly features: readonly Feature[];
   /** By name, since `since`, over all workers. */
   readonly counters: Readonly<Record<string, number>>;
   /** Datagrams that came faster than they were taken, since the socket was opened. */
   readonly receiveDrops: number;
-  readonly strangers: readonly Stranger[];
+  readonly strangers: readonly SeenStranger[];
+  /** What the kernel refused to send or to take, by call and error: `send ENETUNREACH`. Of the worker that works now. */
+  readonly refusals: Refusals;
   /** How many workers had to be started anew. */
   readonly restarts: number;
   /** Wall clock, ms. */
@@ -60,7 +65,8 @@ interface Lent {
 export class DataPath {
   readonly #log: Log;
   readonly #clock: Clock;
-  readonly #without: ReadonlySet<Feature>;
+  /** What may be used. */
+  readonly #features: ReadonlySet<Feature>;
   readonly #since: number;
   readonly #wakeup = new Wakeup();
   readonly #tun: PathEnd<PathSettings, OpenTun>;
@@ -68,7 +74,6 @@ export class DataPath {
   readonly #revival: Revival;
   readonly #totals = new PathTotals();
   readonly #strangers: PathStrangers;
-  readonly #gaveUp = new Set<Feature>();
   #peers = new Map<string, PathPeer>();
   /** What the worker is still to be told. */
   #untold = new Map<string, PathPeer | undefined>();
@@ -76,7 +81,8 @@ export class DataPath {
   #settings: PathSettings | undefined;
   #worker: PathWorker | undefined;
   #core: 'wasm' | 'js' | undefined;
-  #full: string | undefined;
+  #unplaced: string | undefined;
+  #refusals: Refusals = {};
   #serial = 0;
   #lent: Lent[] = [];
   #watchAt = 0;
@@ -86,7 +92,7 @@ export class DataPath {
   constructor(parts: { readonly log: Log; readonly clock: Clock; readonly without?: ReadonlySet<Feature> }) {
     this.#log = parts.log;
     this.#clock = parts.clock;
-    this.#without = parts.without ?? new Set();
+    this.#features = allowed(parts.without ?? new Set());
     this.#since = parts.clock.now();
     this.#strangers = new PathStrangers(parts.clock);
     this.#revival = new Revival(parts.clock);
@@ -94,7 +100,7 @@ export class DataPath {
     this.#tun = new PathEnd({
       keyOf: ({ device, encapsulation }) => `${device} ${encapsulation.kind}`,
       open: ({ device, encapsulation }) =>
-        openTun(device, encapsulation.kind === 'vxlan' ? 2 : 3, !this.#without.has('tun-offload')),
+        openTun(device, encapsulation.kind === 'vxlan' ? 2 : 3, this.#features.has('tun-offload')),
       letGo,
     });
     this.#socket = new PathEnd({
@@ -105,14 +111,8 @@ export class DataPath {
   }
 
   #openSocket(local: Ip, port: number): OpenSocket | KernelRefusal {
-    const opened = openPacketSocket(local, port, { gro: !this.#without.has('udp-gro') });
-    if ('errno' in opened) return opened;
-    this.#gaveUp.clear();
-    return {
-      ...opened,
-      gso: opened.gso && !this.#without.has('udp-gso'),
-      batches: opened.batches && !this.#without.has('batches'),
-    };
+    const opened = openPacketSocket(local, port, { gro: this.#features.has('udp-gro') });
+    return 'errno' in opened ? opened : { ...opened, gso: opened.gso && this.#features.has('udp-gso') };
   }
 
   /**
@@ -221,7 +221,7 @@ export class DataPath {
   #startWorker(device: string): void {
     if (this.#revival.restMs() > 0) return;
     this.#revival.started();
-    const worker = new PathWorker(device, [...this.#without], {
+    const worker = new PathWorker(device, this.#features, {
       heard: (message) => this.#heard(message),
       ended: (fault) => this.#ended(worker, fault),
     });
@@ -261,20 +261,18 @@ export class DataPath {
       this.#giveUp(message);
     } else if (message.kind === 'strangers') {
       this.#strangers.saw(message.seen);
+    } else if (message.kind === 'refusals') {
+      this.#refusals = message.refusals;
     } else {
-      this.#full = message.why;
+      this.#unplaced = message.peers === 0 ? undefined : `${message.peers} peers are left out: ${message.why}`;
     }
   }
 
   #giveUp({ feature, fd, errno }: Extract<FromWorker, { kind: 'gaveUp' }>): void {
-    this.#gaveUp.add(feature);
-    this.#log.warn('data path does without', { device: this.#settings?.device, feature, errno });
     const { got } = this.#socket;
-    if (feature === 'udp-gso' && got?.fd === fd) this.#socket.amend({ ...got, gso: false });
-    const tun = this.#tun.got;
-    if (feature === 'tun-offload' && tun?.fd === fd) {
-      this.#tun.amend({ ...tun, offloads: { ...tun.offloads, udp: false } });
-    }
+    if (got?.fd !== fd) return;
+    this.#socket.amend({ ...got, gso: false });
+    this.#log.warn('data path does without', { device: this.#settings?.device, feature, errno });
   }
 
   #ended(worker: PathWorker, fault: Error | undefined): void {
@@ -299,7 +297,7 @@ export class DataPath {
       this.#tun.refusal && deviceProblem(this.#tun.refusal, settings),
       this.#socket.refusal && socketProblem(this.#socket.refusal, settings),
       this.#revival.problem(),
-      this.#full,
+      this.#unplaced,
     ].filter((one) => one !== undefined);
     return problems.length > 0 ? problems.join('; ') : undefined;
   }
@@ -308,20 +306,21 @@ export class DataPath {
     const tun = this.#tun.got;
     const socket = this.#socket.got;
     const uses: Readonly<Record<Feature, boolean>> = {
-      'tun-offload': tun?.offloads.tcp === true && socket?.batches === true,
-      'udp-gso': socket?.gso === true && socket.batches,
-      'udp-gro': socket?.gro === true && socket.batches,
+      'tun-offload': tun?.offloads.tcp === true,
+      'udp-gso': socket?.gso === true,
+      'udp-gro': socket?.gro === true,
       wasm: this.#core === 'wasm',
-      batches: socket?.batches === true,
+      batches: this.#features.has('batches'),
     };
     return {
       device: this.#settings?.device ?? '',
       isUp: tun !== undefined && socket !== undefined && this.#worker !== undefined,
       core: this.#core,
-      features: featuresIn(uses),
+      features: ALL_FEATURES.filter((one) => uses[one]),
       counters: this.#totals.with(this.#worker?.counters()),
       receiveDrops: socket ? (receiveDrops(socket.fd) ?? 0) : 0,
       strangers: this.#strangers.list(),
+      refusals: this.#refusals,
       restarts: this.#revival.restarts,
       since: this.#since,
     };
@@ -348,9 +347,11 @@ export class DataPath {
   }
 }
 
-function featuresIn(uses: Readonly<Record<Feature, boolean>>): Feature[] {
-  const all: Feature[] = ['tun-offload', 'udp-gso', 'udp-gro', 'wasm', 'batches'];
-  return all.filter((one) => uses[one]);
+/** Who handles packets one by one has no use for many at a time. */
+function allowed(without: ReadonlySet<Feature>): ReadonlySet<Feature> {
+  const batches = !without.has('batches') && mayBatch();
+  const rest = ALL_FEATURES.filter((one) => !without.has(one));
+  return new Set(batches ? rest : rest.filter((one) => one === 'wasm'));
 }
 
 function deviceProblem({ errno, detail }: KernelRefusal, { device }: PathSettings): string {

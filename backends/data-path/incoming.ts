@@ -1,7 +1,7 @@
 import { lastErrno } from '../kernel/libc.ts';
 import { EAGAIN, EBADFD, EINTR, MSG_DONTWAIT, type PacketCalls, packetCalls } from '../kernel/packet-calls.ts';
 import type { LoopCounts } from './loop-counts.ts';
-import { type PacketCore, RX_MESSAGES, RX_MESSAGES_MAX, RX_WRITES } from './packet-core.ts';
+import { type PacketCore, PLACES } from './packet-core.ts';
 import type { Turn } from './turn.ts';
 
 /**
@@ -16,7 +16,7 @@ export class Incoming {
   readonly #words: Int32Array;
   readonly #counts: LoopCounts;
   /** Messages that are to be made ready again. */
-  #received = RX_MESSAGES_MAX;
+  #received: number = PLACES.rxMessageCount;
   #written = 0;
   #writes = 0;
 
@@ -51,7 +51,7 @@ export class Incoming {
     // What the kernel filled in last time.
     this.#core.rxPrepare(this.#received);
     this.#received = 0;
-    const taken = this.#calls.recvmmsg(socket, this.#base + RX_MESSAGES, RX_MESSAGES_MAX, MSG_DONTWAIT, 0);
+    const taken = this.#calls.recvmmsg(socket, this.#base + PLACES.rxMessages, PLACES.rxMessageCount, MSG_DONTWAIT, 0);
     if (taken <= 0) {
       const errno = lastErrno();
       if (taken < 0 && errno !== EAGAIN && errno !== EINTR) this.#counts.refusal('receive', errno);
@@ -65,7 +65,7 @@ export class Incoming {
 
   #write(tun: number): Turn {
     for (; this.#written < this.#writes; this.#written++) {
-      const at = (RX_WRITES >> 2) + 2 * this.#written;
+      const at = (PLACES.rxWrites >> 2) + 2 * this.#written;
       const vectors = this.#base + (this.#words[at] ?? 0);
       while (this.#calls.writev(tun, vectors, this.#words[at + 1] ?? 0) < 0) {
         const errno = lastErrno();

@@ -1,7 +1,7 @@
 import { lastErrno } from '../kernel/libc.ts';
-import { EAGAIN, EINTR, EIO, EINVAL, type PacketCalls, packetCalls } from '../kernel/packet-calls.ts';
+import { EAGAIN, EINTR, EINVAL, EIO, type PacketCalls, packetCalls } from '../kernel/packet-calls.ts';
 import type { LoopCounts } from './loop-counts.ts';
-import { MESSAGE_BYTES, type PacketCore, REPLY_WRITES, TX_MESSAGES, TX_SPLIT } from './packet-core.ts';
+import { type PacketCore, PLACES } from './packet-core.ts';
 import type { Turn } from './turn.ts';
 
 /**
@@ -65,14 +65,14 @@ export class Outgoing {
   #reply(tun: number): void {
     const replies = this.#core.txReplies();
     for (let i = 0; i < replies; i++) {
-      const at = (REPLY_WRITES >> 2) + 2 * i;
+      const at = (PLACES.replyWrites >> 2) + 2 * i;
       this.#calls.writev(tun, this.#base + (this.#words[at] ?? 0), this.#words[at + 1] ?? 0);
     }
   }
 
   #send(socket: number): Turn {
     while (this.#sent < this.#messages) {
-      const at = this.#base + TX_MESSAGES + this.#sent * MESSAGE_BYTES;
+      const at = this.#base + PLACES.txMessages + this.#sent * PLACES.messageBytes;
       const taken = this.#calls.sendmmsg(socket, at, this.#messages - this.#sent, 0);
       if (taken > 0) {
         this.#sent += taken;
@@ -107,7 +107,7 @@ export class Outgoing {
 
   #sendSingly(socket: number, messages: number): void {
     for (let sent = 0; sent < messages; ) {
-      const at = this.#base + TX_SPLIT + sent * MESSAGE_BYTES;
+      const at = this.#base + PLACES.txSplit + sent * PLACES.messageBytes;
       const taken = this.#calls.sendmmsg(socket, at, messages - sent, 0);
       if (taken <= 0) this.#counts.refusal('send', lastErrno());
       sent += Math.max(taken, 1);

@@ -12,10 +12,7 @@ import { SharedPage } from './shared-page.ts';
 const LIMITS = { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 2 };
 
 /** Beside this file: as it is shipped, in one file with others, or as it is compiled. */
-const PROGRAM = join(
-  import.meta.dirname,
-  import.meta.filename.endsWith('.cjs') ? 'data-path-worker.cjs' : 'worker.js',
-);
+const PROGRAM = join(import.meta.dirname, import.meta.filename.endsWith('.cjs') ? 'data-path-worker.cjs' : 'worker.js');
 
 interface Listener {
   /** Something that it says. */

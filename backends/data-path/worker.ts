@@ -4,17 +4,21 @@ import { addressOf } from '../kernel/libc.ts';
 import type { WorkerStart } from './assignment.ts';
 import { BatchedPath } from './batched-path.ts';
 import { Desk } from './desk.ts';
-import { openPacketCore } from './packet-core.ts';
+import { openPacketCore, shippedPacketCore } from './packet-core.ts';
 import { PlainPath } from './plain-path.ts';
 
 const start: WorkerStart = workerData;
-const core = openPacketCore(start.features.has('wasm') ? 'wasm' : 'js');
 
-if (start.features.has('batches')) {
-  const base = addressOf(new Uint8Array(core.memory));
-  new BatchedPath(new Desk(start, core, base), start.doorbell, Number(base)).run();
-} else {
-  // It reads pointers itself, as offsets.
-  await new PlainPath(new Desk(start, core, 0n), start.doorbell).run();
+async function work(): Promise<void> {
+  const core = await openPacketCore(start.features.has('wasm') ? shippedPacketCore() : undefined);
+  if (start.features.has('batches')) {
+    const base = addressOf(new Uint8Array(core.memory));
+    new BatchedPath(new Desk(start, core, base), start.doorbell, Number(base)).run();
+  } else {
+    // It reads pointers itself, as offsets.
+    await new PlainPath(new Desk(start, core, 0n), start.doorbell).run();
+  }
+  start.port.close();
 }
-start.port.close();
+
+void work();

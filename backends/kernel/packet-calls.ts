@@ -40,14 +40,8 @@ const UDP_GRO = 104;
 const RECEIVE_BUFFER_BYTES = 8 << 20;
 const SEND_BUFFER_BYTES = 4 << 20;
 
-/** poll(2). */
-export const POLLIN = 0x1;
-export const POLLOUT = 0x4;
-export const POLLERR = 0x8;
-export const POLLHUP = 0x10;
-export const POLLNVAL = 0x20;
-/** struct pollfd: the descriptor i32, events i16, what came of them i16. */
-export const POLLFD_BYTES = 8;
+/** Bytes in front of each frame of a device, see tun.ts. */
+export const VIRTIO_BYTES = 10;
 
 /** errno(3), those that packets meet. */
 export const EPERM = 1;
@@ -67,8 +61,6 @@ export interface PacketCalls {
   /** How many messages were taken. */
   sendmmsg(fd: number, messages: number, count: number, flags: number): number;
   recvmmsg(fd: number, messages: number, count: number, flags: number, timeout: number): number;
-  /** @param fds struct pollfd each @param timeoutMs -1: for ever */
-  poll(fds: number, count: number, timeoutMs: number): number;
 }
 
 /** Of this thread. */
@@ -77,7 +69,6 @@ export const packetCalls = declared<PacketCalls>(() => ({
   writev: declare('intptr_t writev(int fd, uintptr_t vectors, int count)'),
   sendmmsg: declare('int sendmmsg(int fd, uintptr_t messages, unsigned int count, int flags)'),
   recvmmsg: declare('int recvmmsg(int fd, uintptr_t messages, unsigned int count, int flags, uintptr_t timeout)'),
-  poll: declare('int poll(uintptr_t fds, unsigned long count, int timeoutMs)'),
 }));
 
 interface SetupCalls {
