@@ -15,7 +15,7 @@ const SOCK_CLOEXEC = 0o2000000;
 const EFD_NONBLOCK = 0o4000;
 const EFD_CLOEXEC = 0o2000000;
 const F_DUPFD_CLOEXEC = 1030;
-const MSG_DONTWAIT = 0x40;
+export const MSG_DONTWAIT = 0x40;
 
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
@@ -40,14 +40,8 @@ const UDP_GRO = 104;
 const RECEIVE_BUFFER_BYTES = 8 << 20;
 const SEND_BUFFER_BYTES = 4 << 20;
 
-/** poll(2). */
-export const POLLIN = 0x1;
-export const POLLOUT = 0x4;
-export const POLLERR = 0x8;
-export const POLLHUP = 0x10;
-export const POLLNVAL = 0x20;
-/** struct pollfd: the descriptor i32, events i16, what came of them i16. */
-export const POLLFD_BYTES = 8;
+/** Bytes in front of each frame of a device, see tun.ts. */
+export const VIRTIO_BYTES = 10;
 
 /** errno(3), those that packets meet. */
 export const EPERM = 1;
@@ -67,8 +61,6 @@ export interface PacketCalls {
   /** How many messages were taken. */
   sendmmsg(fd: number, messages: number, count: number, flags: number): number;
   recvmmsg(fd: number, messages: number, count: number, flags: number, timeout: number): number;
-  /** @param fds struct pollfd each @param timeoutMs -1: for ever */
-  poll(fds: number, count: number, timeoutMs: number): number;
 }
 
 /** Of this thread. */
@@ -77,7 +69,6 @@ export const packetCalls = declared<PacketCalls>(() => ({
   writev: declare('intptr_t writev(int fd, uintptr_t vectors, int count)'),
   sendmmsg: declare('int sendmmsg(int fd, uintptr_t messages, unsigned int count, int flags)'),
   recvmmsg: declare('int recvmmsg(int fd, uintptr_t messages, unsigned int count, int flags, uintptr_t timeout)'),
-  poll: declare('int poll(uintptr_t fds, unsigned long count, int timeoutMs)'),
 }));
 
 interface SetupCalls {
@@ -105,8 +96,6 @@ export interface OpenSocket {
   readonly gso: boolean;
   /** UDP_GRO: what is received may hold many (Linux 5.0). Asked for and granted. */
   readonly gro: boolean;
-  /** Whether the calls that take many messages are allowed here: not in every sandbox. */
-  readonly batches: boolean;
 }
 
 /**
@@ -137,7 +126,7 @@ export function openPacketSocket(
   }
   const gso = setSocketOption(fd, SOL_UDP, UDP_SEGMENT, 0) === undefined;
   const gro = wanted.gro && setSocketOption(fd, SOL_UDP, UDP_GRO, 1) === undefined;
-  return { fd, gso, gro, batches: mayBatch(fd) };
+  return { fd, gso, gro };
 }
 
 /** Beyond what the host allows everybody, where we may; else as much as that. */
@@ -145,10 +134,14 @@ function setBuffer(fd: number, force: number, ask: number, bytes: number): void 
   if (setSocketOption(fd, SOL_SOCKET, force, bytes) !== undefined) setSocketOption(fd, SOL_SOCKET, ask, bytes);
 }
 
-/** A sandbox that knows one message at a time only refuses them whatever they hold. */
-function mayBatch(fd: number): boolean {
+/** Whether the calls that take many messages are allowed here: a sandbox may not know them. */
+export function mayBatch(): boolean {
+  const fd = setupCalls().socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return false;
   const { sendmmsg, recvmmsg } = packetCalls();
-  return sendmmsg(fd, 0, 0, MSG_DONTWAIT) >= 0 && recvmmsg(fd, 0, 0, MSG_DONTWAIT, 0) >= 0;
+  const may = sendmmsg(fd, 0, 0, MSG_DONTWAIT) >= 0 && recvmmsg(fd, 0, 0, MSG_DONTWAIT, 0) >= 0;
+  closeSync(fd);
+  return may;
 }
 
 /** How many datagrams came and found no room in the socket's buffer; undefined where the kernel does not tell. */

@@ -5,15 +5,15 @@ import {
   duplicate,
   EAGAIN,
   makeDoorbell,
+  mayBatch,
   type OpenSocket,
   openPacketSocket,
-  POLLFD_BYTES,
-  POLLIN,
   packetCalls,
   receiveDrops,
   ringDoorbell,
   sendTo,
 } from '../../../../backends/kernel/packet-calls.ts';
+import { POLLIN, POLLOUT, PollSet } from '../../../../backends/kernel/poll-set.ts';
 import { ip } from '../../../support/addresses.ts';
 import { enterFreshNamespace, run } from '../../../support/netns.ts';
 
@@ -47,8 +47,9 @@ for (const address of ['192.0.2.1', 'fd00::1']) {
 }
 
 test('what this kernel can do is found out by asking', (t) => {
-  t.like(opened(t, '192.0.2.1', 4000, true), { gso: true, gro: true, batches: true });
+  t.like(opened(t, '192.0.2.1', 4000, true), { gso: true, gro: true });
   t.like(opened(t, '192.0.2.1', 4001, false), { gso: true, gro: false });
+  t.true(mayBatch());
 });
 
 test('a port that is taken and an address that is not ours are refused by name', (t) => {
@@ -57,17 +58,32 @@ test('a port that is taken and an address that is not ours are refused by name',
   t.like(openPacketSocket(ip('198.51.100.1'), 5000, { gro: false }), { errno: 'EADDRNOTAVAIL' });
 });
 
-test('a doorbell is heard by poll', (t) => {
+test('a doorbell is heard by poll, by this thread and by another', async (t) => {
   const doorbell = makeDoorbell();
   t.teardown(() => closeSync(doorbell));
-  const fds = new DataView(new ArrayBuffer(POLLFD_BYTES));
-  fds.setInt32(0, doorbell, true);
-  fds.setInt16(4, POLLIN, true);
-  const address = Number(addressOf(new Uint8Array(fds.buffer)));
-  t.is(packetCalls().poll(address, 1, 0), 0);
+  const set = new PollSet(2);
+  set.watch(0, undefined, POLLIN);
+  set.watch(1, doorbell, POLLIN);
+  set.wait(0);
+  t.is(set.cameOf(1), 0);
   ringDoorbell(doorbell);
-  t.is(packetCalls().poll(address, 1, 1000), 1);
-  t.is(fds.getInt16(6, true), POLLIN);
+  set.wait(1000);
+  t.deepEqual([set.cameOf(0), set.cameOf(1)], [0, POLLIN]);
+  await set.waitInPool(1000);
+  t.is(set.cameOf(1), POLLIN);
+  t.false(set.isGone(1));
+});
+
+test('a descriptor with nothing behind it is gone, unless nobody waits for it', (t) => {
+  const doorbell = makeDoorbell();
+  closeSync(doorbell);
+  const set = new PollSet(1);
+  set.watch(0, doorbell, POLLOUT);
+  set.wait(1000);
+  t.true(set.isGone(0));
+  set.watch(0, doorbell, 0);
+  set.wait(0);
+  t.false(set.isGone(0));
 });
 
 test('a duplicate is the same socket, and closed by itself', (t) => {
