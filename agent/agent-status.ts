@@ -234,7 +234,10 @@ export class AgentStatus {
   counters(): Counters {
     const done = this.#reconciler?.counters;
     const { firewall, guards = [] } = this.#firewalling?.state() ?? {};
-    const filters = [...guards.map(({ state }) => state.packets), ...(this.#dataPaths?.state() ?? []).map(({ filter }) => filter)];
+    const filters = [
+      ...guards.map(({ state }) => state.packets),
+      ...(this.#dataPaths?.state() ?? []).map(({ filter }) => filter),
+    ];
     const packets = (kind: 'dropped' | 'reported'): number => filters.reduce((sum, one) => sum + one[kind], 0);
     return {
       leaseEvents: this.#sources.cluster.events,

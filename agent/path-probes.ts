@@ -1,8 +1,8 @@
 /** The probes of the paths to the peers: one for each VXLAN device, whoever wraps its packets. */
 import type { Backend } from '../backends/backend.ts';
 import { leasePart, subnetOf } from '../backends/lease-part.ts';
-import { PathProbe, type PathProbeState } from '../backends/vxlan/path-probe.ts';
 import type { PathProbePeer, PathProbeSettings } from '../backends/vxlan/path-probe.ts';
+import { PathProbe, type PathProbeState } from '../backends/vxlan/path-probe.ts';
 import { familyOf, networkAddress } from '../config/address.ts';
 import type { PeerChange } from '../leases/directory.ts';
 import type { StoredLease } from '../leases/lease.ts';
@@ -54,7 +54,11 @@ function userEnds({ backend, own, macs }: PathBasis): readonly End[] {
 }
 
 /** Where a peer is asked by that device; undefined: it is not reached by it. */
-function targetOf(lease: StoredLease, backend: Backend, { device, local }: PathProbeSettings): PathProbePeer | undefined {
+function targetOf(
+  lease: StoredLease,
+  backend: Backend,
+  { device, local }: PathProbeSettings,
+): PathProbePeer | undefined {
   const family = familyOf(local);
   const mac = backend.publishedMac(lease, device);
   const subnet = subnetOf(lease, family);
@@ -106,7 +110,11 @@ export class PathProbes {
 
   /** Each runs until its signal is aborted. */
   tasks(): readonly ((signal: AbortSignal) => Promise<never>)[] {
-    return this.#probings.map(({ probe }) => (signal: AbortSignal) => probe.run(signal));
+    return this.#probings.map(
+      ({ probe }) =>
+        (signal: AbortSignal) =>
+          probe.run(signal),
+    );
   }
 
   /** As of now, for status and metrics. */

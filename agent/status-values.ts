@@ -1,11 +1,25 @@
 /** Parts of a Status, from the values of the other rooms (pure). */
 import type { Underlay } from '../backends/backend.ts';
+import { COUNTERS, type CounterName } from '../backends/data-path/counters.ts';
+import type { PathState } from '../backends/data-path/data-path.ts';
 import type { FirewallState } from '../backends/firewall/firewall.ts';
 import type { PeerFilterState } from '../backends/firewall/peer-filter.ts';
+import type { PathResult } from '../backends/vxlan/path-probe.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
 import type { Holder } from '../leases/holder.ts';
 import type { StoredLease } from '../leases/lease.ts';
-import type { Status, StatusFirewall, StatusLease, StatusPeer, StatusPeerFilter } from './status.ts';
+import type { DataPathState } from './data-paths.ts';
+import type { ProbedDevice } from './path-probes.ts';
+import type {
+  Status,
+  StatusDataPath,
+  StatusFirewall,
+  StatusLease,
+  StatusPath,
+  StatusPeer,
+  StatusPeerFilter,
+  StatusStranger,
+} from './status.ts';
 
 /** Wall clock, ms, as a status says it. */
 export function iso(ms: number): string {
@@ -38,7 +52,15 @@ function pathOf(device: string, result: PathResult): StatusPath {
   };
 }
 
-export function dataPathOf({ device, isUp, core, features, counters, receiveDrops, restarts }: PathState): StatusDataPath {
+export function dataPathOf({
+  device,
+  isUp,
+  core,
+  features,
+  counters,
+  receiveDrops,
+  restarts,
+}: PathState): StatusDataPath {
   const count = (name: CounterName): number => counters[name] ?? 0;
   const drops = COUNTERS.filter(({ kind }) => kind === 'drop').map(({ name }) => [name, count(name)] as const);
   const all = [...drops, ['receive-buffer', receiveDrops] as const];
@@ -48,6 +70,13 @@ export function dataPathOf({ device, isUp, core, features, counters, receiveDrop
     received: { packets: count('rx-packets'), bytes: count('rx-bytes') },
     dropped: Object.fromEntries(all.filter(([, packets]) => packets > 0)),
   };
+}
+
+const VERDICTS = { stranger: 'unknown', spoofed: 'spoofing', foreign: 'foreign' } as const;
+
+function strangerOf({ reason, outer, inner, first, last }: PathState['strangers'][number]): StatusStranger {
+  const verdict = VERDICTS[reason];
+  return { source: outer ?? '', inner: inner ?? '', verdict, since: iso(first), seen: iso(last) };
 }
 
 /** The filter of a data path in user space, as that of the kernel's devices is shown. */

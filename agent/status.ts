@@ -98,7 +98,8 @@ export interface StatusStranger {
   readonly verdict: 'asked' | 'tolerated' | 'spoofing' | 'foreign' | 'unknown';
   readonly since: string;
   readonly seen: string;
-  readonly packets: number;
+  /** Absent: it is not counted by sender. */
+  readonly packets?: number;
 }
 
 export interface StatusPeerFilter {
@@ -216,7 +217,7 @@ function facts(status: Status, now: number): string[][] {
   rows.push(['lease', lease ? leaseLine(lease, now) : 'none']);
   if (underlay) rows.push(['underlay', [underlay.dev, underlay.ip, underlay.ip6].filter(Boolean).join(' ')]);
   for (const { name, mac, mtu } of status.devices) {
-    rows.push(['device', [name, mac ?? 'missing', mtu === undefined ? '' : `mtu ${mtu}`].filter(Boolean).join(' ')]);
+    rows.push(['device', [name, mac, mtu === undefined ? 'missing' : `mtu ${mtu}`].filter(Boolean).join(' ')]);
   }
   for (const path of status.dataPaths ?? []) rows.push(['data path', dataPathLine(path)]);
   if (status.mtu !== undefined) rows.push(['MTU', `${status.mtu} for containers`]);
@@ -251,7 +252,8 @@ const FILTERS = {
 
 function filterLine({ device, effective, why, dropped, reported, addresses }: StatusPeerFilter): string {
   const verb = FILTERS[effective];
-  const packets = effective === 'enforce' || effective === 'strict' ? `${dropped} packets dropped` : `${reported} packets seen`;
+  const packets =
+    effective === 'enforce' || effective === 'strict' ? `${dropped} packets dropped` : `${reported} packets seen`;
   const counts = effective === 'off' ? '' : `, ${addresses} addresses named, ${packets}`;
   return `${device} ${verb}${counts}${why ? `; ${why}` : ''}`;
 }
@@ -267,7 +269,7 @@ const TAKEN_FOR = {
 function strangersBlock(filters: readonly StatusPeerFilter[], now: number): string | undefined {
   const rows = filters.flatMap(({ strangers }) =>
     strangers.map(({ source, inner, verdict, packets, seen }) => [
-      ...[`  ${source}`, inner, String(packets), ago(seen, now), TAKEN_FOR[verdict]],
+      ...[`  ${source}`, inner, packets === undefined ? '' : String(packets), ago(seen, now), TAKEN_FOR[verdict]],
     ]),
   );
   if (rows.length === 0) return undefined;
@@ -293,7 +295,10 @@ function peersBlock(peers: Status['peers'], now: number): string {
   return table([['PEER', 'PUBLIC IP', 'NODE', ...(areProbed ? ['PATH'] : [])], ...rows]);
 }
 
-function pathText({ state, since, asked, lost, roundTripMs, pathMtu, isSmaller, refused }: StatusPath, now: number): string {
+function pathText(
+  { state, since, asked, lost, roundTripMs, pathMtu, isSmaller, refused }: StatusPath,
+  now: number,
+): string {
   if (state === 'unknown') return refused ? `can't be asked: ${refused}` : 'not known yet';
   if (state === 'silent') return since ? `silent for ${ago(since, now)}` : 'silent, never heard';
   const parts = [
