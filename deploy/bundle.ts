@@ -1,10 +1,11 @@
 /**
  * Makes of the compiled program what is shipped, in `dist/bundle`:
  *
- *   main.cjs     agent/main.ts and all that it imports, in one file
- *   tartan.cjs   starts it: agent/launcher.ts
- *   packet-core.wasm   backends/data-path/core
- *   LICENCES     of the packages in it
+ *   main.cjs               agent/main.ts and all that it imports, in one file
+ *   tartan.cjs             starts it: agent/launcher.ts
+ *   data-path-worker.cjs   backends/data-path/worker.ts, which runs in threads of its own
+ *   packet-core.wasm       backends/data-path/core
+ *   LICENCES               of the packages in it
  *
  * To look for and read six hundred files takes longer than to run them. Native parts stay outside, and koffi with them.
  */
@@ -83,11 +84,13 @@ function write(name: string, text: string | Uint8Array, mode = 0o644): void {
 const launcher = await bundle({ entryPoints: ['dist/agent/launcher.js'] });
 const main = await bundle({ entryPoints: ['dist/agent/main.js'], plugins: [etcdServices, leanPackages] });
 mkdirSync(OUTPUT, { recursive: true });
-const made = ['LICENCES', 'main.cjs', 'packet-core.wasm', 'tartan.cjs'];
-write('LICENCES', licences(main.inputs));
+const worker = await bundle({ entryPoints: ['dist/backends/data-path/worker.js'] });
+const made = ['LICENCES', 'data-path-worker.cjs', 'main.cjs', 'packet-core.wasm', 'tartan.cjs'];
+write('LICENCES', licences([...main.inputs, ...worker.inputs]));
 // What the launcher knows its compiled code by.
 write('main.cjs', `// ${createHash('sha256').update(main.text).digest('hex')}\n${main.text}`);
 write('tartan.cjs', launcher.text, 0o755);
+write('data-path-worker.cjs', worker.text);
 write('packet-core.wasm', await compilePacketCore());
 // Code of the one before, and whatever else would be shipped.
 for (const name of readdirSync(OUTPUT)) if (!made.includes(name)) rmSync(join(OUTPUT, name), { recursive: true });

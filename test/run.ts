@@ -1,6 +1,6 @@
 /**
- * `npm test [-- --all] [PATTERN ...]`: linters, unit tests side by side, then everything that starts hosts and etcd, one
- * file after the other. PATTERN picks test files by a part of their path. With --all or CI=true a skip is a failure.
+ * `npm test [-- --all] [PATTERN ...]`: linters, unit tests side by side, then everything that starts hosts and etcd in two
+ * lanes, in each of which one file follows the other: most of them wait most of the time. PATTERN picks test files by a part of their path. With --all or CI=true a skip is a failure.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
@@ -23,7 +23,7 @@ interface Wish {
 const results: TapResult[] = [];
 /** Failed at first, passed when run again. */
 const unstable: TapResult[] = [];
-let running: ChildProcess | undefined;
+const running = new Set<ChildProcess>();
 
 function record(result: TapResult): void {
   results.push(result);
@@ -57,7 +57,7 @@ function runTool(file: string, args: readonly string[], onLine: (line: string) =
   return new Promise((resolve, reject) => {
     const env = { ...process.env, PATH: searchPath(), FORCE_COLOR: '0' };
     const child = spawn(process.execPath, [`${ROOT}node_modules/${file}`, ...args], { cwd: ROOT, env });
-    running = child;
+    running.add(child);
     const output: string[] = [];
     for (const stream of [child.stdout, child.stderr]) {
       createInterface({ input: stream }).on('line', (line) => {
@@ -66,7 +66,10 @@ function runTool(file: string, args: readonly string[], onLine: (line: string) =
       });
     }
     child.once('error', reject);
-    child.once('close', (status) => resolve({ status: status ?? 1, output }));
+    child.once('close', (status) => {
+      running.delete(child);
+      resolve({ status: status ?? 1, output });
+    });
   });
 }
 
@@ -78,12 +81,14 @@ async function lint(title: string, file: string, args: readonly string[]): Promi
 
 async function runTests(config: string, files: readonly string[]): Promise<void> {
   if (files.length === 0) return;
-  const before = results.length;
-  const reader = new TapReader(record);
+  let explained = false;
+  const reader = new TapReader((result) => {
+    explained ||= result.verdict === 'failed';
+    record(result);
+  });
   const args = ['--tap', '--config', config, ...files];
   const { status, output } = await runTool('ava/entrypoints/cli.mjs', args, (line) => reader.line(line));
   reader.end();
-  const explained = results.slice(before).some((result) => result.verdict === 'failed');
   if (status !== 0 && !explained) record({ title: `ava ${config}`, verdict: 'failed', needs: '', details: output });
 }
 
@@ -167,22 +172,16 @@ async function main(): Promise<number> {
     await lint('knip', 'knip/bin/knip.js', []);
   }
   await runTests('ava.config.js', files.filter(isUnit));
-  await runTests(
-    'ava.system.config.js',
-    files.filter((file) => !isUnit(file) && !isInterop(file) && !isDocker(file)),
-  );
-  await builds;
-  await runTests(
-    'ava.system.config.js',
-    files.filter((file) => isInterop(file) || isDocker(file)),
-  );
+  const needsBuilds = (file: string) => isInterop(file) || isDocker(file);
+  const lane = (wanted: (file: string) => boolean) => runTests('ava.system.config.js', files.filter(wanted));
+  await Promise.all([lane((file) => !isUnit(file) && !needsBuilds(file)), builds.then(() => lane(needsBuilds))]);
   await tryAgain(files.filter((file) => !isUnit(file)));
   return conclude(all);
 }
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.once(signal, () => {
-    running?.kill(signal);
+    for (const child of running) child.kill(signal);
     process.exit(signal === 'SIGINT' ? 130 : signal === 'SIGTERM' ? 143 : 129);
   });
 }
