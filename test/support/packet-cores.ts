@@ -187,6 +187,11 @@ export class PacketCores {
     };
   }
 
+  /** The first messages of the last batch, as they stand now. */
+  waiting(messages: number): readonly SentDatagram[] {
+    return this.#sameOf((exchange) => exchange.sent(messages));
+  }
+
   /** Message `index` of the last batch, taken apart. */
   split(index: number): readonly SentDatagram[] {
     const parts = this.#same((core) => core.txSplit(index));

@@ -58,6 +58,7 @@ test('what lies in memory lies apart', (t) => {
     [l.RX_IOVS, l.RX_IOVS_MAX * 16],
     [l.TX_HEADERS, 2048 * 272],
     [l.TX_FRAMES, l.TX_FRAMES_END - l.TX_FRAMES],
+    [l.TX_NAMES, l.TX_MESSAGES_MAX * 28],
     [l.RX_BUFFERS, l.RX_MESSAGES_MAX * l.RX_BUFFER_BYTES],
     [l.PEERS, l.PEERS_MAX * 32],
     [l.TABLE, l.TABLE_SLOTS * 32],
