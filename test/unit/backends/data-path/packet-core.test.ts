@@ -6,8 +6,7 @@ import { MESSAGE_BYTES } from '../../../../backends/data-path/core/messages.ts';
 import { COUNTERS } from '../../../../backends/data-path/counters.ts';
 import { openPacketCore, PLACES } from '../../../../backends/data-path/packet-core.ts';
 import type { Prefix } from '../../../../config/address.ts';
-import { compilePacketCore } from '../../../../deploy/packet-core.ts';
-import { UDP } from '../../../support/packet-cores.ts';
+import { currentModule, UDP } from '../../../support/packet-cores.ts';
 import { inRepository } from '../../../support/repository.ts';
 
 const OFFLOADS = { grouping: true, mergingTcp: true, mergingUdp: true };
@@ -77,7 +76,7 @@ test('without the module, or with one that this machine does not run, it is Java
 });
 
 test('the module is small, asks for nothing, and its memory never grows', async (t) => {
-  const module = await compilePacketCore();
+  const module = await currentModule();
   t.true(module.length < 24_000, `${module.length} bytes`);
   const core = await openPacketCore(module);
   t.is(core.kind, 'wasm');
