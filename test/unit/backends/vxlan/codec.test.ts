@@ -7,7 +7,7 @@ import { decodeIp, encodeIp } from '../../../../backends/vxlan/ip-header.ts';
 import { decodeVxlan, encodeVxlan } from '../../../../backends/vxlan/vxlan-header.ts';
 import { type Family, type Ip, ipFromBytes, type Mac, macFromBytes } from '../../../../config/address.ts';
 import { ip } from '../values.ts';
-import { DATAGRAMS, datagram } from './frames.ts';
+import { DATAGRAMS, datagram, echoFrame } from './frames.ts';
 
 interface Opened {
   readonly vni: number;
@@ -114,24 +114,16 @@ test('what is reserved is not looked at: group policies', (t) => {
 for (const name of ['echo request', 'echo reply', 'echo request, IPv6', 'echo reply, IPv6']) {
   test(`the kernel's bytes are made again, but for what an IP header may choose: ${name}`, (t) => {
     const captured = datagram(name);
-    const frame = decodeVxlan(captured);
-    const ethernet = frame.ok && decodeEthernet(frame.frame);
-    const packet = ethernet && ethernet.ok && decodeIp(ethernet.payload);
-    const echo = packet && packet.ok && decodeEcho(packet.payload, packet);
-    if (!frame.ok || !ethernet || !ethernet.ok || !packet || !packet.ok || !echo || !echo.ok) return t.fail();
-    const message = encodeEcho(echo, packet);
-    t.deepEqual(message, packet.payload);
-    // Don't fragment, and the flow label.
-    const chosen = Buffer.from(ethernet.payload);
-    if (packet.family === 4) {
+    const { vni, ethernet, packet, echo, bytes } = echoFrame(captured);
+    const chosen = Buffer.from(bytes);
+    if (ethernet.family === 4) {
+      // Don't fragment.
       chosen.writeUInt16BE(0, 6);
       chosen.writeUInt16BE(0, 10);
       chosen.writeUInt16BE(internetChecksum(chosen.subarray(0, 20)), 10);
     } else chosen.writeUInt32BE(0x60000000, 0);
-    const made = encodeIp(packet, message, packet.family === 4 ? chosen.readUInt16BE(4) : 0);
-    t.deepEqual(made, chosen);
-    const whole = encodeVxlan(frame.vni, encodeEthernet(ethernet, ethernet.payload));
-    t.deepEqual(whole, captured);
+    t.deepEqual(encodeIp(packet, encodeEcho(echo, packet), chosen.readUInt16BE(4)), chosen);
+    t.deepEqual(encodeVxlan(vni, encodeEthernet(ethernet, bytes)), captured);
   });
 }
 
@@ -198,16 +190,28 @@ test('property: what is encoded is decoded', (t) => {
     payload: fc.uint8Array({ maxLength: 2_000 }).map((array) => Buffer.from(array)),
   });
   const headers = fc.constantFrom<Family>(4, 6).chain((family) =>
-    fc.record({ family: fc.constant(family), source: mac, destination: mac, from: address(family), to: address(family) }),
+    fc.record({
+      family: fc.constant(family),
+      source: mac,
+      destination: mac,
+      from: address(family),
+      to: address(family),
+    }),
   );
   fc.assert(
-    fc.property(fc.nat(0xffffff), headers, echo, fc.nat(0xffff), (vni, { family, source, destination, from, to }, said, n) => {
-      const ends = { source: from, destination: to };
-      const packet = encodeIp({ ...ends, protocol: ICMP[family] }, encodeEcho(said, ends), n);
-      const payload = said.payload.toString('hex');
-      const opened = open(encodeVxlan(vni, encodeEthernet({ source, destination, family }, packet)));
-      t.deepEqual(opened as unknown, { vni, source, destination, family, from, to, ...said, payload });
-    }),
+    fc.property(
+      fc.nat(0xffffff),
+      headers,
+      echo,
+      fc.nat(0xffff),
+      (vni, { family, source, destination, from, to }, said, n) => {
+        const ends = { source: from, destination: to };
+        const packet = encodeIp({ ...ends, protocol: ICMP[family] }, encodeEcho(said, ends), n);
+        const payload = said.payload.toString('hex');
+        const opened = open(encodeVxlan(vni, encodeEthernet({ source, destination, family }, packet)));
+        t.deepEqual(opened as unknown, { vni, source, destination, family, from, to, ...said, payload });
+      },
+    ),
   );
 });
 

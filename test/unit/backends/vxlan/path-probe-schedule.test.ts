@@ -11,7 +11,12 @@ function takeAll(schedule: ProbeSchedule, now: number): (string | undefined)[] {
 test('who is due comes by the time that it is due, and nobody before', (t) => {
   const schedule = new ProbeSchedule();
   t.is(schedule.next, undefined);
-  for (const [key, at] of [['c', 30], ['a', 10], ['b', 20]] as const) schedule.set(key, at, false);
+  for (const [key, at] of [
+    ['c', 30],
+    ['a', 10],
+    ['b', 20],
+  ] as const)
+    schedule.set(key, at, false);
   t.is(schedule.next, 10);
   t.is(schedule.peek(9), undefined);
   t.is(schedule.take(9), undefined);

@@ -19,7 +19,7 @@ const ANSWERED = { kind: 'answered', roundTripMs: 1 } as const;
 const MISSED = { kind: 'missed' } as const;
 
 function round(small: RoundOutcome['small'], askedAt = 0, large?: LargeOutcome): RoundOutcome {
-  return { small, large, askedAt };
+  return { small, large, isHeard: small.kind === 'answered' || large?.kind === 'answered', askedAt };
 }
 
 function after(path: Path, ...outcomes: readonly RoundOutcome[]): Path {
@@ -29,8 +29,12 @@ function after(path: Path, ...outcomes: readonly RoundOutcome[]): Path {
 /** What a path that carries `mtu` bytes (to where packets of `local` can be sent) makes of the next round. */
 function asked(path: Path, mtu: number, sizes = SIZES, local = 9_000): { path: Path; bytes: number | undefined } {
   const bytes = largeBytes(path, sizes);
-  const kind = bytes === undefined || bytes <= Math.min(mtu, local) ? 'answered' : bytes > local ? 'tooLarge' : 'missed';
-  return { path: afterRound(path, round(ANSWERED, 0, bytes === undefined ? undefined : { bytes, kind }), sizes), bytes };
+  const kind =
+    bytes === undefined || bytes <= Math.min(mtu, local) ? 'answered' : bytes > local ? 'tooLarge' : 'missed';
+  return {
+    path: afterRound(path, round(ANSWERED, 0, bytes === undefined ? undefined : { bytes, kind }), sizes),
+    bytes,
+  };
 }
 
 /** How many rounds it takes until the path MTU is known. */
@@ -86,6 +90,14 @@ test('an answer to the large packet alone is an answer', (t) => {
   t.is(path.misses, 0);
   t.is(lossesOf(path), 1);
   t.is(path.crosses, 1_500);
+});
+
+test('a plain ping that is answered keeps a peer from being called silent', (t) => {
+  const heardOtherwise = { ...round(MISSED, 2), isHeard: true };
+  const path = after(NEW_PATH, round(MISSED, 1), heardOtherwise, round(MISSED, 3), heardOtherwise, round(MISSED, 4));
+  t.is(path.state, 'answering');
+  t.is(path.since, 2);
+  t.is(lossesOf(path), 5);
 });
 
 test('losses are those of the last 32', (t) => {
