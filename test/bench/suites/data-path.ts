@@ -62,7 +62,7 @@ function waysOf([ours, flanneld]: readonly Contestant[]): ReadonlyMap<Name, Way>
 }
 
 const SIZES = {
-  reduced: { seconds: 1, packetMs: 500, steps: 4, pings: 100 },
+  reduced: { seconds: 1, packetMs: 500, steps: 6, pings: 100 },
   usual: { seconds: 3, packetMs: 1000, steps: 7, pings: 500 },
   full: { seconds: 10, packetMs: 2000, steps: 9, pings: 2000 },
 } as const satisfies Record<Size, unknown>;
