@@ -56,7 +56,23 @@ export async function reorderFrames(lab: Lab, host: Host, oneOf: number): Promis
     `link set ${near} up`,
     `link set ${far} master br0 up`,
   );
-  for (const name of [near, far]) await lab.switch.run('ethtool', ['-K', name, 'tso', 'off', 'gso', 'off', 'tx', 'off']);
+  for (const name of [near, far])
+    await lab.switch.run('ethtool', ['-K', name, 'tso', 'off', 'gso', 'off', 'tx', 'off']);
   const shuffler = lab.switch.spawn('perl', ['-e', SHUFFLE, host.port, near, String(oneOf), '5']);
   await shuffler.until(/^ready$/);
+}
+
+/**
+ * From now on the hosts reach each other by a router, and its link carries packets of so many bytes at most. What is
+ * larger is cut into fragments, unless it forbids that.
+ */
+export async function narrowPath(lab: Lab, [one, two]: readonly [Host, Host], mtu: number): Promise<void> {
+  const settings = ['ip_forward=1', 'conf/all/send_redirects=0', 'conf/br0/send_redirects=0'];
+  for (const setting of settings) {
+    const [name, value] = setting.split('=');
+    await lab.switch.run('sh', ['-c', `echo ${value} >/proc/sys/net/ipv4/${name}`]);
+  }
+  await lab.switch.configure(...[one, two].map(({ ip }) => `route add ${ip}/32 dev br0 mtu lock ${mtu}`));
+  await one.configure(`route add ${two.ip}/32 via ${lab.gateway}`);
+  await two.configure(`route add ${one.ip}/32 via ${lab.gateway}`);
 }
