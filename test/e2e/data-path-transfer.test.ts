@@ -7,6 +7,7 @@ import {
   checkTransfers,
   countersOf,
   KERNEL,
+  OURS,
   PathCluster,
   PORTS,
   type Side,
@@ -35,11 +36,6 @@ for (const { title, sides } of PAIRINGS.slice(1)) {
     if (pair) await checkTransfers(t, pair, 20 * MB, 6);
   });
 }
-
-const OURS = [
-  { title: 'udp', side: UDP, path: 'udp' },
-  { title: 'vxlan', side: USER, path: 'vxlan' },
-] as const;
 
 const OFFLOADS = ['tun-offload', 'udp-gso', 'udp-gro', 'wasm', 'batches'];
 

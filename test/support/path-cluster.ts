@@ -25,6 +25,20 @@ export const KERNEL: Side = { agent: 'tartan', backend: { Type: 'vxlan', Mode: '
 /** How a path is recognized on the wire. */
 export const PORTS = { udp: 8285, vxlan: 8472 } as const;
 
+/** A path of ours through user space. */
+export interface Ours {
+  readonly title: string;
+  readonly side: Side;
+  readonly path: 'udp' | 'vxlan';
+  readonly device: string;
+}
+
+/** Both, for what is to hold of each. */
+export const OURS: readonly Ours[] = [
+  { title: 'udp', side: UDP, path: 'udp', device: 'flannel0' },
+  { title: 'vxlan', side: USER, path: 'vxlan', device: 'flannel.1' },
+];
+
 /** Packets that a kernel refused for their checksums, by `/proc/net/snmp`'s names. */
 const CHECKSUM_ERRORS = ['Tcp.InCsumErrors', 'Udp.InCsumErrors', 'Icmp.InCsumErrors', 'Ip.InHdrErrors'];
 
@@ -77,8 +91,10 @@ export class PathCluster {
 
   async configure(backend: Side['backend']): Promise<void> {
     const six = this.#ipv6 ? { EnableIPv6: true, IPv6Network: 'fd00:5::/48' } : {};
+    // Of what comes after it a test may say that it is nobody's.
+    const range = { SubnetLen: 24, SubnetMin: '10.5.1.0', SubnetMax: '10.5.99.0' };
     // With nftables flanneld does not ask for the br_netfilter module.
-    const config = { Network: '10.5.0.0/16', ...six, EnableNFTables: true, Backend: backend };
+    const config = { Network: '10.5.0.0/16', ...range, ...six, EnableNFTables: true, Backend: backend };
     await this.lab.etcd.put(`${PREFIX}/config`, JSON.stringify(config));
   }
 
