@@ -1,13 +1,7 @@
-/**
- * System calls that Node has no function for. The only importer of koffi, which is loaded with the first call: a
- * command that needs none of these starts without it.
- */
-import { closeSync, existsSync, fstatSync, ftruncateSync, openSync, readFileSync, statSync, writeSync } from 'node:fs';
-import { createRequire } from 'node:module';
+/** System calls that Node has no function for. */
+import { closeSync, fstatSync, ftruncateSync, openSync, readFileSync, statSync, writeSync } from 'node:fs';
 import { TartanError } from '../../config/errors.ts';
-import { errnoName } from './errno.ts';
-
-type Koffi = typeof import('koffi');
+import { addressOf, declare, declared, lastError } from './libc.ts';
 
 interface Libc {
   setsockopt(fd: number, level: number, option: number, value: Buffer, length: number): number;
@@ -17,8 +11,6 @@ interface Libc {
   send(fd: number, data: Buffer, length: number, flags: number): number;
   sendto(fd: number, data: Buffer, length: number, flags: number, address: Buffer, addressLength: number): number;
   _exit(status: number): void;
-  addressOf(bytes: Buffer): bigint;
-  errno(): string;
 }
 
 const LOCK_EX = 2;
@@ -33,52 +25,17 @@ const MSG_NOSIGNAL = 0x4000;
 /** sizeof sun_path. */
 const UNIX_PATH_BYTES = 108;
 
-/** Where there is such a file, Node may be built for musl. */
-const MUSL_LOADER: Readonly<Record<string, string>> = {
-  x64: '/lib/ld-musl-x86_64.so.1',
-  arm64: '/lib/ld-musl-aarch64.so.1',
-};
-
-let loaded: Libc | undefined;
-
-function libc(): Libc {
-  loaded ??= load();
-  return loaded;
-}
-
-/** The package takes longer to find its native part than to load it: the usual place is tried first. */
-function loadKoffi(): Koffi {
-  const require = createRequire(import.meta.filename);
-  const { arch } = process;
-  const loader = MUSL_LOADER[arch];
-  try {
-    if (loader !== undefined && !existsSync(loader)) {
-      return require(`@koromix/koffi-linux-${arch}/linux_${arch}/koffi.node`) as Koffi;
-    }
-  } catch {
-    // The package knows where else it may be.
-  }
-  return require('koffi') as Koffi;
-}
-
-/** The process's own symbols: they hold the C library that Node runs on, whatever its name (glibc, musl). */
-function load(): Libc {
-  const koffi = loadKoffi();
-  const library = koffi.load(null);
-  return {
-    setsockopt: library.func('int setsockopt(int fd, int level, int option, const void *value, uint32_t length)'),
-    getsockopt: library.func('int getsockopt(int fd, int level, int option, void *value, uint32_t *length)'),
-    flock: library.func('int flock(int fd, int operation)'),
-    socket: library.func('int socket(int domain, int type, int protocol)'),
-    send: library.func('intptr_t send(int fd, const void *data, size_t length, int flags)'),
-    sendto: library.func(
-      'intptr_t sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t addressLength)',
-    ),
-    _exit: library.func('void _exit(int status)'),
-    addressOf: (bytes) => koffi.address(bytes),
-    errno: () => errnoName(koffi.errno()),
-  };
-}
+const libc = declared<Libc>(() => ({
+  setsockopt: declare('int setsockopt(int fd, int level, int option, const void *value, uint32_t length)'),
+  getsockopt: declare('int getsockopt(int fd, int level, int option, void *value, uint32_t *length)'),
+  flock: declare('int flock(int fd, int operation)'),
+  socket: declare('int socket(int domain, int type, int protocol)'),
+  send: declare('intptr_t send(int fd, const void *data, size_t length, int flags)'),
+  sendto: declare(
+    'intptr_t sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t addressLength)',
+  ),
+  _exit: declare('void _exit(int status)'),
+}));
 
 /**
  * setsockopt(2) with an int.
@@ -87,7 +44,7 @@ function load(): Libc {
 export function setSocketOption(fd: number, level: number, option: number, value: number): string | undefined {
   const bytes = Buffer.alloc(4);
   bytes.writeInt32LE(value);
-  return libc().setsockopt(fd, level, option, bytes, 4) === 0 ? undefined : libc().errno();
+  return libc().setsockopt(fd, level, option, bytes, 4) === 0 ? undefined : lastError();
 }
 
 /**
@@ -99,8 +56,8 @@ export function attachFilter(fd: number, program: Buffer): string | undefined {
   // struct sock_fprog: how many there are u16, padding, their address u64.
   const header = Buffer.alloc(16);
   header.writeUInt16LE(program.length / 8);
-  header.writeBigUInt64LE(libc().addressOf(program), 8);
-  return libc().setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, header, header.length) === 0 ? undefined : libc().errno();
+  header.writeBigUInt64LE(addressOf(program), 8);
+  return libc().setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, header, header.length) === 0 ? undefined : lastError();
 }
 
 /**
@@ -109,7 +66,7 @@ export function attachFilter(fd: number, program: Buffer): string | undefined {
  */
 export function sendNow(fd: number, data: Buffer): string | undefined {
   const sent = libc().send(fd, data, data.length, MSG_DONTWAIT);
-  return sent < 0 ? libc().errno() : undefined;
+  return sent < 0 ? lastError() : undefined;
 }
 
 /** getsockopt(2) into `length` bytes; undefined where the kernel refuses. */
@@ -128,7 +85,7 @@ export function socketOption(fd: number, level: number, option: number, length: 
 export function lockFile(path: string): { release(): void } | { heldBy: number | undefined } {
   const fd = openLock(path);
   if (libc().flock(fd, LOCK_EX | LOCK_NB) !== 0) {
-    const errno = libc().errno();
+    const errno = lastError();
     closeSync(fd);
     if (errno !== 'EAGAIN') throw new TartanError('PERMISSION', `cannot lock ${path}: ${errno}`, { data: { errno } });
     return { heldBy: pidIn(path) };
