@@ -2,7 +2,7 @@
  * Small UDP packets, as many as go or so many a second: iperf3 asks a processor for much more than each packet is worth,
  * and its receiver loses what comes while it does not run.
  *
- *     packets receive ADDRESS PORT                      prints "ready"; when a second has passed without any, what came
+ *     packets receive ADDRESS PORT                      prints "ready"; when half a second has passed without any, what came
  *     packets send ADDRESS PORT BYTES RATE MS           RATE 0: as many as go; prints how many were sent
  *
  * A send(2) for each, as programs do.
@@ -23,7 +23,7 @@
 #define BATCH 64
 #define LARGEST 2048
 #define RECEIVE_BUFFER (64 << 20)
-#define SILENCE_MS 1000
+#define SILENCE_MS 500
 /* Between two looks at what is due: a burst is short enough for any queue. */
 #define PACE_NS 100000
 
