@@ -45,7 +45,7 @@ socket.resume().on('close', () => console.log(JSON.stringify({ bytes: total, sha
 socket.on('error', (error) => { console.error(String(error)); process.exit(1); });`;
 
 /** Only a fault takes so long. */
-const LIMIT_MS = 120_000;
+const LIMIT_MS = 60_000;
 
 export async function transfer(from: Place, to: Place, address: string, bytes: number): Promise<Transferred> {
   const receiver = to.spawn(process.execPath, ['-e', RECEIVE, address]);
