@@ -237,7 +237,8 @@ function facts(status: Status, now: number): string[][] {
   const step = status.inStep && status.inStepSince ? `in step for ${ago(status.inStepSince, now)}` : 'not in step';
   rows.push(['kernel', step]);
   if (status.firewall) rows.push(['firewall', firewallLine(status.firewall, now)]);
-  for (const { device, problem } of status.probes ?? []) if (problem) rows.push(['probes', `none by ${device}: ${problem}`]);
+  for (const { device, problem } of status.probes ?? [])
+    if (problem) rows.push(['probes', `none by ${device}: ${problem}`]);
   for (const filter of status.peerFilters ?? []) rows.push(['filter', filterLine(filter)]);
   return rows;
 }
