@@ -154,7 +154,7 @@ function sequence(chance: Chance, given: TcpWish): Buffer[] {
   const four = happens(chance, 0.5);
   const from = (four ? `10.5.${chance.below(4)}.3` : `fd00:5:0:${chance.below(4)}::3`) as Ip;
   const wish = { ...given, from, to: (four ? '10.5.0.9' : 'fd00:5::9') as Ip };
-  const size = 1 + chance.below(1400);
+  const size = happens(chance, 0.1) ? 0 : 1 + chance.below(1400);
   const tcp = happens(chance, 0.6);
   const packets: Buffer[] = [];
   for (let i = 0; i < 1 + chance.below(45); i++) {

@@ -209,6 +209,19 @@ test('frames of other stations stay apart', (t) => {
   t.is(cores.receive(frames.map((frame) => ({ data: vxlan(7, frame), address: PEER_OUTER }))).length, 3);
 });
 
+test('acknowledgements without data stay apart, as does TCP whose header is longer than the packet', (t) => {
+  for (const way of [WAYS[4], WAYS[6]]) {
+    const options = Buffer.from('0101080a0000000100000002', 'hex');
+    const empty = tcpPacket({ ...way, options }, bytes(0));
+    cores.begin(VXLAN);
+    t.is(cores.receive([empty, empty].map(datagram)).length, 2);
+    const long = tcpPacket(way, bytes(12));
+    long.writeUInt8(0xf0, transportAt(long) + 12);
+    cores.begin(VXLAN);
+    t.is(cores.receive([long, long].map(datagram)).length, 2);
+  }
+});
+
 test('UDP without a checksum is not merged', (t) => {
   const plain = udpPacket(WAYS[4], bytes(100));
   plain.writeUInt16BE(0, 26);
