@@ -209,6 +209,21 @@ test('frames of other stations stay apart', (t) => {
   t.is(cores.receive(frames.map((frame) => ({ data: vxlan(7, frame), address: PEER_OUTER }))).length, 3);
 });
 
+test('an IP packet of 65,535 bytes is the largest', (t) => {
+  for (const [family, size, rest] of [
+    [4, 8186, 7],
+    [6, 8184, 3],
+  ] as const) {
+    for (const more of [0, 1]) {
+      cores.begin({ ...VXLAN, mtuBytes: 9000 });
+      const packets = Array.from({ length: 9 }, (_, i) =>
+        tcpPacket({ ...WAYS[family], sequence: i * size }, bytes(i < 8 ? size : rest + more)),
+      );
+      t.is(cores.receive(packets.map(datagram)).length, 1 + more);
+    }
+  }
+});
+
 test('acknowledgements without data stay apart, as does TCP whose header is longer than the packet', (t) => {
   for (const way of [WAYS[4], WAYS[6]]) {
     const options = Buffer.from('0101080a0000000100000002', 'hex');
