@@ -85,6 +85,7 @@ for (const family of [4, 6] as const) {
     ['one that was there before', { sequence: 1000 }],
     ['another acknowledgement', { acknowledgement: 78 }],
     ['another window', { window: 511 }],
+    ['another urgent pointer', { urgent: 1 }],
     ['another source port', { ports: [5002, 80] }],
     ['another destination port', { ports: [5001, 81] }],
     ['another destination', { to: family === 4 ? ('10.5.1.6' as Ip) : ('fd00:5:0:1::6' as Ip) }],
