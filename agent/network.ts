@@ -28,6 +28,7 @@ import type { AgentStatus } from './agent-status.ts';
 import type { Cluster } from './cluster.ts';
 import { configProblem, configProblemCode, judgeConfig } from './config-change.ts';
 import { familiesOf, networksOf, ownPart } from './config-families.ts';
+import { DataPaths, type PathBasis } from './data-paths.ts';
 import { watchDockerBridge } from './docker/bridge-watch.ts';
 import type { EtcdAddresses } from './etcd-addresses.ts';
 import { Firewalling } from './firewalling.ts';
@@ -38,6 +39,7 @@ import { watchExpiry } from './lease-expiry.ts';
 import { Leftovers } from './leftovers.ts';
 import type { Memory } from './memory.ts';
 import { areOurDevices } from './own-devices.ts';
+import { PathProbes } from './path-probes.ts';
 import { PeerLog } from './peer-log.ts';
 import { peerPolicy } from './peer-policy.ts';
 import { type Publication, publishedFiles } from './publisher.ts';
@@ -89,6 +91,8 @@ export class Network {
   #configProblem: string | undefined;
   readonly #publishing: Publishing;
   readonly #firewalling: Firewalling;
+  readonly #dataPaths: DataPaths;
+  readonly #pathProbes: PathProbes;
 
   constructor(parts: NetworkParts) {
     const { joined, memory } = parts;
@@ -99,8 +103,13 @@ export class Network {
     this.#leftovers = new Leftovers({ macs: new Map([...macs].filter(([name]) => !joined.macs.has(name))), networks });
     const { options, log } = parts.context;
     this.#publishing = new Publishing({ options, log, status: parts.status }, () => this.#publication());
+    const common = { context: parts.context, status: parts.status, adoptedAt: memory.current.adoptedAt };
+    const peers = () => parts.cluster.directory.peers.values();
+    this.#dataPaths = new DataPaths({ ...common, peers, current: () => this.#basis() });
+    const dataPaths = this.#dataPaths;
+    this.#pathProbes = new PathProbes({ ...common, dataPaths, peers, current: () => this.#basis() });
     this.#firewalling = new Firewalling({
-      ...{ context: parts.context, status: parts.status, adoptedAt: memory.current.adoptedAt },
+      ...common,
       isStoreKnown: memory.known !== undefined,
       current: () => ({
         ...{ ...this.#joined, config: this.#running, own: this.#joined.held },
@@ -119,6 +128,7 @@ export class Network {
     memory.update({ ...made, files: [...new Set([...memory.current.files, ...publishedFiles(options)])] });
     const holder = this.#hold();
     await this.#place();
+    await this.#carry();
     await memory.settled();
     await keepForwarding({ ...this.#parts, joined: this.#joined });
     this.#parts.tasks.start((signal) => this.#publishing.ended(signal), PUBLISHED_WITHIN_MS);
@@ -133,6 +143,7 @@ export class Network {
     this.#serve(reconciler, holder);
     this.#parts.tasks.start((signal) => this.#sweepLeftovers(reconciler, signal));
     this.#filter(holder);
+    for (const task of this.#pathProbes.tasks()) this.#parts.tasks.start(task);
     this.#parts.tasks.start((signal) => this.#announce(signal));
     this.#parts.tasks.start((signal) => giveBackAfterStart(() => reconciler.step().inStep, clock, signal));
     const remembering = { cluster, memory, clock };
@@ -157,6 +168,8 @@ export class Network {
     tasks.start((signal) => peerLog.run(clock, signal));
     cluster.serve(this.#policy(), {
       onPeers: (changes, complete) => {
+        this.#dataPaths.update(changes);
+        this.#pathProbes.update(changes);
         this.#firewalling.update(changes, complete, cluster.directory.peers.values());
         reconciler.update(changes, complete);
         this.#complete ||= complete;
@@ -186,10 +199,15 @@ export class Network {
     }
   }
 
+  #basis(): PathBasis {
+    const { backend, held, macs } = this.#joined;
+    return { backend, macs, own: ownPart(held, this.#running) };
+  }
+
   /** What is to stand in the kernel whoever the peers are. */
   #device(): readonly DeviceObject[] {
-    const { backend, held, macs } = this.#joined;
-    return backend.device(ownPart(held, this.#running), macs);
+    const { backend, own, macs } = this.#basis();
+    return backend.device(own, macs);
   }
 
   /** Networks whose routes are ours. */
@@ -244,6 +262,19 @@ export class Network {
       const refused = await placeDevice(kernel, backend, this.#device());
       if (refused === undefined) return;
       status.setPhase('waiting for the kernel', `the kernel refuses ${refused}`, 'KERNEL');
+      await context.clock.sleep(LOOK_AT_DEVICE_MS, tasks.signal);
+    }
+  }
+
+  /** Where the packets are ours to carry: nobody is told of the network before they can cross. */
+  async #carry(): Promise<void> {
+    const { context, tasks, status } = this.#parts;
+    this.#dataPaths.follow();
+    for (const task of this.#dataPaths.tasks()) tasks.start(task);
+    for (;;) {
+      const problem = this.#dataPaths.problem();
+      if (problem === undefined) return;
+      status.setPhase('waiting for the data path');
       await context.clock.sleep(LOOK_AT_DEVICE_MS, tasks.signal);
     }
   }
@@ -304,6 +335,8 @@ export class Network {
     this.#joined = next;
     status.follow(next);
     await reconciler.moveTo({ backend, underlay: dev, device: this.#device() });
+    this.#dataPaths.follow();
+    this.#pathProbes.follow();
     this.#firewalling.follow();
     // Peers may send to the new address once the device is there.
     holder.advertise({ ...backend.advertise(macs), owner });
@@ -338,6 +371,7 @@ export class Network {
     reconciler.setNetworks(this.#networks());
     // Where the kernel can't be spoken to, its next pass has it.
     void reconciler.setDevice(this.#device()).catch(() => undefined);
+    this.#dataPaths.follow();
     this.#firewalling.follow();
     cluster.judge(this.#policy());
     this.#publishing.again(holder);

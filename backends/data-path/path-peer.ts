@@ -2,12 +2,12 @@ import type { Ip, Mac, Prefix } from '../../config/address.ts';
 
 /** What it takes to exchange packets with one peer. */
 export interface PathPeer {
-  /** Outer destination: its public IP. The port is everybody's own `port`. */
+  /** Where its datagrams are sent; the port is everybody's own. */
   readonly endpoint: Ip;
-  /** Outer sources that are its own: its public IP, and what its lease publishes. */
+  /** Outer sources that are its own: its public IP, and what else its lease publishes. */
   readonly sources: readonly Ip[];
   /** Inner addresses that are its own. */
   readonly subnets: readonly Prefix[];
-  /** VXLAN: its VTEP's; undefined for udp. */
+  /** Its VTEP's, with VXLAN. */
   readonly mac: Mac | undefined;
 }

@@ -1,21 +1,24 @@
 import type { Ip, Mac, Prefix } from '../../config/address.ts';
 
-/** How packets are wrapped on their way to a peer. */
-export type Encapsulation =
-  /** The bare IPv4 packet. */
-  | { readonly kind: 'udp' }
-  /** RFC 7348. `mac`: our own VTEP's. */
-  | { readonly kind: 'vxlan'; readonly vni: number; readonly mac: Mac };
+/**
+ * What becomes of packets that their sender has no right to: `enforce` drops what comes from nobody's address and what
+ * bears a source of another peer; `strict` also drops sources outside of the networks; `report` names and counts the same,
+ * and lets pass; `off` does neither.
+ */
+export type PathFilter = 'strict' | 'enforce' | 'report' | 'off';
 
-/** What the data path of one device is to do, by its backend. */
+/** What user space has to know to carry one device's packets, by its backend. */
 export interface PathShape {
   readonly device: string;
-  readonly encapsulation: Encapsulation;
-  /** Outer address to bind; its family is the outer family. */
+  /** `udp`: the bare IPv4 packet. RFC 7348: `mac` is our VTEP's. */
+  readonly encapsulation:
+    | { readonly kind: 'udp' }
+    | { readonly kind: 'vxlan'; readonly vni: number; readonly mac: Mac };
+  /** Outer address to send from; its family is the outer family. */
   readonly local: Ip;
-  /** UDP port, here and at every peer. */
+  /** UDP, of everybody. */
   readonly port: number;
-  /** Of the device, that is of inner packets. */
+  /** Of the device: the largest inner IP packet. */
   readonly mtuBytes: number;
   /** This host's subnets, of the device's family. */
   readonly own: readonly Prefix[];
@@ -25,6 +28,5 @@ export interface PathShape {
 
 /** … and by this host's options. */
 export interface PathSettings extends PathShape {
-  /** What becomes of packets of senders that no live lease names. */
-  readonly filter: 'strict' | 'enforce' | 'report' | 'off';
+  readonly filter: PathFilter;
 }
