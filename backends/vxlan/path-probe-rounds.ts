@@ -9,6 +9,8 @@ import type { LargeOutcome, RoundOutcome, SmallOutcome } from './path-probe-stat
 
 /** What has not come by then is lost. */
 const PATIENCE_MS = 3_000;
+/** And a large packet, where the small one beside it was answered. */
+const PATIENCE_WITH_LARGE_MS = 900;
 /** How far two clocks of one host may be apart that count the same time, ms. */
 const CLOCK_SLACK_MS = 2;
 
@@ -128,10 +130,7 @@ export class Rounds {
 
   /** Rounds that are over: small and large were answered or refused, or it is too late. They are forgotten. */
   finished({ monotonic }: Times): { readonly round: Round; readonly outcome: RoundOutcome }[] {
-    const over = [...this.#open.values()].filter(
-      ({ small, large, begun }) =>
-        monotonic - begun >= PATIENCE_MS || (isDone(small) && (large === undefined || isDone(large))),
-    );
+    const over = [...this.#open.values()].filter((round) => isOver(round, monotonic - round.begun));
     for (const { key } of over) this.drop(key);
     return over.map((round) => ({ round, outcome: outcomeOf(round) }));
   }
@@ -146,6 +145,16 @@ export class Rounds {
 
 function packetsOf({ small, large, introduction }: OpenRound): Pending[] {
   return [small, large, introduction].filter((packet) => packet !== undefined);
+}
+
+function isOver({ small, large }: OpenRound, passedMs: number): boolean {
+  if (passedMs >= PATIENCE_MS) return true;
+  return isDone(small) && (large === undefined || isDone(large) || passedMs >= patienceWithLarge(small));
+}
+
+/** A path whose small packets take long takes longer for large ones. */
+function patienceWithLarge({ answer }: Pending): number {
+  return Math.max(PATIENCE_WITH_LARGE_MS, 4 * (answer?.roundTripMs ?? PATIENCE_WITH_LARGE_MS));
 }
 
 function isDone({ answer, refused }: Pending): boolean {

@@ -46,7 +46,6 @@ const TICK_MS = 1_000;
 const MOST_PER_TICK = 10;
 /** A new peer is asked within that time, where there are not too many of them. */
 const NEW_WITHIN_MS = 5_000;
-const HASTE_MS = 1_000;
 /** Where the sockets can't be opened. */
 const OPEN_AGAIN_MS = 60_000;
 const FOREVER_MS = 3_600_000;
@@ -270,8 +269,8 @@ export class PathProbe {
     const sizes = this.#sizes();
     const path = afterRound(peer.path, outcome, sizes);
     this.#peers.set(key, { ...peer, path });
-    const restMs = isHasty(path) ? Math.min(HASTE_MS, intervalSeconds * 1000) : intervalSeconds * 1000;
-    this.#schedule.set(key, times.monotonic + jittered(clock, restMs), isHasty(path));
+    const restMs = isHasty(path) ? 0 : jittered(clock, intervalSeconds * 1000);
+    this.#schedule.set(key, times.monotonic + restMs, isHasty(path));
     this.#count(outcome);
     this.#watchOwnFilter(round, outcome);
     if (path.state !== peer.path.state) {
