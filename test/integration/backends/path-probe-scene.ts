@@ -2,10 +2,10 @@
 import type { ExecutionContext } from 'ava';
 import type { PathProbePeer, PathProbeSettings } from '../../../backends/vxlan/path-probe.ts';
 import type { Family } from '../../../config/address.ts';
+import { ip, mac } from '../../support/addresses.ts';
 import type { Host } from '../../support/host.ts';
 import { createLab, type Lab } from '../../support/hosts.ts';
 import { PathProber, type ProberOptions } from '../../support/path-prober.ts';
-import { ip, mac } from '../../unit/backends/values.ts';
 
 const PORT = 8_472;
 
