@@ -70,9 +70,11 @@ const calls = declared<Calls>(() => ({
   clock_gettime: declare('int clock_gettime(int clock, void *time)'),
 }));
 
+/** struct timespec. */
+const time = Buffer.alloc(16);
+
 /** Wall clock in nanoseconds since the epoch, as the kernel stamps packets. */
 export function wallNanoseconds(): bigint {
-  const time = Buffer.alloc(16);
   calls().clock_gettime(CLOCK_REALTIME, time);
   return time.readBigInt64LE(0) * 1_000_000_000n + time.readBigInt64LE(8);
 }
