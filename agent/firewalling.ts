@@ -75,7 +75,9 @@ export class Firewalling {
     this.#guards = guardedDevices(backend, macs).map((guarded) => {
       return { ...guarded, filter: new PeerFilter({ ...common, ...guarded, probe, admit }) };
     });
-    const filterWish = { mode: options.peerFilter, reportUntil: reportUntil(parts.adoptedAt, clock.now()) };
+    // The kernel's devices are guarded by the outer source alone.
+    const mode = options.peerFilter === 'strict' ? 'enforce' : options.peerFilter;
+    const filterWish = { mode, reportUntil: reportUntil(parts.adoptedAt, clock.now()) };
     for (const { filter } of this.#guards) filter.set(filterWish);
     status.watch(() => this.#firewall.problem(), 'FIREWALL');
     for (const { filter } of this.#guards) status.watch(() => filter.problem(), 'FIREWALL');

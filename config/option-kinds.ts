@@ -97,6 +97,14 @@ export const choice = <T extends string>(...values: readonly T[]): Kind<T> => {
   });
 };
 
+/** A comma-separated list of some of the values; empty: none. */
+export const choices = <T extends string>(...values: readonly T[]): Kind<readonly T[]> => {
+  const one = choice(...values);
+  return single(`${values.join('|')},…`, (given) => {
+    return gather(given === '' ? [] : given.split(',').map((entry) => one.parse([entry.trim()])));
+  });
+};
+
 /** An address to listen on. */
 export const address: Kind<Ip> = single('ADDRESS', (value) => {
   const ip = parseIp(value);

@@ -3,12 +3,15 @@
  * derive from this table. A property's name is the option's: `etcdPrefix` is `--etcd-prefix`, TARTAN_ETCD_PREFIX and,
  * where flanneld has it too, FLANNELD_ETCD_PREFIX.
  */
+
 import { type Ip, parseIp } from './address.ts';
 import type { Command } from './commands.ts';
+import { DATA_PATH_FEATURES, type DataPathFeature } from './data-path-features.ts';
 import {
   address,
   boolean,
   choice,
+  choices,
   endpoints,
   filledText,
   hostAddress,
@@ -57,11 +60,14 @@ export interface Options {
   readonly dockerRules: 'auto' | 'iptables' | 'nftables' | 'off';
   /** "": docker.service's, else that of PATH. */
   readonly dockerd: string;
-  readonly peerFilter: 'enforce' | 'report' | 'off';
+  readonly peerFilter: 'strict' | 'enforce' | 'report' | 'off';
   readonly ipBlackholeRoute: boolean;
   /** Seconds. */
   readonly resync: number;
   readonly nexthopObjects: 'auto' | 'off';
+  /** Seconds; 0: off. */
+  readonly pathProbe: number;
+  readonly dataPathWithout: readonly DataPathFeature[];
   readonly healthzIp: Ip;
   /** 0: no server. */
   readonly healthzPort: number;
@@ -342,12 +348,12 @@ export const OPTIONS: { readonly [K in OptionKey]: Option<Options[K]> } = {
     defaultText: "docker.service's, else that of PATH",
   },
   peerFilter: {
-    kind: choice('enforce', 'report', 'off'),
+    kind: choice('strict', 'enforce', 'report', 'off'),
     default: 'enforce',
     group: 'firewall',
     commands: RUN,
     isFlannels: false,
-    doc: 'What becomes of VXLAN packets from an address that no live lease names: dropped, or only counted.',
+    doc: 'What becomes of encapsulated packets from an address that no live lease names: dropped, or only counted; strict: in user space also drop inner sources outside of the network.',
   },
   ipBlackholeRoute: {
     kind: boolean,
@@ -373,6 +379,23 @@ export const OPTIONS: { readonly [K in OptionKey]: Option<Options[K]> } = {
     commands: RUN,
     isFlannels: false,
     doc: 'Whether peer routes use nexthop objects where the kernel has them.',
+  },
+  pathProbe: {
+    kind: integer('SECONDS', 0, MAX_WAIT),
+    default: 60,
+    group: 'behaviour',
+    commands: RUN,
+    isFlannels: false,
+    doc: 'How often the path to each VXLAN peer is probed; 0: never.',
+  },
+  dataPathWithout: {
+    kind: choices(...DATA_PATH_FEATURES),
+    default: [],
+    group: 'behaviour',
+    commands: RUN,
+    isFlannels: false,
+    doc: 'What the data path in user space does without, where a kernel or a network card is at fault.',
+    defaultText: 'what the kernel has is used',
   },
   healthzIp: {
     kind: address,

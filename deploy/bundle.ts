@@ -1,9 +1,11 @@
 /**
  * Makes of the compiled program what is shipped, in `dist/bundle`:
  *
- *   main.cjs     agent/main.ts and all that it imports, in one file
- *   tartan.cjs   starts it: agent/launcher.ts
- *   LICENCES     of the packages in it
+ *   main.cjs               agent/main.ts and all that it imports, in one file
+ *   tartan.cjs             starts it: agent/launcher.ts
+ *   data-path-worker.cjs   backends/data-path/worker.ts, which runs in threads of its own
+ *   packet-core.wasm       backends/data-path/core
+ *   LICENCES               of the packages in it
  *
  * To look for and read six hundred files takes longer than to run them. Native parts stay outside, and koffi with them.
  */
@@ -15,6 +17,7 @@ import { fileURLToPath } from 'node:url';
 import { type BuildOptions, build, type Plugin } from 'esbuild';
 import { etcdServicesModule } from './etcd-services.ts';
 import { leanPackages } from './lean-packages.ts';
+import { compilePacketCore } from './packet-core.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const OUTPUT = join(ROOT, 'dist/bundle');
@@ -71,7 +74,7 @@ async function bundle(options: BuildOptions): Promise<{ readonly text: string; r
 }
 
 /** Whoever starts it meanwhile finds the one before, whole. */
-function write(name: string, text: string, mode = 0o644): void {
+function write(name: string, text: string | Uint8Array, mode = 0o644): void {
   const path = join(OUTPUT, name);
   writeFileSync(`${path}.new`, text);
   chmodSync(`${path}.new`, mode);
@@ -81,10 +84,13 @@ function write(name: string, text: string, mode = 0o644): void {
 const launcher = await bundle({ entryPoints: ['dist/agent/launcher.js'] });
 const main = await bundle({ entryPoints: ['dist/agent/main.js'], plugins: [etcdServices, leanPackages] });
 mkdirSync(OUTPUT, { recursive: true });
-const made = ['LICENCES', 'main.cjs', 'tartan.cjs'];
-write('LICENCES', licences(main.inputs));
+const worker = await bundle({ entryPoints: ['dist/backends/data-path/worker.js'] });
+const made = ['LICENCES', 'data-path-worker.cjs', 'main.cjs', 'packet-core.wasm', 'tartan.cjs'];
+write('LICENCES', licences([...main.inputs, ...worker.inputs]));
 // What the launcher knows its compiled code by.
 write('main.cjs', `// ${createHash('sha256').update(main.text).digest('hex')}\n${main.text}`);
 write('tartan.cjs', launcher.text, 0o755);
+write('data-path-worker.cjs', worker.text);
+write('packet-core.wasm', await compilePacketCore());
 // Code of the one before, and whatever else would be shipped.
 for (const name of readdirSync(OUTPUT)) if (!made.includes(name)) rmSync(join(OUTPUT, name), { recursive: true });

@@ -20,6 +20,8 @@ function stopOn(signals: readonly NodeJS.Signals[], stop: AbortController): void
 /** A start is over by then, or waits for something. */
 const LOAD_LOG_AFTER_MS = 1_000;
 const LAST_WORDS_MS = 1_000;
+/** systemd starts us again at once, as after a crash: what fails each time must not do so several times a second. */
+const REST_MS = 2_000;
 
 /** `tartan run`. Ends the process: with status 0 after SIGTERM or SIGINT. */
 export async function run(invocation: Invocation, version: string): Promise<number> {
@@ -51,6 +53,8 @@ async function runUntilStopped(invocation: Invocation, version: string): Promise
     // Who reads the log may be slow, but not for ever.
     const written = new Promise<void>((resolve) => process.stderr.write('', () => resolve()));
     await Promise.race([written, sleep(LAST_WORDS_MS)]);
+    const { signal } = stop;
+    if (process.env['NOTIFY_SOCKET']) await sleep(REST_MS, undefined, { signal }).catch(() => undefined);
     return failure.exitStatus;
   }
 }

@@ -58,6 +58,8 @@ interface Ioctl {
   byValue(fd: number, request: number, argument: number): number;
 }
 
+const nameToIndex = declared<(name: string) => number>(() => declare('unsigned int if_nametoindex(const char *name)'));
+
 const ioctl = declared<Ioctl>(() => ({
   byAddress: declare('int ioctl(int fd, unsigned long request, void *argument)'),
   byValue: declare('int ioctl(int fd, unsigned long request, unsigned long argument)'),
@@ -100,14 +102,16 @@ export function makeTun(name: string, layer: Layer): KernelRefusal | undefined {
  * @returns ENODEV: there is no such device, EBUSY: a process holds it, EINVAL: it is of another kind.
  */
 export function openTun(name: string, layer: Layer, offload: boolean): OpenTun | KernelRefusal {
+  const absent: KernelRefusal = { errno: 'ENODEV', detail: `there is no ${name} yet` };
+  // The kernel would make what is not there, to be gone again when it is closed.
+  if (nameToIndex()(name) === 0) return absent;
   const attached = attach(name, layer);
   if ('errno' in attached) return attached;
   const { fd } = attached;
-  // The kernel makes what is not there. Made like this, it is gone when closed; the reconciler makes the one to stay.
-  const held = tunState(fd);
-  if (held?.isPersistent !== true) {
+  // It may have been deleted in between.
+  if (tunState(fd)?.isPersistent !== true) {
     closeSync(fd);
-    return { errno: 'ENODEV', detail: `there is no ${name} yet` };
+    return absent;
   }
   return { fd, offloads: offload ? offloads(fd) : noOffloads(fd) };
 }

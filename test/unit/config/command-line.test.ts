@@ -60,6 +60,8 @@ test("the defaults are flanneld's and ours", (t) => {
       ipBlackholeRoute: false,
       resync: 60,
       nexthopObjects: 'auto',
+      pathProbe: 60,
+      dataPathWithout: [],
       healthzIp: OPTIONS.healthzIp.default,
       healthzPort: 0,
       json: false,
@@ -151,6 +153,13 @@ test('whole numbers are read as Go reads them', (t) => {
   for (const text of ['', ' 1', '1.0', '1e3', '08', '0x', 'NaN', 'Infinity']) {
     t.deepEqual(problems([`--healthz-port=${text}`]), ['--healthz-port'], text);
   }
+});
+
+test('a list of choices names each once or more, or none', (t) => {
+  const without = (text: string) => invoked([`--data-path-without=${text}`]).options.dataPathWithout;
+  t.deepEqual(without('udp-gso, wasm'), ['udp-gso', 'wasm']);
+  t.deepEqual(without(''), []);
+  t.deepEqual(problems(['--data-path-without=udp-gso,gro']), ['--data-path-without']);
 });
 
 test('repeatable flags keep their order, one variable is one value', (t) => {
@@ -381,6 +390,7 @@ test('every option is reachable by its flag and by each of its variables', (t) =
     dockerOptsKey: 'KEY',
     dockerRules: 'off',
     peerFilter: 'report',
+    dataPathWithout: 'udp-gso,wasm',
     ipBlackholeRoute: 'false',
   };
   for (const key of OPTION_KEYS) {

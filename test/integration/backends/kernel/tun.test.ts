@@ -1,5 +1,5 @@
 import { closeSync } from 'node:fs';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { type Layer, makeTun, openTun, tunState } from '../../../../backends/kernel/tun.ts';
 import { enterFreshNamespace, run } from '../../../support/netns.ts';
 
@@ -12,12 +12,7 @@ function shown(name: string): { type: string; persist: boolean; user?: string } 
   return all.find(({ ifname }) => ifname === name)?.linkinfo?.info_data;
 }
 
-function held(
-  t: { teardown(end: () => void): void; fail(why: string): void },
-  name: string,
-  layer: Layer,
-  offload = true,
-) {
+function held(t: ExecutionContext, name: string, layer: Layer, offload = true) {
   const tun = openTun(name, layer, offload);
   if ('errno' in tun) throw new Error(`${name}: ${tun.errno} ${tun.detail}`);
   t.teardown(() => closeSync(tun.fd));

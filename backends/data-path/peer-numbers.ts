@@ -1,0 +1,110 @@
+/** The peers that the core knows: each by the key that others know it by, and by its number there. */
+import { type Family, familyOf } from '../../config/address.ts';
+import { addressWords, macWords, prefixWords } from './address-words.ts';
+import { PEERS_MAX } from './core/layout.ts';
+import type { PathPeer } from './path-peer.ts';
+import type { CoreFunctions } from './script-core.ts';
+
+/** Of subnets, and of sources: a lease with more of them is made by nobody. */
+const MOST_OF_ONE_PEER = 16;
+
+interface Known {
+  readonly number: number;
+  readonly peer: PathPeer;
+}
+
+/** What a peer is reached by. */
+interface Outer {
+  readonly family: Family;
+  readonly port: number;
+}
+
+export class PeerNumbers {
+  readonly #core: CoreFunctions;
+  readonly #known = new Map<string, Known>();
+  readonly #refused = new Map<string, { readonly peer: PathPeer; readonly why: string }>();
+  readonly #free: number[] = [];
+  #used = 0;
+  #outer: Outer = { family: 4, port: 0 };
+
+  constructor(core: CoreFunctions) {
+    this.#core = core;
+  }
+
+  /** Whom the core does not know, by key, and why. */
+  get refused(): ReadonlyMap<string, string> {
+    return new Map([...this.#refused].map(([key, { why }]) => [key, why]));
+  }
+
+  get size(): number {
+    return this.#known.size;
+  }
+
+  /** Tells the core everything again, which has forgotten all of it. */
+  restore(outer: Outer): void {
+    const peers = [...this.#known].map(([key, { peer }]) => [key, peer] as const);
+    const refused = [...this.#refused].map(([key, { peer }]) => [key, peer] as const);
+    this.#known.clear();
+    this.#refused.clear();
+    this.#free.length = 0;
+    this.#used = 0;
+    this.#outer = outer;
+    for (const [key, peer] of [...peers, ...refused]) this.set(key, peer);
+  }
+
+  /** Why the core does not take it; it is then not known at all, not even as it was before. */
+  set(key: string, peer: PathPeer): string | undefined {
+    this.remove(key);
+    const why = this.#objection(peer) ?? this.#add(key, peer);
+    if (why !== undefined) this.#refused.set(key, { peer, why });
+    return why;
+  }
+
+  remove(key: string): void {
+    this.#refused.delete(key);
+    const known = this.#known.get(key);
+    if (known === undefined) return;
+    this.#known.delete(key);
+    this.#forget(known);
+  }
+
+  #objection({ endpoint, subnets, sources }: PathPeer): string | undefined {
+    if (familyOf(endpoint) !== this.#outer.family) return `${endpoint} is not IPv${this.#outer.family}`;
+    if (subnets.length > MOST_OF_ONE_PEER) return `more than ${MOST_OF_ONE_PEER} subnets`;
+    if (sources.length > MOST_OF_ONE_PEER) return `more than ${MOST_OF_ONE_PEER} sources`;
+    return undefined;
+  }
+
+  #add(key: string, peer: PathPeer): string | undefined {
+    const number = this.#free.pop() ?? this.#unused();
+    if (number === undefined) return `there is room for ${PEERS_MAX - 1} peers`;
+    if (!this.#tell(number, peer)) {
+      this.#forget({ number, peer });
+      return 'there is no more room for subnets and sources';
+    }
+    this.#known.set(key, { number, peer });
+    return undefined;
+  }
+
+  /** Number 0 is nobody's. */
+  #unused(): number | undefined {
+    return this.#used + 1 < PEERS_MAX ? ++this.#used : undefined;
+  }
+
+  #tell(number: number, { endpoint, subnets, sources, mac }: PathPeer): boolean {
+    const core = this.#core;
+    core.setEndpoint(number, familyOf(endpoint), this.#outer.port, ...addressWords(endpoint));
+    return (
+      subnets.every((subnet) => core.addSubnet(number, ...prefixWords(subnet))) &&
+      sources.every((source) => core.addSource(number, familyOf(source), ...addressWords(source))) &&
+      (mac === undefined || Boolean(core.addMac(number, ...macWords(mac))))
+    );
+  }
+
+  #forget({ number, peer: { subnets, sources, mac } }: Known): void {
+    for (const subnet of subnets) this.#core.removeSubnet(number, ...prefixWords(subnet));
+    for (const source of sources) this.#core.removeSource(number, familyOf(source), ...addressWords(source));
+    if (mac !== undefined) this.#core.removeMac(number, ...macWords(mac));
+    this.#free.push(number);
+  }
+}
