@@ -9,11 +9,23 @@ import { coverage } from '../leases/coverage.ts';
 import type { Holder } from '../leases/holder.ts';
 import type { LeaseOwner } from '../leases/lease.ts';
 import type { Cluster } from './cluster.ts';
+import type { DataPaths } from './data-paths.ts';
 import type { Firewalling } from './firewalling.ts';
 import type { Joined } from './joining.ts';
 import type { Counters, Timings } from './metrics.ts';
+import type { PathProbes } from './path-probes.ts';
 import type { Status } from './status.ts';
-import { filterOf, firewallOf, iso, leaseOf, peerOf, rangesOf, underlayOf } from './status-values.ts';
+import {
+  dataPathOf,
+  filterOf,
+  firewallOf,
+  iso,
+  leaseOf,
+  pathFilterOf,
+  peerOf,
+  rangesOf,
+  underlayOf,
+} from './status-values.ts';
 import type { Systemd } from './systemd.ts';
 
 /** Refused leases and missing objects that one status lists at most; the counts are whole. */
@@ -48,6 +60,8 @@ export class AgentStatus {
   #holder: Holder | undefined;
   #reconciler: Reconciler | undefined;
   #firewalling: Pick<Firewalling, 'state'> | undefined;
+  #dataPaths: Pick<DataPaths, 'state'> | undefined;
+  #pathProbes: Pick<PathProbes, 'state'> | undefined;
 
   constructor(sources: StatusSources) {
     this.#sources = sources;
@@ -103,6 +117,14 @@ export class AgentStatus {
     this.#firewalling = firewalling;
   }
 
+  carry(dataPaths: Pick<DataPaths, 'state'>): void {
+    this.#dataPaths = dataPaths;
+  }
+
+  probe(pathProbes: Pick<PathProbes, 'state'>): void {
+    this.#pathProbes = pathProbes;
+  }
+
   reconcile(reconciler: Reconciler): void {
     this.#reconciler = reconciler;
   }
@@ -141,14 +163,16 @@ export class AgentStatus {
       ...(joined && { underlay: underlayOf(joined.underlay), mtu: joined.backend.mtuBytes }),
       devices: (this.#reconciler?.devices() ?? []).map(({ name, found }) => ({
         name,
-        ...(found && { mac: found.mac, mtu: found.mtuBytes }),
+        ...(found?.mac !== undefined && { mac: found.mac }),
+        ...(found && { mtu: found.mtuBytes }),
       })),
       ...this.#filters(),
+      ...(joined?.backend.note && { note: joined.backend.note }),
       inStep: step?.inStep ?? false,
       ...(step?.since === undefined ? {} : { inStepSince: iso(step.since) }),
       missing: (step?.missing ?? []).slice(0, LISTED).map((one) => ({ ...one, since: iso(one.since) })),
       missingCount: step?.missing.length ?? 0,
-      peers: joined ? Array.from(directory.peers.values(), peerOf) : [],
+      peers: joined ? this.#peers() : [],
       refused: this.#refused(),
       refusedCount: joined ? directory.refusedCount : 0,
     };
@@ -210,8 +234,11 @@ export class AgentStatus {
   counters(): Counters {
     const done = this.#reconciler?.counters;
     const { firewall, guards = [] } = this.#firewalling?.state() ?? {};
-    const packets = (kind: 'dropped' | 'reported'): number =>
-      guards.reduce((sum, { state }) => sum + state.packets[kind], 0);
+    const filters = [
+      ...guards.map(({ state }) => state.packets),
+      ...(this.#dataPaths?.state() ?? []).map(({ filter }) => filter),
+    ];
+    const packets = (kind: 'dropped' | 'reported'): number => filters.reduce((sum, one) => sum + one[kind], 0);
     return {
       leaseEvents: this.#sources.cluster.events,
       kernelOperations: done?.operations ?? 0,
@@ -230,11 +257,21 @@ export class AgentStatus {
     return { list: listing, plan, apply, change };
   }
 
-  #filters(): Pick<Status, 'firewall' | 'peerFilters'> {
+  #filters(): Pick<Status, 'firewall' | 'peerFilters' | 'dataPaths'> {
     const state = this.#firewalling?.state();
-    if (!state) return {};
-    const peerFilters = state.guards.map(({ device, state: one }) => filterOf(device, one));
-    return { firewall: firewallOf(state.firewall), ...(peerFilters.length > 0 && { peerFilters }) };
+    const paths = this.#dataPaths?.state() ?? [];
+    const guarded = (state?.guards ?? []).map(({ device, state: one }) => filterOf(device, one));
+    const peerFilters = [...guarded, ...paths.map(pathFilterOf)];
+    return {
+      ...(state && { firewall: firewallOf(state.firewall) }),
+      ...(peerFilters.length > 0 && { peerFilters }),
+      ...(paths.length > 0 && { dataPaths: paths.map(({ path }) => dataPathOf(path)) }),
+    };
+  }
+
+  #peers(): Status['peers'] {
+    const probed = this.#pathProbes?.state() ?? [];
+    return Array.from(this.#sources.cluster.directory.peers.values(), (lease) => peerOf(lease, probed));
   }
 
   #refused(): Status['refused'] {

@@ -9,11 +9,11 @@ import type { AcquireRequest } from '../leases/ground.ts';
 import type { HeldLease } from '../leases/held-lease.ts';
 import type { Store } from '../leases/store.ts';
 import type { JoinReport } from './join-report.ts';
-import { prepareDevices } from './own-devices.ts';
+import { isHeldByAnother, prepareDevices } from './own-devices.ts';
 import type { Plan } from './planning.ts';
 import type { RecollectionContext } from './recollection.ts';
 
-const RETRY_MS = { etcd: 2_000, refused: 30_000, exhausted: 30_000 } as const;
+const RETRY_MS = { etcd: 2_000, refused: 30_000, exhausted: 30_000, held: 2_000 } as const;
 /** After a store was restored, those that wait for a new subnet do not start in step. */
 const UNSETTLED_SPREAD_MS = 5_000;
 
@@ -59,7 +59,11 @@ export class Claiming {
   async claim(plan: Plan): Promise<Claimed | 'outdated' | 'etcd-failed'> {
     const before = { leases: this.#context.cluster.leaseCount, revision: plan.revision };
     const tried = await this.#acquire(plan).catch((error: unknown) => this.#noteFailure(error));
-    if (tried === undefined) return 'etcd-failed';
+    if (tried === 'etcd-failed') return tried;
+    if (tried === 'device-held') {
+      await this.#context.clock.sleep(RETRY_MS.held, this.#context.signal);
+      return 'outdated';
+    }
     const { result, macs } = tried;
     if ('transactions' in result) this.#transactions += result.transactions;
     if (result.outcome === 'held') return { held: result.held, macs };
@@ -100,13 +104,24 @@ export class Claiming {
     return { result, macs };
   }
 
-  /** Throws again what is not etcd's failure. */
-  #noteFailure(error: unknown): undefined {
+  /** Throws again what waiting can't help. */
+  #noteFailure(error: unknown): 'etcd-failed' | 'device-held' {
+    if (isHeldByAnother(error)) {
+      const { code, message } = error;
+      this.#report.tell(
+        'another process has the device of this network: waiting for its end',
+        { code, error },
+        message,
+      );
+      this.#report.failed('waiting for the device', message, code);
+      return 'device-held';
+    }
     if (!(error instanceof TartanError) || !error.code.startsWith('ETCD_')) throw error;
     const { code, message } = error;
     this.#report.tell('the lease could not be claimed: trying again', { code, error }, message);
     const phase = code === 'ETCD_UNAVAILABLE' ? 'waiting for etcd' : 'waiting for etcd to let us in';
     this.#report.failed(phase, message, code);
+    return 'etcd-failed';
   }
 
   async #waitAfter(result: Exclude<Acquisition, { readonly outcome: 'held' }>, before: Ground): Promise<void> {

@@ -9,7 +9,7 @@
  * That nobody else has our public IP or node id the keys beside the lease say: whoever takes one of these over replaces
  * its key. What stands among the leases besides is judged when they are listed, as for an agent that was never away.
  */
-import { createBackend } from '../backends/backends.ts';
+import { createBackendHere } from '../backends/backends.ts';
 import { within } from '../config/clock.ts';
 import { parseNetworkConfig } from '../config/network-config.ts';
 import { decodeLease } from '../leases/codec.ts';
@@ -75,7 +75,8 @@ async function tryToResume(context: EarlyContext): Promise<Joined | undefined> {
   const { config } = parsed;
   const kernel = await context.kernel();
   const survey = await surveyUnderlay(kernel, options, familiesOf(config), log);
-  const created = createBackend(config.backendType, config.backend, familiesOf(config), survey.underlay);
+  const { backendType: type } = config;
+  const created = await createBackendHere(kernel, type, config.backend, familiesOf(config), survey.underlay);
   if (!created.ok || unfit(held, config, created.backend) !== undefined) return undefined;
   const { backend } = created;
   const macs = await prepareDevices(kernel, backend, held.attributes, context.macs, context.rememberDevices);

@@ -61,9 +61,10 @@ export function reportUntil(adoptedAt: number | undefined, now: number): number 
   return adoptedAt === undefined ? undefined : Math.min(adoptedAt, now) + ADOPTED_REPORT_MS;
 }
 
+/** Those by which the kernel takes packets in: what comes to a process of ours, that one judges. */
 export function guardedDevices(backend: Backend, macs: DeviceMacs): readonly GuardedDevice[] {
   return backend.device(undefined, macs).flatMap((object) => {
-    if (object.kind !== 'link') return [];
+    if (object.kind !== 'link' || object.vxlan === undefined) return [];
     const { name: device, vxlan } = object;
     return [{ device, family: familyOf(vxlan.local), udpPort: vxlan.port, vni: vxlan.vni }];
   });

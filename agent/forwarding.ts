@@ -3,7 +3,7 @@
  * host's own is in the journal, and put back by `tartan down`.
  */
 import { readdirSync } from 'node:fs';
-import type { Backend, DeviceMacs } from '../backends/backend.ts';
+import type { DeviceObject } from '../backends/backend.ts';
 import type { Kernel } from '../backends/kernel/kernel.ts';
 import { readSysctl, setSysctl, sysctlName } from '../backends/kernel/sysctl.ts';
 import { type Sysctl, Sysctls } from '../backends/sysctls.ts';
@@ -11,6 +11,7 @@ import { familyOf } from '../config/address.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
 import type { AgentContext } from './agent-context.ts';
 import type { AgentStatus } from './agent-status.ts';
+import { ownPart } from './config-families.ts';
 import type { Joined } from './joining.ts';
 import { bootId, withSysctls } from './journal.ts';
 import type { Memory } from './memory.ts';
@@ -40,9 +41,10 @@ export async function keepForwarding({
   joined,
 }: ForwardingParts): Promise<void> {
   const { options, clock, log } = context;
-  const { config, backend, macs } = joined;
+  const { config, backend, held, macs } = joined;
+  const device = backend.device(ownPart(held, config), macs);
   const sysctls = new Sysctls({
-    ...{ wanted: neededSysctls(config, backend, macs), devices: backend.devices, resyncSeconds: options.resync },
+    ...{ wanted: neededSysctls(config, device), devices: backend.devices, resyncSeconds: options.resync },
     ...{ clock, log },
     beforeChange: async ({ name, isHosts }, found) => {
       if (!isHosts) return;
@@ -68,12 +70,12 @@ function troubleText(sysctls: Sysctls): string | undefined {
  * Forwarding for IPv4, and what our devices must have. IPv6 forwarding is only looked at: a host that forwards ignores
  * router advertisements, and may lose its own default route by them.
  */
-function neededSysctls({ ranges }: NetworkConfig, backend: Backend, macs: DeviceMacs): readonly Sysctl[] {
-  const devices = backend.device(undefined, macs).flatMap((one) => (one.kind === 'link' ? [one] : []));
+function neededSysctls({ ranges }: NetworkConfig, device: readonly DeviceObject[]): readonly Sysctl[] {
+  const addresses = device.flatMap((one) => (one.kind === 'address' ? [one] : []));
   return [
     ...(ranges[4] ? [{ name: IPV4, value: ON, isHosts: true }] : []),
-    ...devices.flatMap(({ name, vxlan }) => [
-      ...(familyOf(vxlan.local) === 4
+    ...addresses.flatMap(({ dev: name, ip }) => [
+      ...(familyOf(ip) === 4
         ? [{ name: `net/ipv4/conf/${name}/forwarding`, value: ON, isHosts: false }]
         : [{ name: `net/ipv6/conf/${name}/disable_ipv6`, value: '0', isHosts: false }]),
       { name: `net/ipv6/conf/${name}/accept_ra`, value: '0', isHosts: false },

@@ -5,7 +5,9 @@
  *     ▲                   ▲                              ▲                                ▲
  *   Holder            Reconciler              the config, followed live               Cluster
  */
-import { createBackend } from '../backends/backends.ts';
+
+import type { DeviceObject } from '../backends/backend.ts';
+import { createBackendHere } from '../backends/backends.ts';
 import { placeDevice } from '../backends/device-placing.ts';
 import type { Kernel } from '../backends/kernel/kernel.ts';
 import { Reconciler } from '../backends/reconciler.ts';
@@ -25,7 +27,8 @@ import type { AgentContext } from './agent-context.ts';
 import type { AgentStatus } from './agent-status.ts';
 import type { Cluster } from './cluster.ts';
 import { configProblem, configProblemCode, judgeConfig } from './config-change.ts';
-import { familiesOf, networksOf } from './config-families.ts';
+import { familiesOf, networksOf, ownPart } from './config-families.ts';
+import { DataPaths, type PathBasis } from './data-paths.ts';
 import { watchDockerBridge } from './docker/bridge-watch.ts';
 import type { EtcdAddresses } from './etcd-addresses.ts';
 import { Firewalling } from './firewalling.ts';
@@ -36,6 +39,7 @@ import { watchExpiry } from './lease-expiry.ts';
 import { Leftovers } from './leftovers.ts';
 import type { Memory } from './memory.ts';
 import { areOurDevices } from './own-devices.ts';
+import { PathProbes } from './path-probes.ts';
 import { PeerLog } from './peer-log.ts';
 import { peerPolicy } from './peer-policy.ts';
 import { type Publication, publishedFiles } from './publisher.ts';
@@ -87,6 +91,8 @@ export class Network {
   #configProblem: string | undefined;
   readonly #publishing: Publishing;
   readonly #firewalling: Firewalling;
+  readonly #dataPaths: DataPaths;
+  readonly #pathProbes: PathProbes;
 
   constructor(parts: NetworkParts) {
     const { joined, memory } = parts;
@@ -97,8 +103,13 @@ export class Network {
     this.#leftovers = new Leftovers({ macs: new Map([...macs].filter(([name]) => !joined.macs.has(name))), networks });
     const { options, log } = parts.context;
     this.#publishing = new Publishing({ options, log, status: parts.status }, () => this.#publication());
+    const common = { context: parts.context, status: parts.status, adoptedAt: memory.current.adoptedAt };
+    const peers = () => parts.cluster.directory.peers.values();
+    this.#dataPaths = new DataPaths({ ...common, peers, current: () => this.#basis() });
+    const dataPaths = this.#dataPaths;
+    this.#pathProbes = new PathProbes({ ...common, dataPaths, peers, current: () => this.#basis() });
     this.#firewalling = new Firewalling({
-      ...{ context: parts.context, status: parts.status, adoptedAt: memory.current.adoptedAt },
+      ...common,
       isStoreKnown: memory.known !== undefined,
       current: () => ({
         ...{ ...this.#joined, config: this.#running, own: this.#joined.held },
@@ -117,6 +128,7 @@ export class Network {
     memory.update({ ...made, files: [...new Set([...memory.current.files, ...publishedFiles(options)])] });
     const holder = this.#hold();
     await this.#place();
+    await this.#carry();
     await memory.settled();
     await keepForwarding({ ...this.#parts, joined: this.#joined });
     this.#parts.tasks.start((signal) => this.#publishing.ended(signal), PUBLISHED_WITHIN_MS);
@@ -131,6 +143,7 @@ export class Network {
     this.#serve(reconciler, holder);
     this.#parts.tasks.start((signal) => this.#sweepLeftovers(reconciler, signal));
     this.#filter(holder);
+    for (const task of this.#pathProbes.tasks()) this.#parts.tasks.start(task);
     this.#parts.tasks.start((signal) => this.#announce(signal));
     this.#parts.tasks.start((signal) => giveBackAfterStart(() => reconciler.step().inStep, clock, signal));
     const remembering = { cluster, memory, clock };
@@ -155,6 +168,8 @@ export class Network {
     tasks.start((signal) => peerLog.run(clock, signal));
     cluster.serve(this.#policy(), {
       onPeers: (changes, complete) => {
+        this.#dataPaths.update(changes);
+        this.#pathProbes.update(changes);
         this.#firewalling.update(changes, complete, cluster.directory.peers.values());
         reconciler.update(changes, complete);
         this.#complete ||= complete;
@@ -182,6 +197,17 @@ export class Network {
       await this.#parts.context.clock.sleep(ANNOUNCE_PAUSE_MS, signal);
       this.#parts.status.announce();
     }
+  }
+
+  #basis(): PathBasis {
+    const { backend, held, macs } = this.#joined;
+    return { backend, macs, own: ownPart(held, this.#running) };
+  }
+
+  /** What is to stand in the kernel whoever the peers are. */
+  #device(): readonly DeviceObject[] {
+    const { backend, own, macs } = this.#basis();
+    return backend.device(own, macs);
   }
 
   /** Networks whose routes are ours. */
@@ -231,11 +257,24 @@ export class Network {
   /** Our device with its address; waits where the kernel refuses them. */
   async #place(): Promise<void> {
     const { context, tasks, kernel, status } = this.#parts;
-    const { backend, held, macs } = this.#joined;
+    const { backend } = this.#joined;
     for (;;) {
-      const refused = await placeDevice(kernel, backend, backend.device(held, macs));
+      const refused = await placeDevice(kernel, backend, this.#device());
       if (refused === undefined) return;
       status.setPhase('waiting for the kernel', `the kernel refuses ${refused}`, 'KERNEL');
+      await context.clock.sleep(LOOK_AT_DEVICE_MS, tasks.signal);
+    }
+  }
+
+  /** Where the packets are ours to carry: nobody is told of the network before they can cross. */
+  async #carry(): Promise<void> {
+    const { context, tasks, status } = this.#parts;
+    this.#dataPaths.follow();
+    for (const task of this.#dataPaths.tasks()) tasks.start(task);
+    for (;;) {
+      const problem = this.#dataPaths.problem();
+      if (problem === undefined) return;
+      status.setPhase('waiting for the data path');
       await context.clock.sleep(LOOK_AT_DEVICE_MS, tasks.signal);
     }
   }
@@ -244,14 +283,14 @@ export class Network {
   async #program(holder: Holder): Promise<Reconciler> {
     const { context, tasks, kernel, status } = this.#parts;
     const { options, clock, log } = context;
-    const { backend, held, macs, underlay } = this.#joined;
+    const { backend, held, underlay } = this.#joined;
     const reconciler = await Reconciler.start({
       ...{ kernel, backend, clock, log, underlay: underlay.dev, networks: this.#networks() },
       ownSubnets: coverage(held),
       ...{ resyncSeconds: options.resync, nexthopObjects: options.nexthopObjects === 'auto' },
     });
     status.reconcile(reconciler);
-    const programmed = reconciler.setDevice(backend.device(held, macs));
+    const programmed = reconciler.setDevice(this.#device());
     tasks.start(() => programmed, PASS_WITHIN_MS);
     await programmed;
     tasks.start((signal) => reconciler.run(signal), PASS_WITHIN_MS);
@@ -282,20 +321,22 @@ export class Network {
   async #followHost(change: SurveyChange, holder: Holder, reconciler: Reconciler): Promise<void> {
     const { context, store, cluster, status, owner } = this.#parts;
     const { log } = context;
-    const next = change.ok ? this.#joinedBy(change.survey) : change.reason;
+    const next = change.ok ? await this.#joinedBy(change.survey) : change.reason;
     const problem = typeof next === 'string' ? next : change.ok ? change.note : undefined;
     const code = change.ok && typeof next === 'string' ? 'CONFIG_INVALID' : 'INTERFACE_NOT_FOUND';
     status.setProblem('interface', problem, problem === undefined ? undefined : code);
     if (problem) log.error('the external interface is not what it was', { code, problem });
     if (typeof next === 'string') return;
-    const { underlay, backend, held, macs } = next;
+    const { underlay, backend, macs } = next;
     const { dev, mtuBytes: mtu, publicIp, publicIp6 } = underlay;
     log.info('following the external interface', { dev, mtu, publicIp, publicIp6 });
     const before = this.#joined.underlay;
     if (before.ip !== underlay.ip || before.ip6 !== underlay.ip6) store.reconnect();
     this.#joined = next;
     status.follow(next);
-    await reconciler.moveTo({ backend, underlay: dev, device: backend.device(held, macs) });
+    await reconciler.moveTo({ backend, underlay: dev, device: this.#device() });
+    this.#dataPaths.follow();
+    this.#pathProbes.follow();
     this.#firewalling.follow();
     // Peers may send to the new address once the device is there.
     holder.advertise({ ...backend.advertise(macs), owner });
@@ -304,9 +345,10 @@ export class Network {
   }
 
   /** @returns why the network can't be as configured on such a host, where it can't. */
-  #joinedBy(survey: UnderlaySurvey): Joined | string {
+  async #joinedBy(survey: UnderlaySurvey): Promise<Joined | string> {
     const { config } = this.#joined;
-    const created = createBackend(config.backendType, config.backend, familiesOf(config), survey.underlay);
+    const { backendType: type, backend } = config;
+    const created = await createBackendHere(this.#parts.kernel, type, backend, familiesOf(config), survey.underlay);
     if (created.ok) return { ...this.#joined, ...survey, backend: created.backend };
     return `the external interface changed, and the network can't follow: ${created.problems.join('; ')}`;
   }
@@ -327,6 +369,9 @@ export class Network {
     status.setConfig(change.config);
     memory.update({ networks: this.#networks() });
     reconciler.setNetworks(this.#networks());
+    // Where the kernel can't be spoken to, its next pass has it.
+    void reconciler.setDevice(this.#device()).catch(() => undefined);
+    this.#dataPaths.follow();
     this.#firewalling.follow();
     cluster.judge(this.#policy());
     this.#publishing.again(holder);

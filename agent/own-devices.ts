@@ -8,14 +8,16 @@ import { macFromRandom } from '../config/address.ts';
 import { TartanError } from '../config/errors.ts';
 import type { LeaseAttributes } from '../leases/lease.ts';
 
+const BUSY = 'EBUSY';
+
 /** Writes devices down. `isAdopted`: one of them was found here that no run of ours is known to have made: a flanneld's. */
 export type RememberDevices = (macs: DeviceMacs, isAdopted: boolean) => Promise<void>;
 
 /**
- * Makes the backend's devices before the lease names them. Each has the MAC that the lease already publishes, else the
- * one it has, else the one it had in an earlier run, else a random one; where the kernel refuses that one, another. What
- * the kernel has is what is published.
- * Rejects with KERNEL, or PERMISSION where a capability is missing.
+ * Makes the backend's devices before the lease names them. Each that has a MAC has the one that the lease already
+ * publishes, else the one it has, else the one it had in an earlier run, else a random one; where the kernel refuses that
+ * one, another. What the kernel has is what is published.
+ * Rejects with KERNEL (see isHeldByAnother), or PERMISSION where a capability is missing.
  * @param target the lease that is taken on.
  * @param remember writes down what will be made, where that is news: after a crash `tartan down` must know of it.
  */
@@ -33,18 +35,25 @@ export async function prepareDevices(
     existingMac(links, name) ??
     remembered.get(name) ??
     macFromRandom(randomBytes(6));
-  const wanted = new Map(backend.devices.map((name) => [name, macOf(name)]));
+  const wanted = new Map(backend.devices.map((name) => [name, backend.hasMacs ? macOf(name) : undefined]));
   const news = backend.devices.filter((name) => !remembered.has(name));
-  const isAdopted = news.some((name) => existingMac(links, name) !== undefined);
+  const isAdopted = news.some((name) => links.some((link) => link.name === name && isOverlay(link)));
   if (news.length > 0) await remember(wanted, isAdopted);
   const refused = await make(kernel, backend, wanted);
-  if (refused.length === 0) return await macsNow(kernel, wanted);
+  const [first] = refused;
+  if (first === undefined) return await macsNow(kernel, wanted);
+  if (first.mac === undefined || first.refusal.errno === BUSY) throw failure(first.operation, first.refusal);
   // A MAC that this kernel does not take can't be kept: peers follow another one as soon as the lease has it.
   const others = new Map(wanted);
   for (const { name, mac } of refused) others.set(name, otherThan(mac, existingMac(links, name)));
   await remember(others, isAdopted);
   for (const { operation, refusal } of await make(kernel, backend, others)) throw failure(operation, refusal);
   return await macsNow(kernel, others);
+}
+
+/** Whether another process holds a device that is to be ours, a flanneld or somebody's VPN: it may end. */
+export function isHeldByAnother(error: unknown): error is TartanError {
+  return error instanceof TartanError && error.code === 'KERNEL' && error.data['errno'] === BUSY;
 }
 
 /** Whether a lease value names our devices: that is how a flanneld on this very host is told from another host. */
@@ -60,7 +69,7 @@ export function areOurDevices(
 
 interface Refused {
   readonly name: string;
-  readonly mac: Mac;
+  readonly mac: Mac | undefined;
   readonly operation: Operation;
   readonly refusal: KernelRefusal;
 }
@@ -80,10 +89,10 @@ async function make(kernel: Kernel, backend: Backend, macs: DeviceMacs): Promise
 
 async function macsNow(kernel: Kernel, wanted: DeviceMacs): Promise<DeviceMacs> {
   const links = await kernel.links();
-  return new Map([...wanted].map(([name, mac]) => [name, existingMac(links, name) ?? mac]));
+  return new Map([...wanted].map(([name, mac]) => [name, mac && (existingMac(links, name) ?? mac)]));
 }
 
-function otherThan(refused: Mac, existing: Mac | undefined): Mac {
+function otherThan(refused: Mac | undefined, existing: Mac | undefined): Mac {
   return existing !== undefined && existing !== refused ? existing : macFromRandom(randomBytes(6));
 }
 
@@ -98,5 +107,9 @@ function lacksCapability(operation: Operation): TartanError {
 }
 
 function existingMac(links: readonly LinkInfo[], name: string): Mac | undefined {
-  return links.find((link) => link.name === name && link.type === 'vxlan')?.mac;
+  return links.find((link) => link.name === name && isOverlay(link))?.mac;
+}
+
+function isOverlay({ type }: LinkInfo): boolean {
+  return type === 'vxlan' || type === 'tun';
 }

@@ -32,7 +32,7 @@ export function peerPolicy(
     ownPublicIps: [underlay.publicIp, underlay.publicIp6, underlay.ip, underlay.ip6].filter((ip) => ip !== undefined),
   };
   const checks = new NetworkChecks(context);
-  const ownMacs = new Set([...macs.values()].map((mac) => `MAC ${mac}`));
+  const ownMacs = new Set([...macs.values()].flatMap((mac) => (mac === undefined ? [] : [`MAC ${mac}`])));
   const judge = (lease: StoredLease): Judgement => {
     const claim = backend.claim(lease);
     if ('foreign' in claim) return { refused: claim.foreign };

@@ -1,7 +1,7 @@
 /** What a lease is claimed for: a network config that makes sense, on this host as it is. Waited for until there is. */
 import type { Backend } from '../backends/backend.ts';
 import type { Families } from '../backends/backend-config.ts';
-import { createBackend } from '../backends/backends.ts';
+import { createBackendHere } from '../backends/backends.ts';
 import { TartanError } from '../config/errors.ts';
 import { silentLog } from '../config/log.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
@@ -53,7 +53,8 @@ export class Planning {
       const families = familiesOf(config);
       const survey = await this.#survey(families);
       if (!survey) continue;
-      const created = createBackend(config.backendType, config.backend, families, survey.underlay);
+      const { backendType: type, backend } = config;
+      const created = await createBackendHere(this.#context.kernel, type, backend, families, survey.underlay);
       if (created.ok) return { config, revision, backend: created.backend, survey };
       // What is wrong may be the host's part of it, an MTU or a NAT, which nobody tells about.
       await this.#waitForAnother(revision, created.problems, LOOK_MS);

@@ -12,7 +12,7 @@ import type { HeldLease } from '../leases/held-lease.ts';
 import type { LeaseOwner } from '../leases/lease.ts';
 import type { Cluster } from './cluster.ts';
 import type { ClusterRead } from './cluster-file.ts';
-import { prepareDevices, type RememberDevices } from './own-devices.ts';
+import { isHeldByAnother, prepareDevices, type RememberDevices } from './own-devices.ts';
 import { isAsPublished, type Remembered, rememberedLease, unfit } from './remembered-lease.ts';
 import type { HeldState } from './state-file.ts';
 
@@ -83,7 +83,8 @@ export class Recollection {
       return this.forgo('etcd, when it was last seen, did not have the lease remembered');
     const problem = unfit(held, config, backend);
     if (problem !== undefined) return this.forgo(problem);
-    const macs = await prepareDevices(kernel, backend, held.attributes, known, rememberDevices);
+    const macs = await prepareDevices(kernel, backend, held.attributes, known, rememberDevices).catch(whereHeld);
+    if (macs instanceof Error) return this.forgo(macs.message);
     if (!isAsPublished(held, backend.advertise(macs)))
       return this.forgo('the kernel does not give our device the MAC that the lease remembered names');
     if (!hadAnswered && cluster.version !== undefined) return undefined;
@@ -117,4 +118,10 @@ export class Recollection {
       ...(Number.isFinite(expiresAt) && { expiresAt: new Date(expiresAt).toISOString() }),
     });
   }
+}
+
+/** Throws again what waiting can't help. */
+function whereHeld(error: unknown): Error {
+  if (isHeldByAnother(error)) return error;
+  throw error;
 }

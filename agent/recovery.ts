@@ -12,16 +12,17 @@ export interface Recovered extends Made {
 }
 
 /**
- * The networks are the subnet file's. Devices: vxlan, with our marked routes or nexthops on them, or with the address
- * that goes with the subnet. Without a subnet file nothing tells one network's objects from another's.
+ * The networks are the subnet file's. Devices: vxlan, tun or tap, with our marked routes or nexthops on them, or with the
+ * address that goes with the subnet; none that goes with the process that made it. Without a subnet file nothing tells one network's objects from another's.
  */
 export async function recoverMade(kernel: Kernel, subnetEnv: string): Promise<Recovered> {
   const networks = parseNetworks(subnetEnv);
   const marked = await markedDevices(kernel, networks);
   const owners = new Set([...marked, ...(await addressed(kernel, subnetEnv))]);
-  const macs = new Map<string, Mac>();
-  for (const { name, mac, type } of await kernel.links()) {
-    if (type === 'vxlan' && mac && owners.has(name)) macs.set(name, mac);
+  const macs = new Map<string, Mac | undefined>();
+  for (const { name, mac, type, tun } of await kernel.links()) {
+    const isLike = (type === 'vxlan' && mac) || tun?.isPersistent;
+    if (isLike && owners.has(name)) macs.set(name, mac);
   }
   return { macs, networks, isMarked: marked.size > 0 };
 }

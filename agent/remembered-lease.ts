@@ -61,10 +61,10 @@ export function rememberedLease(state: HeldState | undefined, { prefix, owner, n
 /** Why this host, as it is, can't go on with the lease; undefined: it can. */
 export function unfit(held: HeldLease, config: NetworkConfig, backend: Backend): string | undefined {
   if (!mayKeep(config, held)) return `the lease remembered (${held.subnet}) is not in the network remembered`;
-  const macs = new Map<string, Mac>();
+  const macs = new Map<string, Mac | undefined>();
   for (const device of backend.devices) {
     const mac = backend.publishedMac(held.attributes, device);
-    if (!mac) return `the lease remembered names no MAC for ${device}`;
+    if (!mac && backend.hasMacs) return `the lease remembered names no MAC for ${device}`;
     macs.set(device, mac);
   }
   const now = backend.advertise(macs);

@@ -36,8 +36,8 @@ export interface AgentMemory {
   /** Random id of this state directory. */
   readonly claim: string;
   readonly held: HeldState | undefined;
-  /** Device name → MAC that we published for it. */
-  readonly macs: ReadonlyMap<string, Mac>;
+  /** Device name → MAC that we published for it; undefined (null in the file): it has none. */
+  readonly macs: ReadonlyMap<string, Mac | undefined>;
   /** Cluster networks whose routes we may have made. */
   readonly networks: readonly Prefix[];
   /** What was published, by path. */
@@ -100,11 +100,11 @@ function prefixIn(value: unknown): Prefix | undefined {
   return typeof value === 'string' ? parsePrefix(value) : undefined;
 }
 
-function parseMacs(value: unknown): Map<string, Mac> {
-  const macs = new Map<string, Mac>();
+function parseMacs(value: unknown): Map<string, Mac | undefined> {
+  const macs = new Map<string, Mac | undefined>();
   for (const [dev, text] of Object.entries(isJsonObject(value) ? value : {})) {
     const mac = typeof text === 'string' ? parseMac(text) : undefined;
-    if (mac) macs.set(dev, mac);
+    if (mac || text === null) macs.set(dev, mac);
   }
   return macs;
 }
@@ -146,7 +146,8 @@ function parseRest(
 }
 
 export function formatMemory({ claim, held, macs, networks, files, journal, ...facts }: AgentMemory): string {
-  const made = { macs: Object.fromEntries(macs), networks, files, journal: formatJournal(journal) };
+  const devices = Object.fromEntries(Array.from(macs, ([dev, mac]) => [dev, mac ?? null]));
+  const made = { macs: devices, networks, files, journal: formatJournal(journal) };
   const { hasRivals, adoptedAt } = facts;
   const notes = { ...(hasRivals && { hasRivals }), ...(adoptedAt !== undefined && { adoptedAt }) };
   return seal({ version: VERSION, claim, held: held ?? null, ...made, ...notes });

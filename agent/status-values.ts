@@ -1,23 +1,91 @@
 /** Parts of a Status, from the values of the other rooms (pure). */
 import type { Underlay } from '../backends/backend.ts';
+import { COUNTERS, type CounterName } from '../backends/data-path/counters.ts';
+import type { PathState } from '../backends/data-path/data-path.ts';
 import type { FirewallState } from '../backends/firewall/firewall.ts';
 import type { PeerFilterState } from '../backends/firewall/peer-filter.ts';
+import type { PathResult } from '../backends/vxlan/path-probe.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
 import type { Holder } from '../leases/holder.ts';
 import type { StoredLease } from '../leases/lease.ts';
-import type { Status, StatusFirewall, StatusLease, StatusPeer, StatusPeerFilter } from './status.ts';
+import type { DataPathState } from './data-paths.ts';
+import type { ProbedDevice } from './path-probes.ts';
+import type {
+  Status,
+  StatusDataPath,
+  StatusFirewall,
+  StatusLease,
+  StatusPath,
+  StatusPeer,
+  StatusPeerFilter,
+  StatusStranger,
+} from './status.ts';
 
 /** Wall clock, ms, as a status says it. */
 export function iso(ms: number): string {
   return new Date(ms).toISOString();
 }
 
-export function peerOf({ subnet, subnet6, publicIp, publicIp6, owner }: StoredLease): StatusPeer {
+export function peerOf(lease: StoredLease, probed: readonly ProbedDevice[]): StatusPeer {
+  const { subnet, subnet6, publicIp, publicIp6, owner } = lease;
+  const paths = probed.flatMap(({ device, state }) => {
+    const found = state.peers.get(lease.key);
+    return found ? [pathOf(device, found)] : [];
+  });
   return {
     ...{ subnet, publicIp },
     ...(subnet6 && { subnet6 }),
     ...(publicIp6 && { publicIp6 }),
     ...(owner && { name: owner.name, node: owner.node }),
+    ...(paths.length > 0 && { paths }),
+  };
+}
+
+function pathOf(device: string, result: PathResult): StatusPath {
+  const { state, since, asked, lost, smoothedMs, pathMtuBytes, isSmaller, refused } = result;
+  return {
+    ...{ device, state, asked, lost, isSmaller },
+    ...(since !== undefined && { since: iso(since) }),
+    ...(smoothedMs !== undefined && { roundTripMs: smoothedMs }),
+    ...(pathMtuBytes !== undefined && { pathMtu: pathMtuBytes }),
+    ...(refused !== undefined && { refused }),
+  };
+}
+
+export function dataPathOf({
+  device,
+  isUp,
+  core,
+  features,
+  counters,
+  receiveDrops,
+  restarts,
+}: PathState): StatusDataPath {
+  const count = (name: CounterName): number => counters[name] ?? 0;
+  const drops = COUNTERS.filter(({ kind }) => kind === 'drop').map(({ name }) => [name, count(name)] as const);
+  const all = [...drops, ['receive-buffer', receiveDrops] as const];
+  return {
+    ...{ device, isUp, features, restarts, ...(core && { core }) },
+    sent: { packets: count('tx-packets'), bytes: count('tx-bytes') },
+    received: { packets: count('rx-packets'), bytes: count('rx-bytes') },
+    dropped: Object.fromEntries(all.filter(([, packets]) => packets > 0)),
+  };
+}
+
+const VERDICTS = { stranger: 'unknown', spoofed: 'spoofing', foreign: 'foreign' } as const;
+
+function strangerOf({ reason, outer, inner, first, last }: PathState['strangers'][number]): StatusStranger {
+  const verdict = VERDICTS[reason];
+  return { source: outer ?? '', inner: inner ?? '', verdict, since: iso(first), seen: iso(last) };
+}
+
+/** The filter of a data path in user space, as that of the kernel's devices is shown. */
+export function pathFilterOf({ path, filter }: DataPathState): StatusPeerFilter {
+  const { mode, effective, reportUntil, addresses, dropped, reported } = filter;
+  const why = reportUntil === undefined ? undefined : `taken over from a flanneld: drops from ${iso(reportUntil)} on`;
+  return {
+    ...{ device: path.device, mode, effective, ...(why && { why }), addresses, dropped, reported, passed: 0 },
+    ...{ strangers: path.strangers.map(strangerOf), hasMoreStrangers: false },
   };
 }
 

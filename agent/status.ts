@@ -9,6 +9,45 @@ export interface StatusPeer {
   /** Host name as the peer's tartan published it; absent for flanneld's. */
   readonly name?: string;
   readonly node?: string;
+  /** As the probes found them, one for each device by which it is reached. */
+  readonly paths?: readonly StatusPath[];
+}
+
+/** What is known of the path to a peer. */
+export interface StatusPath {
+  readonly device: string;
+  /** silent: nothing was heard lately, which need not mean that it is down. */
+  readonly state: 'unknown' | 'answering' | 'silent';
+  /** Absent: ever since it is asked. */
+  readonly since?: string;
+  /** Of the last probes, and how many of them were not answered. */
+  readonly asked: number;
+  readonly lost: number;
+  /** Smoothed. */
+  readonly roundTripMs?: number;
+  /** The largest outer packet that crosses; absent while that is being found out. */
+  readonly pathMtu?: number;
+  /** Whether that is less than our device sends. */
+  readonly isSmaller: boolean;
+  /** Why this host could not send the last one. */
+  readonly refused?: string;
+}
+
+/** A device whose packets the agent itself wraps and sends. Packets and bytes are inner ones, since its start. */
+export interface StatusDataPath {
+  readonly device: string;
+  /** Whether packets can cross. */
+  readonly isUp: boolean;
+  /** What its packets are worked on by: `wasm` or `js`. */
+  readonly core?: string;
+  /** What of kernel and runtime it makes use of. */
+  readonly features: readonly string[];
+  readonly sent: { readonly packets: number; readonly bytes: number };
+  readonly received: { readonly packets: number; readonly bytes: number };
+  /** Packets that went no further, by reason; what is zero is left out. The peer filter's are not among them. */
+  readonly dropped: Readonly<Record<string, number>>;
+  /** How often its thread had to be started anew. */
+  readonly restarts: number;
 }
 
 export interface StatusRefused {
@@ -49,24 +88,25 @@ export interface StatusFirewall {
   readonly notes: readonly string[];
 }
 
-/** Who sends VXLAN packets to us from an address that no live lease names. */
+/** Who sends packets of the network to us from an address that no live lease names. */
 export interface StatusStranger {
   readonly source: string;
   /** The inner source that was seen last. */
   readonly inner: string;
   /** Key of the lease whose subnet that is. */
   readonly lease?: string;
-  readonly verdict: 'asked' | 'tolerated' | 'spoofing' | 'unknown';
+  readonly verdict: 'asked' | 'tolerated' | 'spoofing' | 'foreign' | 'unknown';
   readonly since: string;
   readonly seen: string;
-  readonly packets: number;
+  /** Absent: it is not counted by sender. */
+  readonly packets?: number;
 }
 
 export interface StatusPeerFilter {
   readonly device: string;
   /** As asked for, and what is in force. */
-  readonly mode: 'enforce' | 'report' | 'off';
-  readonly effective: 'enforce' | 'report' | 'off';
+  readonly mode: 'strict' | 'enforce' | 'report' | 'off';
+  readonly effective: 'strict' | 'enforce' | 'report' | 'off';
   /** Why these two differ. */
   readonly why?: string;
   /** How many addresses are named by leases. */
@@ -105,8 +145,11 @@ export interface Status {
   readonly devices: readonly { readonly name: string; readonly mac?: string; readonly mtu?: number }[];
   readonly mtu?: number;
   readonly firewall?: StatusFirewall;
-  /** One for each VXLAN device. */
+  /** One for each device by which peers' packets come wrapped. */
   readonly peerFilters?: readonly StatusPeerFilter[];
+  readonly dataPaths?: readonly StatusDataPath[];
+  /** How the backend came to be as it is, where the host left no choice. */
+  readonly note?: string;
   readonly inStep: boolean;
   readonly inStepSince?: string;
   /** Listed up to a limit; the count is whole. */
@@ -170,11 +213,13 @@ function facts(status: Status, now: number): string[][] {
     ['etcd', etcdLine(etcd, now)],
   ];
   if (network) rows.push(['network', `${network.ranges.join(', ')}, backend ${network.backend}`]);
+  if (status.note) rows.push(['', status.note]);
   rows.push(['lease', lease ? leaseLine(lease, now) : 'none']);
   if (underlay) rows.push(['underlay', [underlay.dev, underlay.ip, underlay.ip6].filter(Boolean).join(' ')]);
   for (const { name, mac, mtu } of status.devices) {
-    rows.push(['device', [name, mac ?? 'missing', mtu === undefined ? '' : `mtu ${mtu}`].filter(Boolean).join(' ')]);
+    rows.push(['device', [name, mac, mtu === undefined ? 'missing' : `mtu ${mtu}`].filter(Boolean).join(' ')]);
   }
+  for (const path of status.dataPaths ?? []) rows.push(['data path', dataPathLine(path)]);
   if (status.mtu !== undefined) rows.push(['MTU', `${status.mtu} for containers`]);
   const step = status.inStep && status.inStepSince ? `in step for ${ago(status.inStepSince, now)}` : 'not in step';
   rows.push(['kernel', step]);
@@ -189,9 +234,26 @@ function firewallLine({ program, inPlaceSince, repairs, notes }: StatusFirewall,
   return [`${program}, ${state}${mended}`, ...notes].join('; ');
 }
 
+function dataPathLine({ device, isUp, core, features, sent, received, dropped, restarts }: StatusDataPath): string {
+  const how = [core, ...features.filter((one) => one !== core)].filter(Boolean).join(', ');
+  const packets = `${sent.packets} packets sent, ${received.packets} received`;
+  const reasons = Object.entries(dropped).map(([reason, count]) => `${reason} ${count}`);
+  const drops = reasons.length > 0 ? `, dropped: ${reasons.join(', ')}` : '';
+  const again = restarts > 0 ? `, started anew ${restarts} times` : '';
+  return `${device} ${isUp ? 'up' : 'NOT up'}${how ? ` (${how})` : ''}, ${packets}${drops}${again}`;
+}
+
+const FILTERS = {
+  strict: 'drops strangers and foreign sources',
+  enforce: 'drops strangers',
+  report: 'reports strangers',
+  off: 'off',
+} as const;
+
 function filterLine({ device, effective, why, dropped, reported, addresses }: StatusPeerFilter): string {
-  const verb = { enforce: 'drops strangers', report: 'reports strangers', off: 'off' }[effective];
-  const packets = effective === 'enforce' ? `${dropped} packets dropped` : `${reported} packets seen`;
+  const verb = FILTERS[effective];
+  const packets =
+    effective === 'enforce' || effective === 'strict' ? `${dropped} packets dropped` : `${reported} packets seen`;
   const counts = effective === 'off' ? '' : `, ${addresses} addresses named, ${packets}`;
   return `${device} ${verb}${counts}${why ? `; ${why}` : ''}`;
 }
@@ -200,13 +262,14 @@ const TAKEN_FOR = {
   asked: 'being asked',
   tolerated: 'a peer by another way: let through',
   spoofing: 'no peer: another host has that subnet',
+  foreign: 'a sender from outside of the network',
   unknown: 'nobody of the network',
 } as const;
 
 function strangersBlock(filters: readonly StatusPeerFilter[], now: number): string | undefined {
   const rows = filters.flatMap(({ strangers }) =>
     strangers.map(({ source, inner, verdict, packets, seen }) => [
-      ...[`  ${source}`, inner, String(packets), ago(seen, now), TAKEN_FOR[verdict]],
+      ...[`  ${source}`, inner, packets === undefined ? '' : String(packets), ago(seen, now), TAKEN_FOR[verdict]],
     ]),
   );
   if (rows.length === 0) return undefined;
@@ -222,12 +285,28 @@ function missingBlock({ missing, missingCount }: Status, now: number): string {
   return `missing in the kernel (${missingCount}):\n${table(rows)}`;
 }
 
-function peersBlock(peers: Status['peers']): string {
+function peersBlock(peers: Status['peers'], now: number): string {
   if (peers.length === 0) return 'no peers';
-  const rows = peers.map(({ subnet, subnet6, publicIp, publicIp6, name }) => [
+  const areProbed = peers.some(({ paths }) => paths !== undefined);
+  const rows = peers.map(({ subnet, subnet6, publicIp, publicIp6, name, paths = [] }) => [
     ...[dual(subnet, subnet6), dual(publicIp, publicIp6), name ?? '(flanneld)'],
+    ...(areProbed ? [paths.map((path) => pathText(path, now)).join('; ')] : []),
   ]);
-  return table([['PEER', 'PUBLIC IP', 'NODE'], ...rows]);
+  return table([['PEER', 'PUBLIC IP', 'NODE', ...(areProbed ? ['PATH'] : [])], ...rows]);
+}
+
+function pathText(
+  { state, since, asked, lost, roundTripMs, pathMtu, isSmaller, refused }: StatusPath,
+  now: number,
+): string {
+  if (state === 'unknown') return refused ? `can't be asked: ${refused}` : 'not known yet';
+  if (state === 'silent') return since ? `silent for ${ago(since, now)}` : 'silent, never heard';
+  const parts = [
+    roundTripMs === undefined ? 'answers' : `${roundTripMs.toFixed(2)} ms`,
+    ...(lost > 0 ? [`${lost} of ${asked} lost`] : []),
+    ...(isSmaller ? [`path MTU ${pathMtu}`] : []),
+  ];
+  return parts.join(', ');
 }
 
 /** The status for people. `now`: wall clock, ms. */
@@ -238,7 +317,7 @@ export function renderStatus(status: Status, now: number): string {
   if (missingCount > 0) blocks.push(missingBlock(status, now));
   const strangers = strangersBlock(status.peerFilters ?? [], now);
   if (strangers) blocks.push(strangers);
-  blocks.push(peersBlock(peers));
+  blocks.push(peersBlock(peers, now));
   const rows = refused.map(({ key, reason }) => [`  ${key}`, reason]);
   if (refusedCount > 0) blocks.push(`refused leases (${refusedCount}):\n${table(rows)}`);
   return `${blocks.join('\n\n')}\n`;

@@ -59,11 +59,12 @@ function fromBehind(one: Operation, errno: string): readonly Operation[] {
 function overStandIn(one: Operation, errno: string): readonly Operation[] {
   const { verb, object, why } = one;
   if (errno !== 'EINVAL' || verb === 'delete') return [];
-  if ((object.kind !== 'nexthop' && object.kind !== 'route') || familyOf(object.gateway) === 4) return [];
+  if (object.kind !== 'nexthop' && object.kind !== 'route') return [];
+  const { dev, gateway } = object;
+  if (gateway === undefined || familyOf(gateway) === 4) return [];
   // Refused because its nexthop was.
   if (object.kind === 'route' && object.nexthopId !== undefined) return [one];
   if (!object.onlink) return [];
-  const { dev, gateway } = object;
   const hop = { dev, gateway: LINK_LOCAL, onlink: false, nexthopId: undefined };
   const standIn: Route = { kind: 'route', dst: prefixOf(gateway, 128), ...hop };
   return [{ verb: 'create', object: standIn, why }, one, { verb: 'delete', object: standIn, why }];

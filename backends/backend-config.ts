@@ -33,6 +33,16 @@ export class BackendFields {
     return fallback;
   }
 
+  /** One of some words, in any case, as flannel reads `Type`. */
+  choice<T extends string>(name: string, fallback: T, choices: readonly T[]): T {
+    const value = goField(this.#config, name) ?? fallback;
+    const chosen = choices.find((one) => typeof value === 'string' && value.toLowerCase() === one);
+    if (chosen !== undefined) return chosen;
+    const known = choices.map((one) => `"${one}"`).join(', ');
+    this.problems.push(`Backend.${name} must be one of ${known}, not ${shown(value)}`);
+    return fallback;
+  }
+
   boolean(name: string, fallback: boolean): boolean {
     const value = goField(this.#config, name) ?? fallback;
     if (typeof value === 'boolean') return value;

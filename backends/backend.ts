@@ -1,6 +1,8 @@
-import type { Ip, Mac } from '../config/address.ts';
+import type { Ip, Mac, Prefix } from '../config/address.ts';
 import type { Lease, LeaseAttributes, LeaseSubnets } from '../leases/lease.ts';
-import type { Address, KernelObject, Link } from './state.ts';
+import type { PathPeer } from './data-path/path-peer.ts';
+import type { PathShape } from './data-path/path-settings.ts';
+import type { Address, KernelObject, Link, Route } from './state.ts';
 
 /** The interface that the hosts reach each other by: as selected at start, and followed since. */
 export interface Underlay {
@@ -34,8 +36,25 @@ export interface PeerContext {
   readonly nexthopId: ((gateway: Ip, dev: string) => number) | undefined;
 }
 
-/** MAC addresses of our devices by device name. */
-export type DeviceMacs = ReadonlyMap<string, Mac>;
+/** MAC addresses of our devices by device name; undefined: the device has none. */
+export type DeviceMacs = ReadonlyMap<string, Mac | undefined>;
+
+/** This host's subnets, and what they are part of. */
+export interface OwnPart extends LeaseSubnets {
+  /** The cluster's ranges. */
+  readonly networks: readonly Prefix[];
+}
+
+/** What stands whoever the peers are. */
+export type DeviceObject = Link | Address | Route;
+
+/** Where a process of ours wraps and sends the packets: what it has to know. */
+export interface UserSpace {
+  /** One for each of the devices. */
+  paths(own: OwnPart, macs: DeviceMacs): readonly PathShape[];
+  /** The peer as that device's data path needs it; undefined: it is not reached by it. */
+  peer(lease: Lease, device: string): PathPeer | undefined;
+}
 
 /**
  * How packets reach a peer. Pure: configured once with the network config and the underlay, every method maps plain
@@ -47,15 +66,21 @@ export interface Backend {
   readonly mtuBytes: number;
   /** Names of the devices that the backend makes. Empty: it uses the underlay as it is. */
   readonly devices: readonly string[];
+  /** Whether these have MACs, which leases publish. */
+  readonly hasMacs: boolean;
   /** Whether `peer` asks which public IPs are neighbours on the underlay. */
   readonly directRouting: boolean;
   /** The MAC that a lease publishes for one of our devices, where it is valid. */
   publishedMac(lease: LeaseAttributes, device: string): Mac | undefined;
   /** The value that this host's lease has; the owner is added by the caller. */
   advertise(macs: DeviceMacs): Omit<LeaseAttributes, 'owner'>;
-  /** Devices and their addresses for the lease held; devices alone where it is not held yet. */
-  device(own: LeaseSubnets | undefined, macs: DeviceMacs): readonly (Link | Address)[];
+  /** Devices, and what stands on them whoever the peers are; devices alone where no lease is held yet. */
+  device(own: OwnPart | undefined, macs: DeviceMacs): readonly DeviceObject[];
   /** Whether a lease can be a peer's, without what the kernel would need. It is one exactly where `peer` has objects. */
   claim(lease: Lease): PeerClaim;
   peer(lease: Lease, context: PeerContext): PeerState;
+  /** Left out: the kernel does it all. */
+  readonly userSpace?: UserSpace | undefined;
+  /** What the operator should know of how it came to be so: a mode that this host left no choice of. */
+  readonly note?: string | undefined;
 }

@@ -1,5 +1,5 @@
 import { familyOf } from '../config/address.ts';
-import type { Backend } from './backend.ts';
+import type { Backend, DeviceObject } from './backend.ts';
 import type { Kernel } from './kernel/kernel.ts';
 import { KernelView } from './kernel-view.ts';
 import { isSatisfied } from './same-object.ts';
@@ -8,15 +8,16 @@ import { type Address, keyOf, type Link, type Operation } from './state.ts';
 const DEVICE_KINDS = new Set(['link', 'address'] as const);
 
 /**
- * Puts our devices and their addresses in place, as far as they are not, before anything else of the kernel is looked
+ * Puts our devices and their addresses in place, as far as they are not (routes follow with the others), before anything else of the kernel is looked
  * at. Rejects with TartanError KERNEL where the kernel can't be spoken to.
  * @returns what the kernel refuses, in words; undefined: all is there.
  */
 export async function placeDevice(
   kernel: Kernel,
   { devices }: Backend,
-  objects: readonly (Link | Address)[],
+  all: readonly DeviceObject[],
 ): Promise<string | undefined> {
+  const objects = all.filter((object) => object.kind !== 'route');
   const families = new Set(objects.flatMap((object) => (object.kind === 'address' ? [familyOf(object.ip)] : [])));
   const view = new KernelView(kernel, devices, [...families]);
   await view.read(DEVICE_KINDS);

@@ -15,7 +15,7 @@ import type { KernelEvent } from './kernel/kernel.ts';
 import { type KernelView, KINDS } from './kernel-view.ts';
 import { isOurs, type Ownership } from './ownership.ts';
 import { sameObserved } from './same-object.ts';
-import { shadowedPeer } from './shadows.ts';
+import { leadsToOwn, shadowedPeer } from './shadows.ts';
 import { keyOf, type ObjectKind, type Observed, TARTAN_PROTOCOL } from './state.ts';
 
 /** Events of routes tell no metric: any may be the better one. */
@@ -153,7 +153,8 @@ export class Doubts {
 
   #noteStranger(what: string, verb: 'set' | 'delete'): void {
     const dst = parsePrefix(what);
-    if (dst === undefined || !this.#policy.networks.some((network) => containsPrefix(network, dst))) return;
+    if (dst === undefined || leadsToOwn(dst, this.#policy)) return;
+    if (!this.#policy.networks.some((network) => containsPrefix(network, dst))) return;
     if (verb === 'set') this.#strangers.add(dst);
     else this.#strangers.delete(dst);
     const isShadow = shadowedPeer(dst, METRIC_OF_NONE, this.#by.desired.objects) !== undefined;

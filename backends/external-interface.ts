@@ -52,7 +52,7 @@ type Step<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; 
 
 const UNICAST = 1;
 /** Our own overlay devices: after a restart they must not be taken for the underlay. */
-const OVERLAY = /^flannel(-v6)?\.\d+$/;
+const OVERLAY = /^flannel(\d+|(-v6)?\.\d+)$/;
 
 export function selectUnderlay(wish: UnderlayWish, facts: HostFacts): UnderlayResult {
   const bad = badPublicIp(wish.publicIp, 4) ?? badPublicIp(wish.publicIp6, 6);

@@ -9,7 +9,16 @@ import { formatBareRoute } from './operation-text.ts';
 import type { Planned } from './plan.ts';
 import { isSatisfied, sameObserved } from './same-object.ts';
 import type { KernelObject, LinkInfo, Nexthop, ObjectKind, Observed, RouteInfo } from './state.ts';
-import { DEFAULT_METRIC, keyOf, RTN_UNICAST, TARTAN_PROTOCOL } from './state.ts';
+import {
+  asLink,
+  DEFAULT_METRIC,
+  keyOf,
+  metricIn,
+  RTN_UNICAST,
+  routeKey,
+  TARTAN_PROTOCOL,
+  YIELDING_METRIC,
+} from './state.ts';
 
 /** So many are compared in about half a millisecond; then others have their turn. */
 const TAKEN_PER_TURN = 500;
@@ -188,9 +197,9 @@ export class KernelView {
     return found;
   }
 
-  #observeLink({ name, mac, mtuBytes, up, vxlan }: LinkInfo): Observed[] {
-    if (!this.#devices.includes(name) || !mac || !vxlan) return [];
-    return [{ object: { kind: 'link', name, mac, mtuBytes, up, vxlan }, protocol: 0, permanent: true }];
+  #observeLink(info: LinkInfo): Observed[] {
+    const object = this.#devices.includes(info.name) ? asLink(info) : undefined;
+    return object ? [{ object, protocol: 0, permanent: true }] : [];
   }
 
   async #observeAddresses(family: Family): Promise<Observed[]> {
@@ -228,27 +237,34 @@ export class KernelView {
     const firsts = new Map<string, RouteInfo>();
     for (const info of found) {
       if (info.protocol !== TARTAN_PROTOCOL) others.push(info);
-      if (info.metric === DEFAULT_METRIC[family] && !firsts.has(info.dst)) firsts.set(info.dst, info);
+      if (info.metric !== DEFAULT_METRIC[family] && info.metric !== YIELDING_METRIC) continue;
+      const key = routeKey(info.dst, metricIn(info));
+      if (!firsts.has(key)) firsts.set(key, info);
     }
     const observed: Observed[] = [];
-    for (const info of firsts.values()) {
-      const one = this.#gatewayRoute(info);
+    for (const [key, info] of firsts) {
+      const one = this.#unicastRoute(info);
       if (one) observed.push(one);
-      else bare.set(`route ${info.dst}`, formatBareRoute(info));
+      else bare.set(key, formatBareRoute(info));
     }
     return observed;
   }
 
-  /** What is no unicast route with a gateway can't be ours: its key is seen as empty, so that it is replaced if needed. */
-  #gatewayRoute({ type, dst, nexthopId, protocol, extras, ...hop }: RouteInfo): Observed | undefined {
+  /**
+   * What is no unicast route with a gateway, or on a device of ours, can't be ours: its key is seen as empty, so that it is
+   * replaced if needed.
+   */
+  #unicastRoute(info: RouteInfo): Observed | undefined {
+    const { type, dst, nexthopId, protocol, extras, ...hop } = info;
     if (type !== RTN_UNICAST) return undefined;
     const via = nexthopId === undefined ? undefined : this.#nexthop(nexthopId);
     const dev = hop.dev ?? via?.dev;
     const gateway = hop.gateway ?? via?.gateway;
-    if (dev === undefined || gateway === undefined) return undefined;
+    if (dev === undefined || (gateway === undefined && !this.#devices.includes(dev))) return undefined;
     const onlink = via?.onlink ?? hop.onlink;
-    const object = { kind: 'route', dst, dev, gateway, onlink, nexthopId, ...(extras && { extras }) } as const;
-    return { object, protocol, permanent: true };
+    const metric = metricIn(info);
+    const rest = { ...(metric !== undefined && { metric }), ...(extras && { extras }) };
+    return { object: { kind: 'route', dst, dev, gateway, onlink, nexthopId, ...rest }, protocol, permanent: true };
   }
 
   #nexthop(id: number): Nexthop | undefined {

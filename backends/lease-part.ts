@@ -1,4 +1,4 @@
-import { type Family, type Ip, notUnicast, type Prefix } from '../config/address.ts';
+import { type Family, familyOf, type Ip, notUnicast, type Prefix } from '../config/address.ts';
 import { NO_IPV4 } from '../leases/coverage.ts';
 import type { LeaseAttributes, LeaseSubnets } from '../leases/lease.ts';
 import type { Families } from './backend-config.ts';
@@ -45,6 +45,12 @@ export function badPublicIp(part: LeasePart): string | undefined {
   if (part.publicIp === undefined) return `${part.publicIpField} is missing`;
   const fault = notUnicast(part.publicIp);
   return fault === undefined ? undefined : `${part.publicIpField} ${part.publicIp} is ${fault}`;
+}
+
+/** Where datagrams of the lease's host come from, as it says itself, in one family. */
+export function outerSources(lease: LeaseAttributes, publicIp: Ip): readonly Ip[] {
+  const others = (lease.sources ?? []).filter((ip) => familyOf(ip) === familyOf(publicIp) && ip !== publicIp);
+  return [publicIp, ...others];
 }
 
 /** Why this node can't reach a peer of which it shares no family. */

@@ -47,7 +47,7 @@ function formatKey(object: KernelObject): string {
     case 'nexthop':
       return `id ${object.id}`;
     case 'route':
-      return object.dst;
+      return object.metric === undefined ? object.dst : `${object.dst} metric ${object.metric}`;
   }
 }
 
@@ -74,7 +74,8 @@ function extras({ extras: text }: Route): string {
 }
 
 function formatHop(hop: Pick<Route, 'dev' | 'gateway' | 'onlink'>): string {
-  return `via ${hop.gateway} dev ${hop.dev}${hop.onlink ? ' onlink' : ''}`;
+  const via = hop.gateway === undefined ? '' : `via ${hop.gateway} `;
+  return `${via}dev ${hop.dev}${hop.onlink ? ' onlink' : ''}`;
 }
 
 /** A route without a gateway of its own: `blackhole, protocol 3`, `dev eth1, protocol 2`. */
@@ -84,7 +85,8 @@ export function formatBareRoute({ type, dev, nexthopId, protocol }: RouteInfo): 
 }
 
 function formatLink({ mac, mtuBytes, up, vxlan }: Link): string {
-  const device = `address ${mac} mtu ${mtuBytes} ${up ? 'up' : 'down'}`;
+  const device = `${mac === undefined ? '' : `address ${mac} `}mtu ${mtuBytes} ${up ? 'up' : 'down'}`;
+  if (vxlan === undefined) return `${device} type ${mac === undefined ? 'tun' : 'tap'}`;
   const tunnel = `type vxlan id ${vxlan.vni} dev ${vxlan.lower} local ${vxlan.local} dstport ${vxlan.port}`;
   return `${device} ${tunnel} ${vxlan.learning ? 'learning' : 'nolearning'}${vxlan.gbp ? ' gbp' : ''}`;
 }

@@ -10,6 +10,8 @@ export interface Ownership {
   readonly networks: readonly Prefix[];
   /** Names of the devices that we made. */
   readonly devices: ReadonlySet<string>;
+  /** What this host leases of the networks, where it is known: its containers' routes are in there, and no peer's. */
+  readonly ownSubnets?: readonly Prefix[];
 }
 
 /**

@@ -9,7 +9,7 @@
  */
 import { formatValue } from './operation-text.ts';
 import { isOurs, type Ownership } from './ownership.ts';
-import { isSatisfied, markFault, sameObject, sameTunnel } from './same-object.ts';
+import { isSatisfied, markFault, sameMake, sameObject } from './same-object.ts';
 import type { KernelObject, ObjectKind, Observed, Operation } from './state.ts';
 
 /** What should be, by `keyOf`. */
@@ -78,7 +78,7 @@ class Scope {
   readonly #desired: Desired;
   readonly #actual: Actual;
   readonly #policy: Ownership;
-  /** Devices that are missing or need other tunnel attributes: whatever was on them is gone afterwards. */
+  /** Devices that are missing or have to be made anew: whatever was on them is gone afterwards. */
   readonly #renewed: ReadonlySet<string>;
 
   constructor(desired: Desired, actual: Actual, policy: Ownership) {
@@ -140,7 +140,7 @@ function isRenewed(device: string, desired: Desired, actual: Actual): boolean {
   const wanted = desired.get(`link ${device}`);
   if (wanted?.kind !== 'link') return false;
   const found = actual.get(`link ${device}`)?.object;
-  return found?.kind !== 'link' || !sameTunnel(wanted.vxlan, found.vxlan);
+  return found?.kind !== 'link' || !sameMake(wanted, found);
 }
 
 /** A route is deleted by its maker's protocol: what flannel left goes, what others put there meanwhile stays. */

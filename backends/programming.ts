@@ -6,7 +6,7 @@
  *   held back:    what waits after a refusal · what stands on a device that is refused · what others fight us over
  *   answers:      confirmed: the view has it · refused: a trouble, and its table is in doubt
  */
-import { overlaps, type Prefix } from '../config/address.ts';
+import { overlaps } from '../config/address.ts';
 import type { Clock } from '../config/clock.ts';
 import type { Log } from '../config/log.ts';
 import { applyOperations } from './applying.ts';
@@ -18,7 +18,7 @@ import type { NexthopIds } from './nexthop-ids.ts';
 import { formatOperation } from './operation-text.ts';
 import type { Ownership } from './ownership.ts';
 import { type Planned, planKeys } from './plan.ts';
-import { sameTunnel } from './same-object.ts';
+import { sameMake } from './same-object.ts';
 import { BOOT_PROTOCOL, type KernelObject, type ObjectKind, type Operation, TARTAN_PROTOCOL } from './state.ts';
 import { Troubles } from './trouble.ts';
 
@@ -44,7 +44,6 @@ export interface ReconcilerCounters {
 
 export class Programming {
   readonly #tools: Tools;
-  readonly #ownSubnets: readonly Prefix[];
   readonly troubles: Troubles;
   readonly counters: ReconcilerCounters = { operations: 0, refusals: 0, repairs: 0 };
   policy: Ownership;
@@ -62,9 +61,8 @@ export class Programming {
   /** … or something else is wanted now, or more is known: what is found amiss, an earlier run or we ourselves left. */
   #isOurDoing = false;
 
-  constructor(tools: Tools, policy: Ownership, ownSubnets: readonly Prefix[] = []) {
+  constructor(tools: Tools, policy: Ownership) {
     this.#tools = tools;
-    this.#ownSubnets = ownSubnets;
     this.policy = policy;
     this.troubles = new Troubles(tools.clock);
   }
@@ -199,7 +197,8 @@ export class Programming {
   }
 
   #leadsToUs(object: KernelObject): boolean {
-    return object.kind === 'route' && this.#ownSubnets.some((own) => overlaps(own, object.dst));
+    const { ownSubnets = [] } = this.policy;
+    return object.kind === 'route' && ownSubnets.some((own) => overlaps(own, object.dst));
   }
 
   /** While the kernel refuses a device, what would stand on it is not even tried: the device is what is missing. */
@@ -217,7 +216,7 @@ export class Programming {
     const wanted = this.#tools.desired.objects.get(key);
     const found = this.#tools.view.objects.get(key)?.object;
     if (wanted?.kind !== 'link' || found?.kind !== 'link') return true;
-    return !found.up || !sameTunnel(wanted.vxlan, found.vxlan);
+    return !found.up || !sameMake(wanted, found);
   }
 
   /** What somebody else made necessary. */

@@ -16,7 +16,7 @@ import { toError } from '../config/errors.ts';
 import type { Log } from '../config/log.ts';
 import { Wakeup } from '../config/wakeup.ts';
 import type { PeerChange } from '../leases/directory.ts';
-import type { Backend } from './backend.ts';
+import type { Backend, DeviceObject } from './backend.ts';
 import { DesiredState, publicIpsOf } from './desired-state.ts';
 import { Doubts } from './doubts.ts';
 import type { Kernel } from './kernel/kernel.ts';
@@ -27,7 +27,7 @@ import { isOurs, type Ownership } from './ownership.ts';
 import { Programming, type ReconcilerCounters } from './programming.ts';
 import { Reading } from './reading.ts';
 import { type Shadow, shadowProblem, shadows } from './shadows.ts';
-import type { Address, Link, ObjectKind } from './state.ts';
+import type { Link, ObjectKind } from './state.ts';
 import type { Trouble } from './trouble.ts';
 
 const FAILURE_MS = { first: 1_000, most: 30_000 } as const;
@@ -59,8 +59,8 @@ export interface Move {
   readonly backend: Backend;
   /** Name of the external interface. */
   readonly underlay: string;
-  /** Our devices and their addresses. */
-  readonly device: readonly (Link | Address)[];
+  /** Our devices, and what stands on them whoever the peers are. */
+  readonly device: readonly DeviceObject[];
 }
 
 export class Reconciler {
@@ -104,14 +104,14 @@ export class Reconciler {
     const { directRouting } = backend;
     this.#doubts = new Doubts({ view, desired, directRouting, onDoubt }, policy, underlay);
     const parts = { kernel, view, desired, ids, clock, log, doubts: this.#doubts };
-    this.#programming = new Programming(parts, policy, options.ownSubnets);
+    this.#programming = new Programming(parts, policy);
     this.#reading = new Reading({ ...parts, directRouting, onLink: this.#onLink, programming: this.#programming });
   }
 
   /** Opens the monitor and reads everything once. Rejects with TartanError KERNEL where that fails. */
   static async start(options: ReconcilerOptions): Promise<Reconciler> {
-    const { kernel, backend, networks, nexthopObjects } = options;
-    const policy: Ownership = { networks, devices: new Set(backend.devices) };
+    const { kernel, backend, networks, ownSubnets = [], nexthopObjects } = options;
+    const policy: Ownership = { networks, devices: new Set(backend.devices), ownSubnets };
     const view = new KernelView(kernel, backend.devices, [...new Set(networks.map(familyOf))], networks);
     let reconciler: Reconciler | undefined;
     let wasDisturbed = false;
@@ -131,8 +131,8 @@ export class Reconciler {
     return this.#programming.counters;
   }
 
-  /** Puts our device and its address in place; resolves when the kernel has them or has refused them. */
-  async setDevice(objects: readonly (Link | Address)[]): Promise<void> {
+  /** Puts our devices in place, and what stands on them whoever the peers are; resolves when the kernel has them or has refused them. */
+  async setDevice(objects: readonly DeviceObject[]): Promise<void> {
     this.#desired.setDevice(objects);
     // What an earlier run left may stand in our own way.
     this.#programming.overhaul();

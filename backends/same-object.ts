@@ -28,15 +28,21 @@ export function sameObject(a: KernelObject, b: KernelObject): boolean {
 
 function sameLink(a: Link, b: Link): boolean {
   const plain = a.name === b.name && a.mac === b.mac && a.mtuBytes === b.mtuBytes && a.up === b.up;
-  return plain && sameVxlan(a.vxlan, b.vxlan);
+  return plain && sameMake(a, b) && sameRest(a.vxlan, b.vxlan);
 }
 
-function sameVxlan(a: VxlanAttributes, b: VxlanAttributes): boolean {
-  return sameTunnel(a, b) && a.local === b.local && a.lower === b.lower && a.learning === b.learning;
+function sameRest(a: VxlanAttributes | undefined, b: VxlanAttributes | undefined): boolean {
+  return a?.local === b?.local && a?.lower === b?.lower && a?.learning === b?.learning;
 }
 
-/** Whether two devices differ in nothing but what the kernel changes in place: vxlan_changelink refuses the rest. */
-export function sameTunnel(a: VxlanAttributes, b: VxlanAttributes): boolean {
+/** Whether two devices differ in nothing but what the kernel changes in place: of another make, one is made anew. */
+export function sameMake(a: Link, b: Link): boolean {
+  if (a.vxlan && b.vxlan) return sameTunnel(a.vxlan, b.vxlan);
+  return a.vxlan === b.vxlan && (a.mac === undefined) === (b.mac === undefined);
+}
+
+/** vxlan_changelink refuses these. */
+function sameTunnel(a: VxlanAttributes, b: VxlanAttributes): boolean {
   return a.vni === b.vni && a.port === b.port && a.gbp === b.gbp && familyOf(a.local) === familyOf(b.local);
 }
 
@@ -45,7 +51,7 @@ export function sameTunnel(a: VxlanAttributes, b: VxlanAttributes): boolean {
  * out of its answers where net.ipv4.nexthop_compat_mode is 0.
  */
 function sameRoute(a: Route, b: Route): boolean {
-  if (a.dst !== b.dst || a.nexthopId !== b.nexthopId || a.extras !== b.extras) return false;
+  if (a.dst !== b.dst || a.metric !== b.metric || a.nexthopId !== b.nexthopId || a.extras !== b.extras) return false;
   return a.nexthopId !== undefined || sameHop(a, b);
 }
 

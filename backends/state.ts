@@ -11,18 +11,35 @@ export const BOOT_PROTOCOL = 3;
 export const MAIN_TABLE = 254;
 /** The metric that a route has when none is asked for: 0, but IP6_RT_PRIO_USER for IPv6 (include/net/ip6_route.h). */
 export const DEFAULT_METRIC = { 4: 0, 6: 1024 } as const;
+/**
+ * The metric of a route that lets others' to the same destination go before it: a flanneld that is started while our
+ * device stands makes one of its own, and works at once.
+ */
+export const YIELDING_METRIC = 84;
 /** The type of a route that leads somewhere (linux/rtnetlink.h); all that we make are of it. */
 export const RTN_UNICAST = 1;
 
-/** A network device that we make. Key: its name. */
-export interface Link {
+interface Device {
   readonly kind: 'link';
   readonly name: string;
-  readonly mac: Mac;
   readonly mtuBytes: number;
   readonly up: boolean;
+}
+
+/** The kernel itself wraps and sends what is routed to it. */
+export interface VxlanLink extends Device {
+  readonly mac: Mac;
   readonly vxlan: VxlanAttributes;
 }
+
+/** A process of ours reads and writes its Ethernet frames (tap) or its IP packets (tun: it has no MAC). It outlives it. */
+export interface TunLink extends Device {
+  readonly mac: Mac | undefined;
+  readonly vxlan: undefined;
+}
+
+/** A network device that we make. Key: its name. */
+export type Link = VxlanLink | TunLink;
 
 export interface VxlanAttributes {
   readonly vni: number;
@@ -34,6 +51,15 @@ export interface VxlanAttributes {
   readonly lower: string;
   readonly learning: boolean;
   readonly gbp: boolean;
+}
+
+export interface TunAttributes {
+  /** Whether it carries Ethernet frames, not IP packets. */
+  readonly isTap: boolean;
+  /** Whether it outlives the process that made it. */
+  readonly isPersistent: boolean;
+  /** Several processes' worth of queues: it can't be opened as one without. */
+  readonly isMultiQueue: boolean;
 }
 
 /** An address on a device. Key: device, address and length. `address` keeps its host bits: `10.5.1.0/32`. */
@@ -73,12 +99,15 @@ export interface Nexthop {
   readonly onlink: boolean;
 }
 
-/** A unicast route in the main table with the default metric. Key: destination (table and metric are fixed). */
+/** A unicast route in the main table. Key: destination and metric (the table is fixed). */
 export interface Route {
   readonly kind: 'route';
   readonly dst: Prefix;
+  /** YIELDING_METRIC, the only other one that ours have; left out: DEFAULT_METRIC. */
+  readonly metric?: number;
   readonly dev: string;
-  readonly gateway: Ip;
+  /** undefined: whatever is routed there is the device's own business. */
+  readonly gateway: Ip | undefined;
   readonly onlink: boolean;
   /** The nexthop object that carries gateway and device; undefined: the route carries them itself. */
   readonly nexthopId: number | undefined;
@@ -103,8 +132,13 @@ export function keyOf(object: KernelObject): string {
     case 'nexthop':
       return `nexthop ${object.id}`;
     case 'route':
-      return `route ${object.dst}`;
+      return routeKey(object.dst, object.metric);
   }
+}
+
+/** @param metric undefined: the default one. */
+export function routeKey(dst: Prefix, metric?: number): string {
+  return metric === undefined ? `route ${dst}` : `route ${dst} metric ${metric}`;
 }
 
 /** One change to the kernel. `why` is for logs and plans: "peer 10.5.72.0/24 appeared". */
@@ -136,12 +170,25 @@ export interface LinkInfo {
   /** Absent on devices without a hardware address of six octets. */
   readonly mac: Mac | undefined;
   readonly mtuBytes: number;
-  /** IFF_UP. Of a vxlan also that it carries packets as we use it: no port of a bridge, and it resolves neighbours. */
+  /**
+   * IFF_UP. Of a vxlan, tun or tap also that it carries packets as we use it: no port of a bridge, and it resolves
+   * neighbours where it has a MAC.
+   */
   readonly up: boolean;
   readonly loopback: boolean;
   /** IFLA_INFO_KIND, "" for physical devices. */
   readonly type: string;
   readonly vxlan: VxlanAttributes | undefined;
+  /** Of type `tun`, which taps are too. */
+  readonly tun?: TunAttributes | undefined;
+}
+
+/** The device as one of ours would be; undefined: it is not such as we make them, or is some process's for its lifetime. */
+export function asLink({ name, mac, mtuBytes, up, vxlan, tun }: LinkInfo): Link | undefined {
+  const device = { kind: 'link', name, mtuBytes, up } as const;
+  if (vxlan && mac) return { ...device, mac, vxlan };
+  if (!tun?.isPersistent || tun.isMultiQueue || (tun.isTap && !mac)) return undefined;
+  return { ...device, mac: tun.isTap ? mac : undefined, vxlan: undefined };
 }
 
 /** An address as found on any device, with the flags that interface selection sorts by. */
@@ -171,4 +218,9 @@ export interface RouteInfo {
   readonly extras?: string;
   /** RTN_UNICAST, RTN_BLACKHOLE 6 and so on. */
   readonly type: number;
+}
+
+/** The metric by which the route has its key; undefined: the default one. */
+export function metricIn({ family, metric }: RouteInfo): number | undefined {
+  return metric === DEFAULT_METRIC[family] ? undefined : metric;
 }

@@ -16,6 +16,7 @@ class Alloc implements Backend {
   readonly type = 'alloc';
   readonly mtuBytes: number;
   readonly devices: readonly string[] = [];
+  readonly hasMacs = false;
   readonly directRouting = false;
   readonly #families: readonly Family[];
   readonly #underlay: Underlay;

@@ -7,10 +7,10 @@ import type { Ip, Mac, Prefix } from '../../config/address.ts';
  */
 export type PathFilter = 'strict' | 'enforce' | 'report' | 'off';
 
-/** What user space has to know to carry one device's packets. */
-export interface PathSettings {
+/** What user space has to know to carry one device's packets, by its backend. */
+export interface PathShape {
   readonly device: string;
-  /** `mac` is our VTEP's. */
+  /** `udp`: the bare IPv4 packet. RFC 7348: `mac` is our VTEP's. */
   readonly encapsulation:
     | { readonly kind: 'udp' }
     | { readonly kind: 'vxlan'; readonly vni: number; readonly mac: Mac };
@@ -20,9 +20,13 @@ export interface PathSettings {
   readonly port: number;
   /** Of the device: the largest inner IP packet. */
   readonly mtuBytes: number;
-  /** This host's subnets. */
+  /** This host's subnets, of the device's family. */
   readonly own: readonly Prefix[];
-  /** The cluster's ranges. */
+  /** The cluster's ranges, of the device's family. */
   readonly networks: readonly Prefix[];
+}
+
+/** … and by this host's options. */
+export interface PathSettings extends PathShape {
   readonly filter: PathFilter;
 }

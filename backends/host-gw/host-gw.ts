@@ -37,6 +37,7 @@ class HostGw implements Backend {
   readonly type = TYPE;
   readonly mtuBytes: number;
   readonly devices: readonly string[] = [];
+  readonly hasMacs = false;
   readonly directRouting = false;
   readonly #families: readonly Family[];
   readonly #underlay: Underlay;

@@ -2,11 +2,14 @@ import type { LinkInfo } from '../state.ts';
 import { decodeLink } from './link-message.ts';
 import type { Message } from './message.ts';
 
+/** IFLA_INFO_KIND of what we make. */
+const OVERLAYS = new Set(['vxlan', 'tun']);
+
 /** Names and indexes of the devices, as last heard: the kernel's messages speak of indexes only. */
 export class DeviceTable {
   readonly #names = new Map<number, string>();
   readonly #indexes = new Map<string, number>();
-  readonly #vxlans = new Set<number>();
+  readonly #overlays = new Set<number>();
   /** Indexes of devices that we deleted: until the kernel has told that they are gone, news of them are old. */
   readonly #buried = new Set<number>();
   #missed = false;
@@ -27,8 +30,9 @@ export class DeviceTable {
     return this.#indexes.get(name);
   }
 
-  isVxlan(index: number): boolean {
-    return this.#vxlans.has(index);
+  /** Whether it may be a device such as ours: a vxlan, or a tun or tap. */
+  isOverlay(index: number): boolean {
+    return this.#overlays.has(index);
   }
 
   /** Whether `nameOf` has been asked in vain since this was last called. */
@@ -51,7 +55,7 @@ export class DeviceTable {
     if (isDoubtful) return before === name ? undefined : before;
     this.#names.set(index, name);
     this.#indexes.set(name, index);
-    if (type === 'vxlan') this.#vxlans.add(index);
+    if (OVERLAYS.has(type)) this.#overlays.add(index);
     return before === name ? undefined : before;
   }
 
@@ -60,7 +64,7 @@ export class DeviceTable {
     if (index === undefined) return;
     this.#indexes.delete(name);
     this.#names.delete(index);
-    this.#vxlans.delete(index);
+    this.#overlays.delete(index);
   }
 
   /** We delete the device: what is yet to be heard of it came before. */
@@ -81,7 +85,7 @@ export class DeviceTable {
   replace(dump: readonly Message[]): LinkInfo[] {
     this.#names.clear();
     this.#indexes.clear();
-    this.#vxlans.clear();
+    this.#overlays.clear();
     // The first pass learns the names; a vxlan's lower device may come behind it.
     for (const link of decodeAll(dump, () => undefined)) {
       this.#buried.delete(link.index);

@@ -1,4 +1,4 @@
-import { BOOT_PROTOCOL, MAIN_TABLE, RTN_UNICAST, TARTAN_PROTOCOL } from '../state.ts';
+import { BOOT_PROTOCOL, MAIN_TABLE, metricIn, RTN_UNICAST, TARTAN_PROTOCOL } from '../state.ts';
 import { decodeAddress, RTM_DELADDR, RTM_NEWADDR } from './address-message.ts';
 import type { DeviceTable } from './device-table.ts';
 import type { KernelEvent } from './kernel.ts';
@@ -68,11 +68,11 @@ function sysctlEvents(message: Message, devices: DeviceTable): KernelEvent[] {
 }
 
 /**
- * Only vxlan devices have neighbours and forwarding entries that we care for. On a busy host the others' come by the
+ * Only vxlan and tap devices have neighbours, and the former forwarding entries, that we care for. On a busy host the others' come by the
  * thousand, each time that a neighbour is probed, and are not even decoded.
  */
 function neighbourEvents(message: Message, verb: Verb, devices: DeviceTable): KernelEvent[] {
-  if (!devices.isVxlan(neighbourDevice(message))) return [];
+  if (!devices.isOverlay(neighbourDevice(message))) return [];
   const observed = decodeNeighbour(message, devices.nameOf) ?? decodeFdbEntry(message, devices.nameOf);
   return observed === undefined ? [] : [{ verb, observed }];
 }
@@ -92,13 +92,16 @@ function routeEvents(message: Message, verb: Verb, devices: DeviceTable): Kernel
 
 /**
  * Where net.ipv4.nexthop_compat_mode is 0, routes through nexthop objects come without gateway and device; they are
- * told as foreign, with their destination.
+ * told as foreign, with their destination. So are others' routes without a gateway.
  */
 function routeEvent({ table, info }: TableRoute, verb: Verb): KernelEvent {
   const { dst, dev, gateway, onlink, nexthopId, protocol, extras } = info;
   const maybeOurs = protocol === TARTAN_PROTOCOL || protocol === BOOT_PROTOCOL;
   const isUnicast = info.type === RTN_UNICAST && table === MAIN_TABLE;
-  if (!(maybeOurs && isUnicast) || dev === undefined || gateway === undefined) return { verb, foreignRoute: dst };
-  const object = { kind: 'route', dst, dev, gateway, onlink, nexthopId, ...(extras && { extras }) } as const;
+  if (!(maybeOurs && isUnicast) || dev === undefined) return { verb, foreignRoute: dst };
+  if (gateway === undefined && protocol !== TARTAN_PROTOCOL) return { verb, foreignRoute: dst };
+  const metric = metricIn(info);
+  const rest = { ...(metric !== undefined && { metric }), ...(extras && { extras }) };
+  const object = { kind: 'route', dst, dev, gateway, onlink, nexthopId, ...rest } as const;
   return { verb, observed: { object, protocol, permanent: false } };
 }

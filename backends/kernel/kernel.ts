@@ -35,6 +35,8 @@ export type KernelEvent =
  * Any call rejects with TartanError KERNEL where the socket itself fails (not where an operation is refused).
  */
 export interface Kernel {
+  /** Whether this kernel makes vxlan devices, as it was when first asked: a module may come later. */
+  knowsVxlan(): Promise<boolean>;
   links(): Promise<LinkInfo[]>;
   addresses(family: Family): Promise<AddressInfo[]>;
   /** Every entry of the device (all NUD states; `permanent` tells). Empty where there is no such device. */

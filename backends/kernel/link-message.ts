@@ -3,11 +3,12 @@
  *
  *   ifinfomsg | family u8 | 0 u8 | type u16 | index i32 | flags u32 | change u32 |
  *   IFLA_ADDRESS 1, IFLA_IFNAME 3, IFLA_MTU 4, IFLA_LINKINFO 18 { IFLA_INFO_KIND 1, IFLA_INFO_DATA 2 }
+ *   tun's data: IFLA_TUN_TYPE 3 u8 (1 tun, 2 tap), _PERSIST 6 u8, _MULTI_QUEUE 7 u8; none before Linux 4.17
  *   vxlan's data: IFLA_VXLAN_ID 1 u32, _LINK 3 u32, _LOCAL 4 or _LOCAL6 17, _LEARNING 7 u8, _PORT 15 u16 in network
  *   order, _GBP 23 (present or not)
  */
 import { familyOf, type Ip, type Mac, macFromBytes } from '../../config/address.ts';
-import type { Link, LinkInfo, VxlanAttributes } from '../state.ts';
+import type { LinkInfo, TunAttributes, VxlanAttributes, VxlanLink } from '../state.ts';
 import {
   AF_UNSPEC,
   eachAttribute,
@@ -41,6 +42,11 @@ const IFLA_LINK_NETNSID = 37;
 const RTEXT_FILTER_SKIP_STATS = 8;
 const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
+
+const TUN_TYPE = 3;
+const TUN_PERSIST = 6;
+const TUN_MULTI_QUEUE = 7;
+const TYPE_TAP = 2;
 
 const VXLAN_ID = 1;
 const VXLAN_GROUP = 2;
@@ -82,11 +88,12 @@ export interface VxlanChange {
   readonly learning?: boolean;
 }
 
-function writeHeader(writer: MessageWriter, index: number, up: boolean | undefined): void {
+/** A device with a MAC resolves neighbours once it is up. */
+function writeHeader(writer: MessageWriter, index: number, up: boolean | undefined, hasMac = true): void {
   writer.u32(0);
   writer.u32(index);
   writer.u32(up ? IFF_UP : 0);
-  writer.u32(up === undefined ? 0 : up ? IFF_UP | IFF_NOARP : IFF_UP);
+  writer.u32(up === undefined ? 0 : up && hasMac ? IFF_UP | IFF_NOARP : IFF_UP);
 }
 
 function writeName(writer: MessageWriter, name: string): void {
@@ -94,7 +101,7 @@ function writeName(writer: MessageWriter, name: string): void {
 }
 
 /** A new vxlan device. Made and set up in one message: where the second fails, the kernel takes the first back. */
-export function encodeNewVxlan(writer: MessageWriter, link: Link, lowerIndex: number): void {
+export function encodeNewVxlan(writer: MessageWriter, link: VxlanLink, lowerIndex: number): void {
   writer.begin(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL);
   writeHeader(writer, 0, link.up ? true : undefined);
   writer.attributeMac(IFLA_ADDRESS, link.mac);
@@ -126,10 +133,16 @@ function writeLocal(writer: MessageWriter, local: Ip): void {
   writer.attributeIp(familyOf(local) === 4 ? VXLAN_LOCAL : VXLAN_LOCAL6, local);
 }
 
-export function encodeLinkChange(writer: MessageWriter, index: number, change: Omit<LinkChange, 'vxlan'>): void {
+/** @param hasMac whether the device is one with a MAC. */
+export function encodeLinkChange(
+  writer: MessageWriter,
+  index: number,
+  change: Omit<LinkChange, 'vxlan'>,
+  hasMac = true,
+): void {
   const { mac, mtuBytes, up } = change;
   writer.begin(RTM_NEWLINK, NLM_F_REQUEST);
-  writeHeader(writer, index, up);
+  writeHeader(writer, index, up, hasMac);
   if (mac !== undefined) writer.attributeMac(IFLA_ADDRESS, mac);
   if (mtuBytes !== undefined) writer.attributeU32(IFLA_MTU, mtuBytes);
   if (up) writer.attributeU32(IFLA_MASTER, 0);
@@ -161,6 +174,17 @@ export function encodeVxlanChange(
     if (change.local !== undefined) writeLocal(writer, change.local);
     if (change.learning !== undefined) writer.attributeU8(VXLAN_LEARNING, change.learning ? 1 : 0);
   });
+  writer.end();
+}
+
+/** Bits of a VNI that there are: the kernel refuses one beyond. */
+const IMPOSSIBLE_VNI = 1 << 24;
+
+/** Asks whether the kernel makes vxlan devices: it makes none of this, whatever it knows. */
+export function encodeVxlanQuestion(writer: MessageWriter): void {
+  writer.begin(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL);
+  writeHeader(writer, 0, undefined);
+  writeKind(writer, () => writer.attributeU32(VXLAN_ID, IMPOSSIBLE_VNI));
   writer.end();
 }
 
@@ -205,16 +229,32 @@ export function decodeLink(message: Message, nameOf: NameOf): LinkInfo | undefin
   });
   if (!whole || found.name === '') return undefined;
   const isVxlan = found.type === 'vxlan' && data !== undefined && !found.foreign;
+  const tun = found.type === 'tun' ? decodeTun(body, data, mac !== undefined) : undefined;
+  const isUsed = (isVxlan || tun !== undefined) && found.isPort;
+  const isDeaf = (isVxlan || tun?.isTap === true) && (flags & IFF_NOARP) !== 0;
   return {
     index: body.readInt32LE(4),
     name: found.name,
     mac,
     mtuBytes: found.mtuBytes,
-    up: (flags & IFF_UP) !== 0 && !(isVxlan && (found.isPort || (flags & IFF_NOARP) !== 0)),
+    up: (flags & IFF_UP) !== 0 && !isUsed && !isDeaf,
     loopback: (flags & IFF_LOOPBACK) !== 0,
     type: found.type,
     vxlan: isVxlan && data !== undefined ? decodeVxlan(body, data[0], data[1], nameOf) : undefined,
+    ...(tun && { tun }),
   };
+}
+
+/** A kernel that says nothing of it leaves the MAC to tell, and whoever opens the device to find out the rest. */
+function decodeTun(body: Buffer, data: readonly [number, number] | undefined, hasMac: boolean): TunAttributes {
+  const found = { isTap: hasMac, isPersistent: true, isMultiQueue: false };
+  const [start, end] = data ?? [0, 0];
+  eachAttribute(body, start, end, (type, at, length) => {
+    if (type === TUN_TYPE && length > 0) found.isTap = body[at] === TYPE_TAP;
+    else if (type === TUN_PERSIST && length > 0) found.isPersistent = body[at] !== 0;
+    else if (type === TUN_MULTI_QUEUE && length > 0) found.isMultiQueue = body[at] !== 0;
+  });
+  return found;
 }
 
 /** Undefined for a device that is not of the simple kind that we make: no local address, a group, external control. */

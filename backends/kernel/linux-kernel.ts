@@ -17,7 +17,7 @@ import { decodeAddress, encodeAddressDump } from './address-message.ts';
 import { DeviceTable } from './device-table.ts';
 import { errnoName } from './errno.ts';
 import type { Kernel, KernelEvent, KernelRefusal, RouteLookup } from './kernel.ts';
-import { encodeLinkDump } from './link-message.ts';
+import { encodeLinkDump, encodeVxlanQuestion } from './link-message.ts';
 import type { Message, NameOf } from './message.ts';
 import { MessageWriter } from './message-writer.ts';
 import { Monitor } from './monitor.ts';
@@ -37,6 +37,7 @@ import { decodeLookup, decodeRoute, encodeRouteDump, encodeRouteLookup } from '.
 const REQUEST_SOCKET = { bufferBytes: 4 << 20, datagramBytes: 4096 };
 /** The kernel fills as much of a dump into one datagram as the reader has room for, up to 32 kB. */
 const DUMP_SOCKET = { bufferBytes: 4 << 20, datagramBytes: 32768 };
+const NO_ANSWER = 'ETIMEDOUT';
 const LOOKUPS_PER_SEND = 64;
 /** So many messages are decoded in some milliseconds; then others have their turn. */
 const DECODED_PER_TURN = 500;
@@ -64,12 +65,25 @@ class LinuxKernel implements Kernel {
   readonly #programmer: Programmer;
   readonly #handlers: ((event: KernelEvent) => void)[] = [];
   #monitor: Monitor | undefined;
+  #knowsVxlan: boolean | undefined;
 
   constructor(log: Log) {
     this.#log = log;
     this.#requests = new NetlinkSocket(log, REQUEST_SOCKET);
     this.#dumps = new NetlinkSocket(log, DUMP_SOCKET);
     this.#programmer = new Programmer(this.#requests, this.#devices, () => this.links());
+  }
+
+  async knowsVxlan(): Promise<boolean> {
+    this.#knowsVxlan ??= await this.#askForVxlan();
+    return this.#knowsVxlan;
+  }
+
+  /** The device asked for is an impossible one; only who does not know the kind at all says so. */
+  async #askForVxlan(): Promise<boolean> {
+    const refusal = await this.#programmer.ask(encodeVxlanQuestion);
+    if (refusal?.errno === NO_ANSWER) throw unanswered('a question for vxlan devices');
+    return refusal?.errno !== 'EOPNOTSUPP';
   }
 
   async links(): Promise<LinkInfo[]> {
@@ -153,7 +167,7 @@ class LinuxKernel implements Kernel {
     for (const ip of ips) encodeRouteLookup(writer, ip);
     const reply = await this.#requests.batch(writer);
     if (!reply.complete) {
-      throw new TartanError('KERNEL', 'no answer to a route lookup', { data: { errno: 'ETIMEDOUT' } });
+      throw unanswered('a route lookup');
     }
     return ips.map((_, place) => reply.answers.get(place));
   }
@@ -215,6 +229,10 @@ async function decodeInTurns<T>(dump: readonly Message[], decode: (message: Mess
     if (one !== undefined) found.push(one);
   }
   return found;
+}
+
+function unanswered(what: string): TartanError {
+  return new TartanError('KERNEL', `no answer to ${what}`, { data: { errno: NO_ANSWER } });
 }
 
 function refusedDump(errno: number): TartanError {

@@ -11,7 +11,7 @@ export function deviceNeeded(operation: Operation): string | undefined {
   const { verb, object } = operation;
   switch (object.kind) {
     case 'link':
-      return verb === 'delete' ? undefined : object.vxlan.lower;
+      return verb === 'delete' ? undefined : object.vxlan?.lower;
     case 'nexthop':
       return verb === 'delete' ? undefined : object.dev;
     case 'route':
@@ -44,7 +44,7 @@ export function encodeOperation(writer: MessageWriter, operation: Operation, ind
       encodeNexthop(writer, verb, object, index);
       return;
     case 'route':
-      if (verb === 'delete') encodeRouteDelete(writer, object.dst, operation.protocol ?? TARTAN_PROTOCOL);
+      if (verb === 'delete') encodeRouteDelete(writer, object, operation.protocol ?? TARTAN_PROTOCOL);
       else encodeRoute(writer, verb, object, index);
   }
 }

@@ -1,5 +1,5 @@
 import { turnOfLoop } from '../../config/turn-of-loop.ts';
-import type { Link, LinkInfo, Operation } from '../state.ts';
+import type { Link, LinkInfo, Operation, TunLink, VxlanLink } from '../state.ts';
 import type { DeviceTable } from './device-table.ts';
 import { isHeard } from './echo-filter.ts';
 import { errnoName } from './errno.ts';
@@ -18,6 +18,7 @@ import { MessageWriter } from './message-writer.ts';
 import type { BatchReply, NetlinkSocket } from './netlink-socket.ts';
 import { deviceNeeded, encodeOperation, isDoneAnyway } from './operation-message.ts';
 import { setSysctl } from './sysctl.ts';
+import { makeTun } from './tun.ts';
 
 const MESSAGES_PER_SEND = 128;
 /** The longest message in a batch is an IPv6 route or address, below 80 bytes. A new link goes alone. */
@@ -25,6 +26,7 @@ const BATCH_BYTES = MESSAGES_PER_SEND * 128;
 /** A turn of the loop reads so many datagrams of a socket: enough turns after each send keep the monitor in step. */
 const HEARD_PER_TURN = 32;
 
+const IN_THE_WAY: KernelRefusal = { errno: 'EEXIST', detail: '' };
 const NO_DEVICE: KernelRefusal = { errno: 'ENODEV', detail: '' };
 /** How a kernel before 4.12 says that it makes vxlan devices, but changes none. */
 const UNCHANGEABLE = 'EOPNOTSUPP';
@@ -62,12 +64,21 @@ export class Programmer {
 
   /** One list at a time: one that began earlier is done before the next begins. */
   apply(operations: readonly Operation[]): Promise<Results> {
-    const results = this.#turn.then(() => new Run(this.#tools).all(operations));
-    this.#turn = results.then(
+    return this.#inTurn((run) => run.all(operations));
+  }
+
+  /** Sends one message, which changes nothing. @returns how the kernel refused it. */
+  ask(encode: (writer: MessageWriter) => void): Promise<KernelRefusal | undefined> {
+    return this.#inTurn((run) => run.one(encode));
+  }
+
+  #inTurn<T>(work: (run: Run) => Promise<T>): Promise<T> {
+    const done = this.#turn.then(() => work(new Run(this.#tools)));
+    this.#turn = done.then(
       () => undefined,
       () => undefined,
     );
-    return results;
+    return done;
   }
 
   async #pause(heard: number): Promise<void> {
@@ -108,6 +119,12 @@ class Run {
     }
     await this.#send();
     return this.#results;
+  }
+
+  /** A message by itself. */
+  one(encode: (writer: MessageWriter) => void): Promise<KernelRefusal | undefined> {
+    this.#begin();
+    return this.#one(encode);
   }
 
   #begin(): void {
@@ -162,13 +179,14 @@ class Run {
   async #applyLink(verb: 'set' | 'create', link: Link): Promise<KernelRefusal | undefined> {
     const links = await this.#tools.readLinks();
     const named = links.find(({ name }) => name === link.name);
+    if (verb === 'create' && named) return IN_THE_WAY;
     const found = verb === 'create' ? undefined : (named ?? (await this.#takeBack(link, links)));
     const next = linkStep(link, found);
     switch (next.step) {
       case 'none':
         return undefined;
       case 'make':
-        return (await this.#deleteNamesake(link, links)) ?? this.#makeLink(link);
+        return (await this.#deleteNamesake(link, links)) ?? (await this.#makeLink(link));
       case 'make anew':
         return this.#makeAnew(link);
       case 'change':
@@ -193,7 +211,7 @@ class Run {
     const refusal = vxlan && (await this.#changeVxlan(link, index, vxlan));
     if (refusal?.errno === UNCHANGEABLE) return this.#makeAnew(link);
     if (refusal || Object.keys(plain).length === 0) return refusal;
-    return this.#one((writer) => encodeLinkChange(writer, index, plain));
+    return this.#one((writer) => encodeLinkChange(writer, index, plain, link.mac !== undefined));
   }
 
   async #changeVxlan(link: Link, index: number, change: VxlanChange): Promise<KernelRefusal | undefined> {
@@ -204,6 +222,7 @@ class Run {
 
   /** The kernel has one device of a VNI and port. Where that has our MAC too, it is ours under a name somebody gave it. */
   async #deleteNamesake({ name, mac, vxlan }: Link, links: readonly LinkInfo[]): Promise<KernelRefusal | undefined> {
+    if (vxlan === undefined) return undefined;
     const renamed = links.find(
       (one) => one.mac === mac && one.vxlan?.vni === vxlan.vni && one.vxlan.port === vxlan.port,
     );
@@ -212,17 +231,37 @@ class Run {
 
   /** A device that can't be made again is not given up for it: it may still carry packets. */
   async #makeAnew(link: Link): Promise<KernelRefusal | undefined> {
+    if (link.vxlan === undefined) return await this.#makeTun(link);
     if (this.#tools.devices.indexOf(link.vxlan.lower) === undefined) return noLower(link);
-    return (await this.#deleteLink(link.name)) ?? this.#makeLink(link);
+    return (await this.#deleteLink(link.name)) ?? (await this.#makeVxlan(link));
   }
 
-  async #makeLink(link: Link): Promise<KernelRefusal | undefined> {
+  #makeLink(link: Link): Promise<KernelRefusal | undefined> {
+    return link.vxlan === undefined ? this.#makeTun(link) : this.#makeVxlan(link);
+  }
+
+  async #makeVxlan(link: VxlanLink): Promise<KernelRefusal | undefined> {
     const lower = this.#tools.devices.indexOf(link.vxlan.lower);
     if (lower === undefined) return noLower(link);
     const refusal = await this.#one((writer) => encodeNewVxlan(writer, link, lower));
-    // As flannel does: whoever can send us VXLAN must not plant addresses and routes by router advertisements.
-    if (refusal === undefined) setSysctl(`net/ipv6/conf/${link.name}/accept_ra`, '0');
+    if (refusal === undefined) refuseAdvertisements(link);
     return refusal;
+  }
+
+  /** What stands there of another kind goes only where a device can be made at all: that is how it is refused then. */
+  async #makeTun(link: TunLink): Promise<KernelRefusal | undefined> {
+    const { name, mac, mtuBytes, up } = link;
+    const layer = mac === undefined ? 3 : 2;
+    const first = makeTun(name, layer);
+    const isOther = first?.errno === 'EINVAL';
+    const refusal = isOther ? ((await this.#deleteLink(name)) ?? makeTun(name, layer)) : first;
+    if (refusal) return refusal;
+    await this.#tools.readLinks();
+    const index = this.#tools.devices.indexOf(name);
+    if (index === undefined) return NO_DEVICE;
+    refuseAdvertisements(link);
+    const change = { ...(mac !== undefined && { mac }), mtuBytes, up };
+    return await this.#one((writer) => encodeLinkChange(writer, index, change, mac !== undefined));
   }
 
   async #deleteLink(name: string): Promise<KernelRefusal | undefined> {
@@ -239,8 +278,13 @@ class Run {
   }
 }
 
+/** As flannel does: whoever can send us packets must not plant addresses and routes by router advertisements. */
+function refuseAdvertisements({ name }: Link): void {
+  setSysctl(`net/ipv6/conf/${name}/accept_ra`, '0');
+}
+
 function noLower({ vxlan }: Link): KernelRefusal {
-  return { errno: 'ENODEV', detail: `there is no interface ${vxlan.lower}` };
+  return { errno: 'ENODEV', detail: `there is no interface ${vxlan?.lower}` };
 }
 
 function refusalIn(reply: BatchReply, at: number): KernelRefusal | undefined {

@@ -62,20 +62,26 @@ export function encodeRoute(writer: MessageWriter, verb: Operation['verb'], rout
   if (route.nexthopId !== undefined) {
     writer.attributeU32(RTA_NH_ID, route.nexthopId);
   } else {
-    writer.attributeIp(RTA_GATEWAY, route.gateway);
+    if (route.gateway !== undefined) writer.attributeIp(RTA_GATEWAY, route.gateway);
     writer.attributeU32(RTA_OIF, index);
   }
+  if (route.metric !== undefined) writer.attributeU32(RTA_PRIORITY, route.metric);
   writer.end();
 }
 
 /**
  * Names neither gateway nor nexthop nor scope, which are then not compared: whatever `protocol` has put there goes,
- * and nothing of anybody else's.
+ * and nothing of anybody else's. Without a metric the one of the lowest goes.
  */
-export function encodeRouteDelete(writer: MessageWriter, dst: Prefix, protocol: number): void {
+export function encodeRouteDelete(
+  writer: MessageWriter,
+  { dst, metric }: Pick<Route, 'dst' | 'metric'>,
+  protocol: number,
+): void {
   writer.begin(RTM_DELROUTE, flagsOf('delete'));
   writeHeader(writer, dst, protocol, SCOPE_NOWHERE, 0, false);
   writer.attributeIp(RTA_DST, networkAddress(dst));
+  if (metric !== undefined) writer.attributeU32(RTA_PRIORITY, metric);
   writer.end();
 }
 

@@ -4,6 +4,11 @@
  */
 export const LOAD_WORD = 0x20;
 export const LOAD_HALF = 0x28;
+export const LOAD_BYTE = 0x30;
+/** At k behind the index, which LOAD_INDEX takes from an IPv4 header at k: its length in bytes. */
+export const LOAD_HALF_INDEXED = 0x48;
+export const LOAD_BYTE_INDEXED = 0x50;
+export const LOAD_INDEX = 0xb1;
 export const JUMP_IF_EQUAL = 0x15;
 const RETURN = 0x06;
 

@@ -1,5 +1,6 @@
 /**
- * VXLAN: one device per family, point-to-point entries for every peer, nothing learnt and nothing flooded.
+ * VXLAN: one device per family, point-to-point entries for every peer, nothing learnt and nothing flooded. In user space
+ * the device is a tap, and the data path knows what would be the fdb; all else, the lease too, is the same.
  *
  *   packet for 10.5.72.9                                                         peer 10.5.72.0/24
  *     route     10.5.72.0/24 → nexthop 10.5.72.0 onlink dev flannel.1            public IP 192.168.77.11
@@ -7,26 +8,46 @@
  *     fdb       c2:88:f0:5b:5f:ac → 192.168.77.11
  *     outer     192.168.77.10:… → 192.168.77.11:8472, VNI 1
  */
-import { type Family, type Ip, ipFromBigInt, type Mac, networkAddress, type Prefix } from '../../config/address.ts';
+import {
+  type Family,
+  familyOf,
+  type Ip,
+  ipFromBigInt,
+  type Mac,
+  networkAddress,
+  type Prefix,
+} from '../../config/address.ts';
 import { TartanError } from '../../config/errors.ts';
 import type { JsonObject } from '../../config/go-json.ts';
 import type { Lease, LeaseAttributes, LeaseSubnets } from '../../leases/lease.ts';
-import type { Backend, DeviceMacs, PeerClaim, PeerContext, PeerState, Underlay, Unusable } from '../backend.ts';
+import type {
+  Backend,
+  DeviceMacs,
+  DeviceObject,
+  OwnPart,
+  PeerClaim,
+  PeerContext,
+  PeerState,
+  Underlay,
+  Unusable,
+  UserSpace,
+} from '../backend.ts';
 import type { BackendResult, Families } from '../backend-config.ts';
-import { badPublicIp, leasePart, nothingShared, subnetOf } from '../lease-part.ts';
+import type { PathPeer } from '../data-path/path-peer.ts';
+import type { PathShape } from '../data-path/path-settings.ts';
+import { badPublicIp, leasePart, nothingShared, outerSources, subnetOf } from '../lease-part.ts';
 import type { Address, KernelObject, Link } from '../state.ts';
+import { type TunnelEnd, tunnelEnd } from '../tunnel-end.ts';
 import { OVERHEAD_4, OVERHEAD_6, readVxlanConfig, type VxlanConfig } from './vxlan-config.ts';
 import { decodeVtepMac, encodeVxlanData } from './vxlan-lease.ts';
 
 const TYPE = 'vxlan';
 
 /** One family's side of the overlay on this host. */
-interface Side {
+interface Side extends TunnelEnd {
   readonly family: Family;
   readonly device: string;
   readonly mtuBytes: number;
-  readonly local: Ip;
-  readonly publicIp: Ip;
 }
 
 /** How a peer is reached in one family. */
@@ -39,10 +60,16 @@ interface Tunnel {
 
 /**
  * The backend of type `vxlan`.
- * @param backend The network config's `Backend` object: VNI, Port, MTU, GBP, Learning, DirectRouting.
+ * @param backend The network config's `Backend` object: VNI, Port, MTU, GBP, Learning, DirectRouting, Mode.
+ * @param knowsVxlan whether this kernel makes vxlan devices.
  */
-export function createVxlan(backend: JsonObject, families: Families, underlay: Underlay): BackendResult {
-  const { config, problems } = readVxlanConfig(backend, families, underlay);
+export function createVxlan(
+  backend: JsonObject,
+  families: Families,
+  underlay: Underlay,
+  knowsVxlan = true,
+): BackendResult {
+  const { config, problems } = readVxlanConfig(backend, families, underlay, knowsVxlan);
   const all = [...problems];
   const sides: Side[] = [];
   if (families.ipv4) {
@@ -62,22 +89,19 @@ function addSide(
   sides: Side[],
   problems: string[],
 ): void {
-  const ip = side.family === 4 ? underlay.ip : underlay.ip6;
-  const publicIp = (side.family === 4 ? underlay.publicIp : underlay.publicIp6) ?? ip;
-  if (ip === undefined || publicIp === undefined) {
-    problems.push(`${underlay.dev} has no IPv${side.family} address, and IPv${side.family} is enabled`);
-    return;
-  }
-  // A public IP behind NAT is nothing that this kernel can send from.
-  const local = underlay.hostAddresses.has(publicIp) ? publicIp : ip;
-  sides.push({ ...side, local, publicIp });
+  const end = tunnelEnd(side.family, underlay);
+  if (typeof end === 'string') problems.push(end);
+  else sides.push({ ...side, ...end });
 }
 
 class Vxlan implements Backend {
   readonly type = TYPE;
   readonly mtuBytes: number;
   readonly devices: readonly string[];
+  readonly hasMacs = true;
   readonly directRouting: boolean;
+  readonly userSpace: UserSpace | undefined;
+  readonly note: string | undefined;
   readonly #config: VxlanConfig;
   readonly #sides: readonly Side[];
   readonly #families: readonly Family[];
@@ -86,6 +110,10 @@ class Vxlan implements Backend {
   constructor(config: VxlanConfig, sides: readonly Side[], underlay: Underlay) {
     this.#config = config;
     this.directRouting = config.directRouting;
+    this.note = config.note;
+    this.userSpace = config.inUserSpace
+      ? { paths: (own, macs) => this.#paths(own, macs), peer: (lease, device) => this.#pathPeer(lease, device) }
+      : undefined;
     this.#sides = sides;
     this.#families = sides.map((side) => side.family);
     this.#underlay = underlay;
@@ -114,7 +142,7 @@ class Vxlan implements Backend {
     };
   }
 
-  device(own: LeaseSubnets | undefined, macs: DeviceMacs): readonly (Link | Address)[] {
+  device(own: LeaseSubnets | undefined, macs: DeviceMacs): readonly DeviceObject[] {
     return this.#sides.flatMap((side) => {
       const link = this.#link(side, macOf(side, macs));
       const subnet = own && subnetOf(own, side.family);
@@ -161,9 +189,33 @@ class Vxlan implements Backend {
   }
 
   #link(side: Side, mac: Mac): Link {
-    const { vni, port, learning, gbp } = this.#config;
+    const { vni, port, learning, gbp, inUserSpace } = this.#config;
+    const device = { kind: 'link', name: side.device, mac, mtuBytes: side.mtuBytes, up: true } as const;
+    if (inUserSpace) return { ...device, vxlan: undefined };
     const vxlan = { vni, port, local: side.local, lower: this.#underlay.dev, learning, gbp };
-    return { kind: 'link', name: side.device, mac, mtuBytes: side.mtuBytes, up: true, vxlan };
+    return { ...device, vxlan };
+  }
+
+  #paths(own: OwnPart, macs: DeviceMacs): readonly PathShape[] {
+    const { vni, port } = this.#config;
+    return this.#sides.map((side) => {
+      const { family, device, local, mtuBytes } = side;
+      const subnet = subnetOf(own, family);
+      const encapsulation = { kind: 'vxlan', vni, mac: macOf(side, macs) } as const;
+      const inside = {
+        own: subnet === undefined ? [] : [subnet],
+        networks: own.networks.filter((network) => familyOf(network) === family),
+      };
+      return { device, encapsulation, local, port, mtuBytes, ...inside };
+    });
+  }
+
+  #pathPeer(lease: Lease, device: string): PathPeer | undefined {
+    const read = this.#read(lease);
+    const tunnel = 'tunnels' in read ? read.tunnels.find(({ side }) => side.device === device) : undefined;
+    if (tunnel === undefined) return undefined;
+    const { publicIp: endpoint, subnet, mac } = tunnel;
+    return { endpoint, sources: outerSources(lease, endpoint), subnets: [subnet], mac };
   }
 
   #reach({ side, subnet, publicIp, mac }: Tunnel, context: PeerContext, objects: KernelObject[]): void {
@@ -175,7 +227,8 @@ class Vxlan implements Backend {
     const dev = side.device;
     const gateway = networkAddress(subnet);
     const nexthopId = context.nexthopId?.(gateway, dev);
-    objects.push({ kind: 'neighbour', dev, ip: gateway, mac }, { kind: 'fdb', dev, mac, dst: publicIp });
+    objects.push({ kind: 'neighbour', dev, ip: gateway, mac });
+    if (!this.#config.inUserSpace) objects.push({ kind: 'fdb', dev, mac, dst: publicIp });
     if (nexthopId !== undefined) objects.push({ kind: 'nexthop', id: nexthopId, dev, gateway, onlink: true });
     objects.push({ kind: 'route', dst: subnet, dev, gateway, onlink: true, nexthopId });
   }

@@ -48,7 +48,8 @@ export async function startReconciler(kernel: Kernel, nexthopObjects: boolean, s
     ...{ kernel, backend: made.backend, underlay: 'eth0', networks: [prefix(LARGE_NETWORK)], nexthopObjects },
     ...{ resyncSeconds: 100_000, clock: realClock, log: silentLog },
   });
-  await reconciler.setDevice(made.backend.device({ subnet: OWN, subnet6: undefined }, new Map([[DEVICE, MAC]])));
+  const own = { subnet: OWN, subnet6: undefined, networks: [prefix(LARGE_NETWORK)] };
+  await reconciler.setDevice(made.backend.device(own, new Map([[DEVICE, MAC]])));
   if (reconciler.counters.operations > 0) throw new Error(`${DEVICE} is not as the reconciler wants it`);
   void reconciler.run(signal).catch(() => undefined);
   return reconciler;

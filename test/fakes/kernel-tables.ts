@@ -18,6 +18,7 @@ import {
   type KernelObject,
   type Link,
   type LinkInfo,
+  metricIn,
   type Neighbour,
   type Nexthop,
   type Observed,
@@ -178,7 +179,7 @@ export class KernelTables {
   #setLink(verb: Operation['verb'], { kind: _, ...wanted }: Link): Result {
     const found = this.links.get(wanted.name);
     if (found && verb === 'create') return refusal('EEXIST');
-    if (!this.links.has(wanted.vxlan.lower)) return refusal('ENODEV');
+    if (wanted.vxlan && !this.links.has(wanted.vxlan.lower)) return refusal('ENODEV');
     const { step } = linkStep({ ...wanted, kind: 'link' }, found);
     if (step === 'none') return OK;
     if (step === 'change') {
@@ -186,6 +187,7 @@ export class KernelTables {
       this.changeLink(wanted.name, { mac, mtuBytes, up, vxlan });
       return OK;
     }
+    if (wanted.vxlan === undefined) return this.#makeTun(wanted, step === 'make' && found !== undefined);
     this.deleteLink(wanted.name);
     const { vni, port } = wanted.vxlan;
     for (const { vxlan } of this.links.values()) {
@@ -193,6 +195,15 @@ export class KernelTables {
         return refusal('EEXIST', 'A VXLAN device with the specified VNI already exists');
     }
     this.addDevice(wanted.name, { ...wanted, type: 'vxlan' });
+    return OK;
+  }
+
+  /** One in the hand of another process is not to be had, until that lets go; it goes with it. */
+  #makeTun({ mac, ...wanted }: Omit<Link, 'kind'>, isHeld: boolean): Result {
+    if (isHeld) return refusal('EBUSY', `${wanted.name} is held by another process: stop it`);
+    this.deleteLink(wanted.name);
+    const tun = { isTap: mac !== undefined, isPersistent: true, isMultiQueue: false };
+    this.addDevice(wanted.name, { ...wanted, mac, type: 'tun', tun });
     return OK;
   }
 
@@ -263,7 +274,7 @@ export class KernelTables {
     const link = this.links.get(dev);
     if (!link) return refusal('ENODEV');
     if (!link.up) return refusal('ENETDOWN', 'Nexthop device is not up');
-    if (gateway.startsWith('fe80:')) return OK;
+    if (gateway === undefined || gateway.startsWith('fe80:')) return OK;
     const way = this.lookup(gateway);
     const isAstray = way !== undefined && way.length > 0 && way.dev !== dev;
     if (onlink && isAstray && familyOf(gateway) === 6) return refusal('EINVAL', 'Nexthop has invalid gateway');
@@ -277,11 +288,12 @@ export class KernelTables {
     const fault = nexthopId === undefined ? this.#hopFault(route) : OK;
     if (fault) return fault;
     const family = familyOf(dst);
-    const at = this.routes.findIndex((one) => one.dst === dst && one.metric === METRIC[family]);
+    const metric = route.metric ?? METRIC[family];
+    const at = this.routes.findIndex((one) => one.dst === dst && one.metric === metric);
     if (verb === 'create' && at >= 0) return refusal('EEXIST');
     const hop = nexthopId === undefined ? route : this.nexthops.get(nexthopId)?.object;
     const via = { dev: hop?.dev, gateway: hop?.gateway, onlink: hop?.onlink ?? false };
-    const info: RouteInfo = { family, dst, metric: METRIC[family], protocol, ...via, nexthopId, type: hop ? 1 : 6 };
+    const info: RouteInfo = { family, dst, metric, protocol, ...via, nexthopId, type: hop ? 1 : 6 };
     const isSame = (one: RouteInfo): boolean => JSON.stringify(one) === JSON.stringify(info);
     if (this.routes.findIndex(isSame) > at && at >= 0) return refusal('EEXIST');
     if (at < 0) this.routes.push(info);
@@ -290,20 +302,23 @@ export class KernelTables {
     return OK;
   }
 
-  #deleteRoute({ dst }: Route, protocol: number): void {
+  #deleteRoute({ dst, metric }: Route, protocol: number): void {
     const gone = this.routes.find(
-      (one) => one.dst === dst && one.protocol === protocol && one.metric === METRIC[one.family],
+      (one) => one.dst === dst && one.protocol === protocol && one.metric === (metric ?? METRIC[one.family]),
     );
     if (gone) this.removeRoutes((route) => route === gone);
   }
 
-  #emitRoute(verb: 'set' | 'delete', { dst, dev, gateway, onlink, nexthopId, protocol, type }: RouteInfo): void {
-    const maybeOurs = (protocol === TARTAN_PROTOCOL || protocol === 3) && type === 1;
-    if (!maybeOurs || dev === undefined || gateway === undefined) {
+  #emitRoute(verb: 'set' | 'delete', info: RouteInfo): void {
+    const { dst, dev, gateway, onlink, nexthopId, protocol, type } = info;
+    const maybeOurs = (protocol === TARTAN_PROTOCOL || (protocol === 3 && gateway !== undefined)) && type === 1;
+    if (!maybeOurs || dev === undefined) {
       this.#emit({ verb, foreignRoute: dst });
       return;
     }
-    const object = { kind: 'route', dst, dev, gateway, onlink, nexthopId } as const;
+    const metric = metricIn(info);
+    const via = { dev, gateway, onlink, nexthopId };
+    const object = { kind: 'route', dst, ...via, ...(metric !== undefined && { metric }) } as const;
     this.#emit({ verb, observed: { object, protocol, permanent: false } });
   }
 }

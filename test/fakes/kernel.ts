@@ -38,6 +38,8 @@ export class FakeKernel implements Kernel {
   /** How often each call was made, and every operation that was asked for. */
   calls: Call[] = [];
   operations: string[] = [];
+  /** False: one without the vxlan module. */
+  makesVxlan = true;
   /** Asked about every operation; an answer refuses it. */
   refuses: (operation: Operation) => KernelRefusal | undefined = () => undefined;
   /** Called in the middle of each call: after a table was read, before its reader gets it; before each operation. */
@@ -66,6 +68,10 @@ export class FakeKernel implements Kernel {
   forget(): void {
     this.calls = [];
     this.operations = [];
+  }
+
+  async knowsVxlan(): Promise<boolean> {
+    return this.makesVxlan;
   }
 
   links(): Promise<LinkInfo[]> {

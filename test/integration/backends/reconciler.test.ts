@@ -24,7 +24,11 @@ const DEV = 'flannel.1';
 const DEV6 = 'flannel-v6.1';
 const MAC = mac('02:00:00:00:00:10');
 const MAC6 = mac('02:00:00:00:06:10');
-const OWN = { subnet: prefix('10.5.0.0/28'), subnet6: prefix('fd00:5::/64') };
+const OWN = {
+  subnet: prefix('10.5.0.0/28'),
+  subnet6: prefix('fd00:5::/64'),
+  networks: [prefix('10.5.0.0/16'), prefix('fd00:5::/32')],
+};
 const UNDERLAY = {
   ...{ index: 2, dev: 'eth0', mtuBytes: 1500, ip: ip('192.168.77.10'), ip6: ip('fd77::10') },
   ...{ publicIp: ip('192.168.77.10'), publicIp6: ip('fd77::10') },

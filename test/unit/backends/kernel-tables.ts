@@ -2,7 +2,7 @@
  * The kernel's tables as one map, with what Linux does beyond the single entry: a device that goes takes everything on
  * it along, a nexthop object its routes.
  */
-import { sameTunnel } from '../../../backends/same-object.ts';
+import { sameMake } from '../../../backends/same-object.ts';
 import { type KernelObject, keyOf, type Observed, type Operation } from '../../../backends/state.ts';
 import { found } from './values.ts';
 
@@ -27,7 +27,7 @@ function applyOne(tables: Tables, { verb, object }: Operation): boolean {
   }
   if (verb === 'create' && old !== undefined) return false;
   if (!hasFooting(tables, object)) return false;
-  if (object.kind === 'link' && old?.kind === 'link' && !sameTunnel(object.vxlan, old.vxlan)) remove(tables, key);
+  if (object.kind === 'link' && old?.kind === 'link' && !sameMake(object, old)) remove(tables, key);
   tables.set(key, found(object));
   return true;
 }

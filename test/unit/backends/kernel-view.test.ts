@@ -1,6 +1,6 @@
 import test from 'ava';
 import { KernelView, KINDS } from '../../../backends/kernel-view.ts';
-import { type KernelObject, keyOf, type Observed, type Route } from '../../../backends/state.ts';
+import { type KernelObject, keyOf, type Observed, type Route, YIELDING_METRIC } from '../../../backends/state.ts';
 import type { FakeKernel } from '../../fakes/kernel.ts';
 import { DEV, hostKernel } from './rig.ts';
 import { ip, mac, prefix } from './values.ts';
@@ -67,17 +67,18 @@ test('of several IPv4 routes of one key the first counts', async (t) => {
   t.is(find(await seen(kernel), `route ${dst}`), undefined, 'a blackhole before ours hides it');
 });
 
-test('other metrics, routes without gateway and multipath ones are not at our keys', async (t) => {
+test('other metrics, routes without gateway elsewhere than on our device and multipath ones are not at our keys', async (t) => {
   const kernel = host();
   kernel.tables.addRoute({ ...PLAIN, dst: prefix('10.5.3.0/24'), gateway: ip('10.5.3.0'), metric: 100 });
-  kernel.tables.addRoute({ ...PLAIN, dst: prefix('10.5.4.0/24'), gateway: undefined });
+  kernel.tables.addRoute({ ...PLAIN, dst: prefix('10.5.4.0/24'), dev: 'eth0', gateway: undefined });
+  kernel.tables.addRoute({ ...PLAIN, dst: prefix('10.5.0.0/16'), gateway: undefined, metric: YIELDING_METRIC });
   kernel.tables.addRoute({ ...PLAIN, dst: prefix('10.5.5.0/24'), dev: undefined, gateway: undefined });
   kernel.tables.addRoute({ ...PLAIN, dst: prefix('fd00:5::/64'), gateway: ip('fd00:5::'), metric: 1024 });
   kernel.tables.addRoute({ ...PLAIN, dst: prefix('fd00:6::/64'), gateway: ip('fd00:6::') });
   const view = await seen(kernel);
   t.deepEqual(
     [...view.objects.keys()].filter((key) => key.startsWith('route')),
-    ['route 0.0.0.0/0', 'route fd00:5::/64'],
+    ['route 0.0.0.0/0', 'route 10.5.0.0/16 metric 84', 'route fd00:5::/64'],
   );
 });
 

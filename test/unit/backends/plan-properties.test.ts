@@ -76,7 +76,7 @@ const actualMap: fc.Arbitrary<Actual> = fc
   .map(({ before, strangers, missing, port }) => {
     const tables = foundByKey([...actualOf(before).values(), ...strangers]);
     const link = before.get('link flannel.1');
-    if (port && link?.kind === 'link')
+    if (port && link?.kind === 'link' && link.vxlan)
       tables.set('link flannel.1', found({ ...link, vxlan: { ...link.vxlan, port: 4789 } }));
     const keys = [...tables.keys()];
     for (const index of missing) if (keys[index] !== undefined) tables.delete(keys[index]);

@@ -106,7 +106,7 @@ test('golden: the device has to be made anew', (t) => {
   const desired = desiredOf(vxlan, [lease(72)]);
   const actual = actualOf(desired);
   const link = desired.get('link flannel.1');
-  if (link?.kind !== 'link') return t.fail();
+  if (link?.kind !== 'link' || link.vxlan === undefined) return t.fail();
   actual.set('link flannel.1', found({ ...link, vxlan: { ...link.vxlan, port: 4789 } }));
   t.is(...golden('new-device', plan(desired, actual, POLICY)));
 });

@@ -199,7 +199,7 @@ const DRIFT: Record<string, (rig: Rig) => void> = {
   'another MTU': ({ kernel }) => kernel.tables.changeLink(DEV, { mtuBytes: 1280 }),
   'another device of that name': ({ kernel, backend }) => {
     const [link] = backend.device(undefined, MACS);
-    if (link?.kind === 'link') kernel.tables.set('set', { ...link, vxlan: { ...link.vxlan, vni: 9 } });
+    if (link?.kind === 'link' && link.vxlan) kernel.tables.set('set', { ...link, vxlan: { ...link.vxlan, vni: 9 } });
   },
   'the address flushed': ({ kernel }) =>
     kernel.tables.delete({ kind: 'address', dev: DEV, ip: ip('10.5.1.0'), length: 32 }),
@@ -277,7 +277,7 @@ test("a host full of others' objects is left as it is", async (t) => {
 test("flannel's leftovers are adopted: what is right is not written, nothing is deleted that a peer needs", async (t) => {
   const rig = new Rig();
   t.teardown(() => rig.stop());
-  for (const object of rig.backend.device({ subnet: prefix('10.5.1.0/24'), subnet6: undefined }, MACS)) {
+  for (const object of rig.backend.device({ ...OWN, subnet6: undefined }, MACS)) {
     rig.kernel.tables.set('set', object);
   }
   for (const n of [2, 3, 9]) {

@@ -37,7 +37,11 @@ export const MACS: DeviceMacs = new Map([
   ['flannel-v6.1', mac('02:00:00:00:06:10')],
 ]);
 
-export const OWN = { subnet: prefix('10.5.1.0/24'), subnet6: prefix('fd00:5:0:1::/64') };
+export const OWN = {
+  subnet: prefix('10.5.1.0/24'),
+  subnet6: prefix('fd00:5:0:1::/64'),
+  networks: [prefix('10.5.0.0/16'), prefix('fd00:5::/32')],
+};
 
 /** A dual-stack VXLAN peer with the number `n`, changed by `change`. */
 export function lease(n: number, change: Partial<Lease> = {}): Lease {

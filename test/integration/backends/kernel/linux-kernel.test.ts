@@ -1,12 +1,17 @@
+import { closeSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import test from 'ava';
 import type { Kernel } from '../../../../backends/kernel/kernel.ts';
 import { openKernel } from '../../../../backends/kernel/linux-kernel.ts';
+import { makeTun, openTun } from '../../../../backends/kernel/tun.ts';
 import {
   BOOT_PROTOCOL,
   type KernelObject,
   type Link,
   type Operation,
   TARTAN_PROTOCOL,
+  type VxlanLink,
+  YIELDING_METRIC,
 } from '../../../../backends/state.ts';
 import { silentLog } from '../../../../config/log.ts';
 import { ip, mac, prefix } from '../../../support/addresses.ts';
@@ -38,7 +43,7 @@ const remove = (...objects: KernelObject[]): Promise<(string | undefined)[]> =>
   refused(...objects.map((object) => operation('delete', object)));
 const done = (count: number): undefined[] => Array<undefined>(count).fill(undefined);
 
-const flannel: Link = {
+const flannel: VxlanLink = {
   kind: 'link',
   name: 'flannel.1',
   mac: mac('02:42:00:00:00:01'),
@@ -46,7 +51,7 @@ const flannel: Link = {
   up: true,
   vxlan: { vni: 1, port: 8472, local: ip('192.0.2.1'), lower: 'tk0', learning: false, gbp: false },
 };
-const flannelV6: Link = {
+const flannelV6: VxlanLink = {
   ...flannel,
   name: 'flannel-v6.1',
   mac: mac('02:42:00:00:00:06'),
@@ -54,10 +59,21 @@ const flannelV6: Link = {
   vxlan: { ...flannel.vxlan, local: ip('fd00::1') },
 };
 
+/** TUNSETPERSIST 0: the device goes with the descriptor, as that of a process that never asked for more. */
+function giveUp(fd: number): number {
+  const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
+  const TUNSETPERSIST = 0x400454cb;
+  return koffi.load(null).func('int ioctl(int fd, unsigned long request, unsigned long value)')(fd, TUNSETPERSIST, 0);
+}
+
 async function found(name: string): Promise<unknown> {
   const link = (await kernel.links()).find((candidate) => candidate.name === name);
   return link && { mac: link.mac, mtuBytes: link.mtuBytes, up: link.up, vxlan: link.vxlan };
 }
+
+const tap: Link = { ...flannel, vxlan: undefined };
+const tun: Link = { ...tap, name: 'flannel0', mac: undefined, mtuBytes: 1472 };
+const madeByUs = { isPersistent: true, isMultiQueue: false };
 
 test.serial('vxlan devices of both families are made as ip(8) shows them', async (t) => {
   t.deepEqual(await set(flannel, flannelV6), done(2));
@@ -410,4 +426,119 @@ test.serial('a closed kernel refuses with its code', async (t) => {
   other.close();
   await t.throwsAsync(other.links(), { code: 'KERNEL' });
   await t.throwsAsync(other.apply([operation('set', route4)]), { code: 'KERNEL' });
+});
+
+test.serial('the kernel is asked whether it makes vxlan devices, and makes none for it', async (t) => {
+  const before = (await kernel.links()).length;
+  t.true(await kernel.knowsVxlan());
+  t.is((await kernel.links()).length, before);
+});
+
+test.serial('a tun is made persistent, without a MAC, up, with its MTU, and takes no advertisements', async (t) => {
+  t.deepEqual(await set(tun), done(1));
+  const link = (await kernel.links()).find(({ name }) => name === 'flannel0');
+  t.like(link, { mac: undefined, mtuBytes: 1472, up: true, type: 'tun', tun: { ...madeByUs, isTap: false } });
+  const [shown] = json('ip -d -j link show flannel0');
+  t.true(shown?.flags?.includes('NOARP'), 'no ARP goes through it');
+  t.like(shown?.linkinfo, { info_kind: 'tun', info_data: { type: 'tun', persist: true, multi_queue: false } });
+  t.is(run('cat /proc/sys/net/ipv6/conf/flannel0/accept_ra').trim(), '0');
+  const before = await indexOf('flannel0');
+  run('ip link set flannel0 mtu 1300 && ip link set flannel0 down');
+  t.deepEqual(await set(tun), done(1));
+  t.like(await found('flannel0'), { mtuBytes: 1472, up: true });
+  t.true(json('ip -j link show flannel0')[0]?.flags?.includes('NOARP'));
+  t.is(await indexOf('flannel0'), before);
+});
+
+test.serial('a tap has the MAC, and a device of another kind gives way to it and comes back', async (t) => {
+  run('ip link del flannel.1 2>/dev/null || true');
+  t.deepEqual(await set(flannel), done(1));
+  t.deepEqual(await set(tap), done(1));
+  t.like(await found('flannel.1'), { mac: flannel.mac, mtuBytes: 1450, up: true, vxlan: undefined });
+  t.like(json('ip -d -j link show flannel.1')[0]?.linkinfo, { info_kind: 'tun', info_data: { type: 'tap' } });
+  const before = await indexOf('flannel.1');
+  const changed = { ...tap, mac: mac('02:42:00:00:00:11') };
+  t.deepEqual(await set(changed), done(1));
+  t.like(await found('flannel.1'), { mac: changed.mac });
+  t.deepEqual(await set(tap), done(1));
+  run('ip link set flannel.1 arp off');
+  t.like(await found('flannel.1'), { up: false }, 'without ARP it carries nothing');
+  t.deepEqual(await set(tap), done(1));
+  t.like(await found('flannel.1'), { up: true });
+  run('ip link set flannel.1 name mine0');
+  t.deepEqual(await set(tap), done(1));
+  t.is(await indexOf('flannel.1'), before, 'a renamed one has its name again');
+  t.is(await indexOf('mine0'), undefined);
+  t.deepEqual(await set(flannel), done(1));
+  t.like(await found('flannel.1'), { mac: flannel.mac, vxlan: flannel.vxlan });
+  t.deepEqual(await refused(operation('create', tap)), ['EEXIST']);
+});
+
+for (const [what, make] of [
+  ['a bridge', 'ip link add flannel0 type bridge'],
+  ['a veth', 'ip link add flannel0 type veth peer name other9'],
+  ['a tap', 'ip tuntap add mode tap name flannel0'],
+  ['a tun of several queues', 'ip tuntap add mode tun multi_queue name flannel0'],
+] as const) {
+  test.serial(`${what} of that name gives way to a tun`, async (t) => {
+    run(`ip link del flannel0 2>/dev/null || true; ${make}`);
+    t.deepEqual(await set(tun), done(1));
+    t.like(await found('flannel0'), { mac: undefined, mtuBytes: 1472, up: true });
+    const opened = openTun('flannel0', 3, false);
+    t.true('fd' in opened);
+    if ('fd' in opened) closeSync(opened.fd);
+  });
+}
+
+test.serial("another process's device is waited for, and not touched", async (t) => {
+  run('ip link del flannel0 2>/dev/null || true');
+  t.is(makeTun('flannel0', 3), undefined);
+  const opened = openTun('flannel0', 3, false);
+  if (!('fd' in opened)) return t.fail(opened.errno);
+  const before = await indexOf('flannel0');
+  // As a flanneld's: it goes with the descriptor.
+  t.is(giveUp(opened.fd), 0);
+  t.like((await kernel.links()).find(({ name }) => name === 'flannel0')?.tun, { isPersistent: false });
+  t.deepEqual(await set(tun), ['EBUSY']);
+  t.is(await indexOf('flannel0'), before);
+  closeSync(opened.fd);
+  t.deepEqual(await set(tun), done(1));
+  t.not(await indexOf('flannel0'), before);
+});
+
+test.serial('a route to a device alone, which gives way to one of a lower metric', async (t) => {
+  const dst = prefix('10.9.0.0/16');
+  const hop = { dev: 'flannel0', gateway: undefined, onlink: false, nexthopId: undefined };
+  const network: KernelObject = { kind: 'route', dst, metric: YIELDING_METRIC, ...hop };
+  t.deepEqual(await set(tun, network, network), done(3));
+  t.is(run('ip route show 10.9.0.0/16').trim(), '10.9.0.0/16 dev flannel0 proto 84 metric 84 linkdown'.trim());
+  run('ip route add 10.9.0.0/16 dev tk0');
+  t.regex(run('ip route get 10.9.1.1'), /dev tk0/);
+  const found = await kernel.routes(4, [dst]);
+  t.like(
+    found.find(({ metric }) => metric === YIELDING_METRIC),
+    { dev: 'flannel0', gateway: undefined, protocol: 84 },
+  );
+  t.deepEqual(await remove(network), done(1));
+  t.is(run('ip route show 10.9.0.0/16').trim(), '10.9.0.0/16 dev tk0 scope link');
+  run('ip route del 10.9.0.0/16 dev tk0');
+});
+
+test.serial('what stands on a tun or a tap is listed like that of any device', async (t) => {
+  t.deepEqual(await set(tun, tap), done(2));
+  const neighbour = { kind: 'neighbour', dev: 'flannel.1', ip: ip('10.5.8.0'), mac: mac('02:42:00:00:00:08') } as const;
+  t.deepEqual(await set(neighbour), done(1));
+  const seen = await kernel.neighbours('flannel.1', 4);
+  t.deepEqual(
+    seen.filter(({ permanent }) => permanent).map(({ object }) => object),
+    [neighbour],
+  );
+  t.deepEqual(await kernel.fdb('flannel.1'), []);
+  t.deepEqual(await kernel.fdb('flannel0'), []);
+  t.deepEqual(
+    (await kernel.neighbours('flannel0', 4)).filter(({ permanent }) => permanent),
+    [],
+  );
+  t.deepEqual(await remove(tap, tun), done(2));
+  t.is(await indexOf('flannel0'), undefined);
 });

@@ -6,11 +6,11 @@ test('a device is known by name and index until it is forgotten', (t) => {
   t.is(table.learn(4, 'flannel.1', 'vxlan'), undefined);
   t.is(table.indexOf('flannel.1'), 4);
   t.is(table.nameOf(4), 'flannel.1');
-  t.true(table.isVxlan(4));
+  t.true(table.isOverlay(4));
   table.forget('flannel.1');
   t.is(table.indexOf('flannel.1'), undefined);
   t.is(table.nameOf(4), undefined);
-  t.false(table.isVxlan(4));
+  t.false(table.isOverlay(4));
 });
 
 test('a device that is renamed gives its old name up', (t) => {

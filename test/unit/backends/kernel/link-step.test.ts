@@ -10,6 +10,10 @@ if (local === undefined || other === undefined || six === undefined) throw new E
 const mac = macFromBytes(Buffer.from([2, 0, 0, 0, 0, 1]));
 const vxlan: VxlanAttributes = { vni: 1, port: 8472, local, lower: 'eth0', learning: false, gbp: false };
 const wanted: Link = { kind: 'link', name: 'flannel.1', mac, mtuBytes: 1450, up: true, vxlan };
+const { vxlan: _, ...device } = wanted;
+const tap: Link = { ...device, vxlan: undefined };
+const tun: Link = { ...tap, mac: undefined };
+const ofTun = { isTap: false, isPersistent: true, isMultiQueue: false };
 const found: LinkInfo = {
   index: 7,
   name: 'flannel.1',
@@ -30,7 +34,8 @@ test('a device that is as wanted is left alone', (t) => {
 });
 
 test('address, size and state are changed in place, and only what differs', (t) => {
-  const step = linkStep(wanted, { ...found, mac: undefined, mtuBytes: 1500, up: false });
+  const other = macFromBytes(Buffer.from([2, 0, 0, 0, 0, 2]));
+  const step = linkStep(wanted, { ...found, mac: other, mtuBytes: 1500, up: false });
   t.deepEqual(step, { step: 'change', change: { mac, mtuBytes: 1450, up: true } });
   t.deepEqual(linkStep({ ...wanted, up: false }, found), { step: 'change', change: { up: false } });
 });
@@ -57,6 +62,39 @@ test('what makes a vxlan that vxlan can only be had by a new device', (t) => {
     t.deepEqual(linkStep(wanted, { ...found, vxlan: { ...vxlan, ...difference } }), { step: 'make anew' });
   }
   t.deepEqual(linkStep(wanted, { ...found, type: 'bridge', vxlan: undefined }), { step: 'make anew' });
+});
+
+test('a tun or a tap is changed in place too; the other one, and another kind, are made anew', (t) => {
+  const foundTap = { ...found, type: 'tun', vxlan: undefined, tun: { ...ofTun, isTap: true } };
+  const foundTun = { ...foundTap, mac: undefined, tun: ofTun };
+  t.deepEqual(linkStep(tap, foundTap), { step: 'none' });
+  t.deepEqual(linkStep(tun, foundTun), { step: 'none' });
+  t.deepEqual(linkStep(tun, { ...foundTun, mtuBytes: 1, up: false }), {
+    step: 'change',
+    change: { mtuBytes: 1450, up: true },
+  });
+  for (const [one, other] of [
+    [tap, foundTun],
+    [tun, foundTap],
+    [tap, found],
+    [wanted, foundTap],
+    [tun, { ...foundTun, tun: { ...ofTun, isMultiQueue: true } }],
+  ] as const) {
+    t.deepEqual(linkStep(one, other), { step: 'make anew' });
+  }
+});
+
+test("a device that goes with its process is not taken away from it, but another kind's is", (t) => {
+  const held = { ...found, mac: undefined, type: 'tun', vxlan: undefined, tun: { ...ofTun, isPersistent: false } };
+  t.deepEqual(linkStep(tun, held), { step: 'make' });
+  t.deepEqual(linkStep(tap, held), { step: 'make anew' });
+});
+
+test('a tap under another name is told by its MAC; a tun has none', (t) => {
+  const renamed = { ...found, name: 'mine', type: 'tun', vxlan: undefined, tun: { ...ofTun, isTap: true } };
+  t.true(isAstray(tap, renamed));
+  t.false(isAstray(wanted, renamed));
+  t.false(isAstray(tun, { ...renamed, mac: undefined, tun: ofTun }));
 });
 
 test('our device under another name is told by VNI, port and MAC', (t) => {

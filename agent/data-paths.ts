@@ -1,0 +1,150 @@
+/**
+ * The devices whose packets this process itself wraps and sends: a data path for each. None where the kernel does it.
+ *
+ *   lease, config, underlay ──► settings ──► DataPath ◄── peers
+ */
+import type { Backend, DeviceMacs, OwnPart } from '../backends/backend.ts';
+import { COUNTERS } from '../backends/data-path/counters.ts';
+import { DataPath, type PathState } from '../backends/data-path/data-path.ts';
+import type { PathPeer } from '../backends/data-path/path-peer.ts';
+import type { PathSettings } from '../backends/data-path/path-settings.ts';
+import type { Ip } from '../config/address.ts';
+import type { Options } from '../config/options.ts';
+import type { PeerChange } from '../leases/directory.ts';
+import type { StoredLease } from '../leases/lease.ts';
+import type { AgentContext } from './agent-context.ts';
+import type { AgentStatus } from './agent-status.ts';
+import { reportUntil } from './firewall-wish.ts';
+
+export interface PathBasis {
+  readonly backend: Backend;
+  readonly own: OwnPart;
+  readonly macs: DeviceMacs;
+}
+
+interface DataPathsParts {
+  readonly context: AgentContext;
+  readonly status: Pick<AgentStatus, 'watch' | 'carry'>;
+  /** Wall clock, ms: when our device or our lease was taken over from a flanneld. */
+  readonly adoptedAt: number | undefined;
+  current(): PathBasis;
+  /** All of them, now. */
+  peers(): Iterable<StoredLease>;
+}
+
+export interface DataPathState {
+  readonly path: PathState;
+  readonly filter: {
+    readonly mode: Options['peerFilter'];
+    readonly effective: PathSettings['filter'];
+    /** Wall clock, ms: until then strangers are only reported; undefined: the mode is in force. */
+    readonly reportUntil: number | undefined;
+    /** Outer addresses that packets may come from. */
+    readonly addresses: number;
+    /** Packets. */
+    readonly dropped: number;
+    readonly reported: number;
+  };
+}
+
+export class DataPaths {
+  readonly #parts: DataPathsParts;
+  readonly #paths: ReadonlyMap<string, DataPath>;
+  readonly #reportUntil: number | undefined;
+  /** What of each path's strangers was only reported, once they are dropped. */
+  readonly #reported = new Map<string, number>();
+
+  constructor(parts: DataPathsParts) {
+    const { options, clock, log } = parts.context;
+    this.#parts = parts;
+    const drops = options.peerFilter === 'enforce' || options.peerFilter === 'strict';
+    const until = drops ? reportUntil(parts.adoptedAt, clock.now()) : undefined;
+    this.#reportUntil = until !== undefined && until > clock.now() ? until : undefined;
+    const { backend } = parts.current();
+    const without = new Set(options.dataPathWithout);
+    const devices = backend.userSpace ? backend.devices : [];
+    this.#paths = new Map(devices.map((device) => [device, new DataPath({ clock, log, without })]));
+    for (const path of this.#paths.values()) parts.status.watch(() => path.problem(), 'KERNEL');
+    parts.status.carry(this);
+  }
+
+  /** Why packets can't cross, undefined: they can. */
+  problem(): string | undefined {
+    for (const path of this.#paths.values()) if (path.problem() !== undefined) return path.problem();
+    return undefined;
+  }
+
+  /** Lease, config or underlay are others than before; peers with them. */
+  follow(): void {
+    const { backend, own, macs } = this.#parts.current();
+    const leases = [...this.#parts.peers()];
+    for (const settings of backend.userSpace?.paths(own, macs) ?? []) {
+      const path = this.#paths.get(settings.device);
+      path?.configure({ ...settings, filter: this.#filter() });
+      path?.setPeers(new Map(leases.flatMap((lease) => this.#peer(lease, settings.device))));
+    }
+  }
+
+  update(changes: readonly PeerChange[]): void {
+    const { userSpace } = this.#parts.current().backend;
+    for (const [device, path] of this.#paths) {
+      path.update(changes.map(({ key, after }) => [key, after && userSpace?.peer(after, device)] as const));
+    }
+  }
+
+  /** By the socket of that device's path; undefined: the kernel has it. */
+  sender(device: string): ((datagram: Buffer, endpoint: Ip) => boolean) | undefined {
+    const path = this.#paths.get(device);
+    return path && ((datagram, endpoint) => path.send(datagram, endpoint));
+  }
+
+  /** What keeps packets crossing: each runs until its signal is aborted. */
+  tasks(): readonly ((signal: AbortSignal) => Promise<unknown>)[] {
+    const runs = Array.from(this.#paths.values(), (path) => (signal: AbortSignal) => path.run(signal));
+    return runs.length === 0 ? [] : [...runs, (signal) => this.#enforce(signal)];
+  }
+
+  /** Strangers are dropped once the time of mere reporting is over. */
+  async #enforce(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#parts.context;
+    if (this.#reportUntil === undefined) return;
+    await clock.sleep(Math.max(0, this.#reportUntil - clock.now()), signal);
+    for (const [device, path] of this.#paths) this.#reported.set(device, filtered(path.state()));
+    this.follow();
+  }
+
+  #peer(lease: StoredLease, device: string): (readonly [string, PathPeer])[] {
+    const peer = this.#parts.current().backend.userSpace?.peer(lease, device);
+    return peer ? [[lease.key, peer]] : [];
+  }
+
+  #isReporting(): boolean {
+    return this.#reportUntil !== undefined && this.#parts.context.clock.now() < this.#reportUntil;
+  }
+
+  #filter(): PathSettings['filter'] {
+    return this.#isReporting() ? 'report' : this.#parts.context.options.peerFilter;
+  }
+
+  /** As of now, for status and metrics. */
+  state(): readonly DataPathState[] {
+    return Array.from(this.#paths, ([device, path]) => this.#stateOf(device, path.state()));
+  }
+
+  #stateOf(device: string, path: PathState): DataPathState {
+    const effective = this.#filter();
+    const reported = effective === 'report' ? filtered(path) : (this.#reported.get(device) ?? 0);
+    const sources = [...this.#parts.peers()].flatMap((lease) => this.#peer(lease, device)[0]?.[1].sources ?? []);
+    const filter = {
+      ...{ mode: this.#parts.context.options.peerFilter, effective, addresses: new Set(sources).size },
+      ...{ reportUntil: this.#isReporting() ? this.#reportUntil : undefined },
+      ...{ reported, dropped: filtered(path) - reported },
+    };
+    return { path, filter };
+  }
+}
+
+/** Packets that the filter was about, whatever it did with them. */
+function filtered({ counters }: PathState): number {
+  return COUNTERS.reduce((sum, { name, kind }) => sum + (kind === 'filter' ? (counters[name] ?? 0) : 0), 0);
+}

@@ -1,0 +1,171 @@
+/**
+ * The questions that wait for an answer. An answer comes from the network and may be anybody's: it counts where the peer's
+ * address, the sequence number and a nonce that nobody could guess are those of a question, once, and in time.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Ip } from '../../config/address.ts';
+import { NONCE_BYTES, type ProbeTarget } from './path-probe-frame.ts';
+import type { LargeOutcome, RoundOutcome, SmallOutcome } from './path-probe-state.ts';
+
+/** What has not come by then is lost. */
+const PATIENCE_MS = 3_000;
+/** How far two clocks of one host may be apart that count the same time, ms. */
+const CLOCK_SLACK_MS = 2;
+/** Of packets that are nobody's question: they only make the host's own packet filter know the way. */
+export const UNASKED_SEQUENCE = 0;
+
+export interface Asked {
+  readonly sequence: number;
+  readonly nonce: Buffer;
+  /** Size of the outer packet. */
+  readonly bytes: number;
+}
+
+interface Pending extends Asked {
+  /** Wall clock, ns; undefined: not sent yet, or not known. */
+  sentAt: bigint | undefined;
+  /** Set once it came. */
+  answer: { readonly roundTripMs: number | undefined } | undefined;
+  /** Why this host could not send it. */
+  refused: string | undefined;
+}
+
+export interface Round {
+  readonly key: string;
+  readonly target: ProbeTarget;
+  readonly small: Asked;
+  readonly large: Asked | undefined;
+  /** Whether an unasked packet went ahead of it. */
+  readonly isIntroduced: boolean;
+}
+
+interface OpenRound extends Round {
+  readonly small: Pending;
+  readonly large: Pending | undefined;
+  /** Wall clock, ms. */
+  readonly askedAt: number;
+  /** Monotonic clock, ms. */
+  readonly begun: number;
+}
+
+export interface Heard {
+  readonly source: Ip;
+  readonly sequence: number;
+  readonly payload: Buffer;
+  /** Wall clock, ns; undefined: not known. */
+  readonly at: bigint | undefined;
+}
+
+export interface Times {
+  /** Wall clock, ms. */
+  readonly now: number;
+  /** Monotonic clock, ms. */
+  readonly monotonic: number;
+}
+
+/** `random`: as many bytes that nobody can guess. */
+export class Rounds {
+  readonly #random: (count: number) => Buffer;
+  readonly #open = new Map<string, OpenRound>();
+  readonly #bySequence = new Map<number, { round: OpenRound; asked: Pending }>();
+  #sequence = UNASKED_SEQUENCE;
+
+  constructor(random: (count: number) => Buffer = randomBytes) {
+    this.#random = random;
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** A round under way with the same peer is given up. */
+  begin(
+    key: string,
+    target: ProbeTarget,
+    sizes: { readonly small: number; readonly large: number | undefined },
+    times: Times,
+    isIntroduced = false,
+  ): Round {
+    this.drop(key);
+    const small = this.#ask(sizes.small);
+    const large = sizes.large === undefined ? undefined : this.#ask(sizes.large);
+    const round = { key, target, small, large, isIntroduced, askedAt: times.now, begun: times.monotonic };
+    this.#open.set(key, round);
+    for (const asked of [small, large]) if (asked) this.#bySequence.set(asked.sequence, { round, asked });
+    return round;
+  }
+
+  #ask(bytes: number): Pending {
+    do this.#sequence = (this.#sequence + 1) % 0x10000;
+    while (this.#sequence === UNASKED_SEQUENCE || this.#bySequence.has(this.#sequence));
+    const nonce = this.#random(NONCE_BYTES);
+    return { sequence: this.#sequence, nonce, bytes, sentAt: undefined, answer: undefined, refused: undefined };
+  }
+
+  /** @param at wall clock, ns */
+  sent(sequence: number, at: bigint | undefined): void {
+    const found = this.#bySequence.get(sequence);
+    if (found) found.asked.sentAt = at;
+  }
+
+  /** This host could not send it. */
+  refused(sequence: number, errno: string): void {
+    const found = this.#bySequence.get(sequence);
+    if (found) found.asked.refused = errno;
+  }
+
+  /** @returns false: it answers no question. */
+  heard(heard: Heard, times: Times): boolean {
+    const found = this.#bySequence.get(heard.sequence);
+    if (found === undefined) return false;
+    const { round, asked } = found;
+    const isOurs = heard.source === round.target.address && heard.payload.subarray(0, NONCE_BYTES).equals(asked.nonce);
+    if (!isOurs || asked.answer !== undefined) return false;
+    asked.answer = { roundTripMs: roundTrip(asked.sentAt, heard.at, times.monotonic - round.begun) };
+    return true;
+  }
+
+  /** Rounds that are over: all of it was answered or refused, or it is too late. They are forgotten. */
+  finished({ monotonic }: Times): { readonly round: Round; readonly outcome: RoundOutcome }[] {
+    const over = [...this.#open.values()].filter(
+      ({ small, large, begun }) =>
+        monotonic - begun >= PATIENCE_MS || (isDone(small) && (large === undefined || isDone(large))),
+    );
+    for (const { key } of over) this.drop(key);
+    return over.map((round) => ({ round, outcome: outcomeOf(round) }));
+  }
+
+  drop(key: string): void {
+    const round = this.#open.get(key);
+    if (round === undefined) return;
+    this.#open.delete(key);
+    for (const asked of [round.small, round.large]) if (asked) this.#bySequence.delete(asked.sequence);
+  }
+}
+
+function isDone({ answer, refused }: Pending): boolean {
+  return answer !== undefined || refused !== undefined;
+}
+
+/** undefined where a time is not known, or the wall clock was set in between. */
+function roundTrip(sentAt: bigint | undefined, at: bigint | undefined, passedMs: number): number | undefined {
+  if (sentAt === undefined || at === undefined) return undefined;
+  const ms = Number(at - sentAt) / 1e6;
+  return ms >= 0 && ms <= passedMs + CLOCK_SLACK_MS ? ms : undefined;
+}
+
+function outcomeOf({ small, large, askedAt }: OpenRound): RoundOutcome {
+  return { small: smallOutcome(small), large: large && largeOutcome(large), askedAt };
+}
+
+function smallOutcome({ answer, refused }: Pending): SmallOutcome {
+  if (answer) return { kind: 'answered', roundTripMs: answer.roundTripMs };
+  return refused === undefined ? { kind: 'missed' } : { kind: 'refused', errno: refused };
+}
+
+/** undefined: it was never on its way, and says nothing. */
+function largeOutcome({ bytes, answer, refused }: Pending): LargeOutcome | undefined {
+  if (answer) return { bytes, kind: 'answered' };
+  if (refused === undefined) return { bytes, kind: 'missed' };
+  return refused === 'EMSGSIZE' ? { bytes, kind: 'tooLarge' } : undefined;
+}
