@@ -2,7 +2,7 @@
  * The packet core in all its forms, side by side: WebAssembly, JavaScript, and JavaScript with its memory watched. All
  * are given the same; what they answer and what they leave in memory must be the same.
  */
-import { deepEqual, equal, ok } from 'node:assert/strict';
+import { deepEqual, equal } from 'node:assert/strict';
 import { readdirSync, statSync } from 'node:fs';
 import {
   LENGTHS4,
@@ -87,7 +87,7 @@ export const PEER: PathPeer = {
 };
 
 /** The module as of the sources that stand there now. */
-async function wasm(): Promise<Uint8Array> {
+export async function currentModule(): Promise<Uint8Array> {
   const sources = inRepository('backends/data-path/core');
   const changed = Math.max(...readdirSync(sources).map((name) => statSync(`${sources}/${name}`).mtimeMs));
   const made = statSync(inRepository('dist/bundle/packet-core.wasm'), { throwIfNoEntry: false })?.mtimeMs ?? 0;
@@ -101,18 +101,22 @@ export class PacketCores {
   readonly #end: Int32Array;
   #before = new Float64Array(COUNTERS.length);
   readonly #keys = new Set<string>();
+  /** What of frames and buffers may be touched: from, to. */
+  readonly #opened: (readonly [number, number])[] = [];
 
   private constructor(cores: readonly PacketCore[], { forbidden, end }: GuardedCore) {
     this.#cores = cores;
     this.#exchanges = cores.map((core) => new PlainExchange(core, ADDRESS));
     this.#forbidden = forbidden;
     this.#end = end;
+    this.#forbidden.fill(READING | WRITING, TX_FRAMES, TX_FRAMES_END);
+    this.#forbidden.fill(READING | WRITING, RX_BUFFERS, RX_BUFFERS + RX_BUFFER_BYTES * PLACES.rxMessageCount);
   }
 
   /** Once in a process. */
   static async open(): Promise<PacketCores> {
     const guarded = await openGuardedCore();
-    const cores = [await openPacketCore(await wasm()), await openPacketCore(undefined), guarded.core];
+    const cores = [await openPacketCore(await currentModule()), await openPacketCore(undefined), guarded.core];
     deepEqual(
       cores.map(({ kind }) => kind),
       ['wasm', 'js', 'js'],
@@ -183,6 +187,11 @@ export class PacketCores {
     };
   }
 
+  /** The first messages of the last batch, as they stand now. */
+  waiting(messages: number): readonly SentDatagram[] {
+    return this.#sameOf((exchange) => exchange.sent(messages));
+  }
+
   /** Message `index` of the last batch, taken apart. */
   split(index: number): readonly SentDatagram[] {
     const parts = this.#same((core) => core.txSplit(index));
@@ -215,7 +224,7 @@ export class PacketCores {
   /** All of it, byte for byte. */
   compareMemory(): void {
     const [first, ...others] = this.#cores.map(({ memory }) => Buffer.from(memory));
-    for (const other of others) ok(first?.equals(other), this.#difference(first, other));
+    for (const other of others) if (!first?.equals(other)) throw new Error(this.#difference(first, other));
   }
 
   #difference(a: Buffer | undefined, b: Buffer): string {
@@ -251,20 +260,31 @@ export class PacketCores {
     this.#forbidden.fill(WRITING, LENGTHS4, SAMPLES);
   }
 
+  /** Of the frames only the one that was just read. */
   #protectFrames(bytes: number): void {
-    const at = this.#cores[0]?.txPointer() ?? 0;
-    this.#forbidden.fill(READING | WRITING, TX_FRAMES, TX_FRAMES_END);
-    this.#forbidden.fill(0, at, at + bytes);
+    this.#closeAll();
+    this.#open(this.#cores[0]?.txPointer() ?? 0, bytes);
   }
 
+  /** Of the receive buffers only what was received. */
   #protectBuffers(lengths: readonly number[]): void {
-    this.#forbidden.fill(READING | WRITING, RX_BUFFERS, RX_BUFFERS + RX_BUFFER_BYTES * PLACES.rxMessageCount);
+    this.#closeAll();
     const memory = Buffer.from(this.#cores[0]?.memory ?? new ArrayBuffer());
     for (const [i, length] of lengths.entries()) {
       const iov = Number(memory.readBigUInt64LE(PLACES.rxMessages + i * PLACES.messageBytes + 16) - ADDRESS);
       const at = Number(memory.readBigUInt64LE(iov) - ADDRESS);
-      this.#forbidden.fill(0, at, at + Math.min(length, memory.readInt32LE(iov + 8)));
+      this.#open(at, Math.min(length, memory.readInt32LE(iov + 8)));
     }
+  }
+
+  #open(at: number, bytes: number): void {
+    this.#forbidden.fill(0, at, at + bytes);
+    this.#opened.push([at, at + bytes]);
+  }
+
+  #closeAll(): void {
+    for (const [from, to] of this.#opened) this.#forbidden.fill(READING | WRITING, from, to);
+    this.#opened.length = 0;
   }
 }
 
