@@ -44,7 +44,6 @@ const SEND_BUFFER_BYTES = 4 << 20;
 export const VIRTIO_BYTES = 10;
 
 /** errno(3), those that packets meet. */
-export const EPERM = 1;
 export const EINTR = 4;
 export const EIO = 5;
 export const EAGAIN = 11;

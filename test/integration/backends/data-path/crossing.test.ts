@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { Feature } from '../../../../backends/data-path/feature.ts';
+import type { DataPathFeature } from '../../../../config/data-path-features.ts';
 import { FarSide } from '../../../support/far-side.ts';
 import { enterFreshNamespace } from '../../../support/netns.ts';
 import { deviceOf, farSide, makeKernelDevice, NEAR, ping, startPath, transfer, type Wire } from './pair.ts';
@@ -45,7 +45,7 @@ for (const wire of ['vxlan', 'vxlan over IPv6'] as const) {
   });
 }
 
-const WITHOUT: readonly (readonly Feature[])[] = [
+const WITHOUT: readonly (readonly DataPathFeature[])[] = [
   ['tun-offload'],
   ['udp-gso'],
   ['udp-gro'],
