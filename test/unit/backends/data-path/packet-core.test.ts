@@ -7,7 +7,7 @@ import { COUNTERS } from '../../../../backends/data-path/counters.ts';
 import { openPacketCore, PLACES } from '../../../../backends/data-path/packet-core.ts';
 import type { Prefix } from '../../../../config/address.ts';
 import { currentModule, UDP } from '../../../support/packet-cores.ts';
-import { inRepository } from '../../../support/repository.ts';
+import { inRepository, readRepository } from '../../../support/repository.ts';
 
 const OFFLOADS = { grouping: true, mergingTcp: true, mergingUdp: true };
 
@@ -27,6 +27,12 @@ test('counters have the names of their numbers', (t) => {
   );
   t.is(COUNTER_COUNT, COUNTERS.length);
   t.true(COUNTERS.every(({ help }) => /^[A-Z].*\.$/.test(help)));
+});
+
+test('every counter is in the README', (t) => {
+  const text = readRepository('backends/data-path/core/README.md');
+  const rows = COUNTERS.map(({ name, kind, help }) => `| \`${name}\` | ${kind} | ${help} |`).join('\n');
+  t.true(text.includes(`|---|---|---|\n${rows}\n`));
 });
 
 test('what lies in memory lies apart', (t) => {
