@@ -54,18 +54,32 @@ export class PeerNumbers {
 
   /** Why the core does not take it; it is then not known at all, not even as it was before. */
   set(key: string, peer: PathPeer): string | undefined {
-    this.remove(key);
+    this.#drop(key);
     const why = this.#objection(peer) ?? this.#add(key, peer);
     if (why !== undefined) this.#refused.set(key, { peer, why });
     return why;
   }
 
   remove(key: string): void {
+    this.#drop(key);
+    this.#retry();
+  }
+
+  #drop(key: string): void {
     this.#refused.delete(key);
     const known = this.#known.get(key);
     if (known === undefined) return;
     this.#known.delete(key);
     this.#forget(known);
+  }
+
+  /** One went: there may be room for one that found none. */
+  #retry(): void {
+    for (const [key, { peer }] of this.#refused) {
+      if (this.#objection(peer) !== undefined) continue;
+      this.set(key, peer);
+      return;
+    }
   }
 
   #objection({ endpoint, subnets, sources }: PathPeer): string | undefined {
