@@ -1,6 +1,6 @@
 /**
  * VXLAN: one device per family, point-to-point entries for every peer, nothing learnt and nothing flooded. In user space
- * the device is a tap, and the data path knows what would be the fdb; all else, the lease too, is the same.
+ * the device is a tap, the data path knows what would be the fdb, and the routes are plain; the lease is the same.
  *
  *   packet for 10.5.72.9                                                         peer 10.5.72.0/24
  *     route     10.5.72.0/24 → nexthop 10.5.72.0 onlink dev flannel.1            public IP 192.168.77.11
@@ -226,9 +226,11 @@ class Vxlan implements Backend {
     }
     const dev = side.device;
     const gateway = networkAddress(subnet);
-    const nexthopId = context.nexthopId?.(gateway, dev);
+    const { inUserSpace } = this.#config;
+    // The kernel flushes them, and the routes on them, when nobody holds the tap: packets would leave by the default route.
+    const nexthopId = inUserSpace ? undefined : context.nexthopId?.(gateway, dev);
     objects.push({ kind: 'neighbour', dev, ip: gateway, mac });
-    if (!this.#config.inUserSpace) objects.push({ kind: 'fdb', dev, mac, dst: publicIp });
+    if (!inUserSpace) objects.push({ kind: 'fdb', dev, mac, dst: publicIp });
     if (nexthopId !== undefined) objects.push({ kind: 'nexthop', id: nexthopId, dev, gateway, onlink: true });
     objects.push({ kind: 'route', dst: subnet, dev, gateway, onlink: true, nexthopId });
   }

@@ -73,6 +73,7 @@ interface Options {
   readonly mac?: Mac;
   readonly families?: readonly Family[];
   readonly isHostGw?: boolean;
+  readonly config?: JsonObject;
   /** The kernel tells no event; there is a resync instead. */
   readonly isDeaf?: boolean;
 }
@@ -225,6 +226,16 @@ const DRIFT: readonly (() => string)[] = [
   () => `ip route replace ${DST} nhid ${nexthopId()} proto 84 mtu 600`,
 ];
 
+/** Of a tap: the kernel has no forwarding entries for it, and knows other devices that may have its name. */
+const DRIFT_TAP: readonly (() => string)[] = [
+  ...DRIFT.filter((fault) => !/bridge fdb|learning/.test(String(fault))),
+  () => `ip link del ${DEV}; ip link add ${DEV} type bridge; ip link set ${DEV} up`,
+  () => `ip link del ${DEV}; ip link add ${DEV} type veth peer name other0`,
+  () => `ip link del ${DEV}; ip tuntap add mode tun name ${DEV}; ip link set ${DEV} up`,
+  () => `ip link del ${DEV}; ip tuntap add mode tap multi_queue name ${DEV}`,
+  () => `ip tuntap del mode tap name ${DEV}`,
+];
+
 /** Of the IPv6 side: what makes routes go or go elsewhere. The kernel forgets more by itself than it does of IPv4. */
 const ROUTE_DRIFT6: readonly (() => string)[] = [
   () => `ip -6 route del ${DST6}`,
@@ -270,6 +281,8 @@ const PLAIN_DRIFT6: readonly (() => string)[] = [
   () => `ip -6 route append ${DST6} via fd77::1 dev eth0`,
   () => `ip -6 route append ${DST6} via fd00:5:0:30:: dev ${DEV6} onlink proto 84`,
 ];
+
+const DRIFT_TAP6 = DRIFT6.filter((fault) => !/bridge fdb/.test(String(fault)));
 
 function keepAddresses(value: 0 | 1): string {
   return ['all', DEV6].map((name) => `sysctl -qw net/ipv6/conf/${name}/keep_addr_on_down=${value}`).join('; ');
@@ -327,7 +340,7 @@ function cleaned(): void {
 async function heals(fault: () => string, options: Options): Promise<void> {
   const { families = [4], isHostGw = false } = options;
   const as = isHostGw ? near : (lease: StoredLease): StoredLease => lease;
-  const agent = await start({}, options);
+  const agent = await start(options.config, options);
   try {
     agent.reconciler.update(come(...PEERS.map(as)), true);
     await settled(agent);
@@ -362,6 +375,11 @@ const VARIANTS: Record<string, readonly [readonly (() => string)[], Options]> = 
   'vxlan, IPv4, plain routes': [DRIFT, { nexthopObjects: false }],
   'vxlan, both families': [DRIFT6, { families: [4, 6] }],
   'vxlan, both families, plain routes': [PLAIN_DRIFT6, { families: [4, 6], nexthopObjects: false }],
+  'vxlan in user space, IPv4': [DRIFT_TAP, { config: { Mode: 'user' }, nexthopObjects: false }],
+  'vxlan in user space, both families': [
+    DRIFT_TAP6,
+    { config: { Mode: 'user' }, nexthopObjects: false, families: [4, 6] },
+  ],
   'host-gw, both families': [DRIFT_HOST_GW.map((command) => () => command), { families: [4, 6], isHostGw: true }],
 };
 
