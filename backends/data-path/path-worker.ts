@@ -8,8 +8,8 @@ import type { FromWorker, ToWorker, WorkerStart } from './assignment.ts';
 import { PATH_COUNTERS } from './loop-counts.ts';
 import { SharedPage } from './shared-page.ts';
 
-/** Packets are no objects in there: what is, comes with peers and settings. */
-const LIMITS = { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 2 };
+/** Packets are no objects in there; peers are, and of those there may be 32,767. */
+const LIMITS = { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 2 };
 
 /** Beside this file: as it is shipped, in one file with others, or as it is compiled. */
 const PROGRAM = join(import.meta.dirname, import.meta.filename.endsWith('.cjs') ? 'data-path-worker.cjs' : 'worker.js');
