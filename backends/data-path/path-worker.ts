@@ -36,12 +36,12 @@ export class PathWorker {
   #beatsSeen = -1;
   #missedBeats = 0;
 
-  constructor(device: string, features: ReadonlySet<DataPathFeature>, listener: Listener) {
+  constructor(device: string, features: ReadonlySet<DataPathFeature>, listener: Listener, program = PROGRAM) {
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
     this.#doorbell = makeDoorbell();
     const start: WorkerStart = { port: port2, doorbell: this.#doorbell, page: this.#page.buffer, features };
-    this.#worker = new Worker(PROGRAM, {
+    this.#worker = new Worker(program, {
       workerData: start,
       transferList: [port2],
       name: `data path ${device}`,
