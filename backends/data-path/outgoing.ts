@@ -4,7 +4,8 @@ import type { LoopCounts } from './loop-counts.ts';
 import { type PacketCore, PLACES } from './packet-core.ts';
 import type { Turn } from './turn.ts';
 
-const MAY_BE_TOO_MANY: ReadonlySet<number> = new Set([EMSGSIZE, EINVAL, EMSGSIZE, EIO]);
+/** Of a message that was refused so the datagrams are sent one by one. */
+const SPLIT_FOR: ReadonlySet<number> = new Set([EINVAL, EMSGSIZE, EIO]);
 
 /**
  * From the device to the socket, a batch at a time. What the socket has no room for stays here, and nothing more is read
@@ -97,7 +98,7 @@ export class Outgoing {
    * EINVAL) where the path's MTU is smaller than one of them, EIO where the device on the way can't do checksums.
    */
   #refused(socket: number, errno: number): void {
-    const single = MAY_BE_TOO_MANY.has(errno) ? this.#core.txSplit(this.#sent) : 0;
+    const single = SPLIT_FOR.has(errno) ? this.#core.txSplit(this.#sent) : 0;
     if (single <= 1) {
       this.#counts.refusal('send', errno);
       return;
