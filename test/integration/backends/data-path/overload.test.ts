@@ -66,3 +66,22 @@ for (const without of [[], ['batches']] as const) {
     t.deepEqual([near.state().restarts, remote.state().restarts], [0, 0]);
   });
 }
+
+test('a wire slower than what is offered: the device waits for the socket, and what comes in is not kept waiting', async (t) => {
+  const near = startPath(t, 'udp', NEAR);
+  far.inside(() => startPath(t, 'udp', farSide(far)));
+  NEAR.run('tc qdisc add dev eth0 root tbf rate 20mbit burst 100k limit 100m');
+  const out = flood('', addressOf('udp', 2));
+  const counter = (name: string): number => near.state().counters[name] ?? 0;
+  await eventually('the socket is full', () => counter('tx-waits') > 3);
+  const inbound = flood(far.enter, addressOf('udp', 1));
+  const before = counter('rx-packets');
+  await eventually('packets come in', () => counter('rx-packets') > before + 10_000);
+  const waits = counter('tx-waits');
+  await eventually('it still is', () => counter('tx-waits') > waits);
+  await Promise.all([out.stop(), inbound.stop()]);
+  NEAR.run('tc qdisc delete dev eth0 root');
+  await eventually('packets cross again', () => / 0% packet loss/.test(ping('udp', '-W', '1')));
+  t.deepEqual(near.state().refusals, {});
+  t.is(near.problem(), undefined);
+});
