@@ -23,6 +23,7 @@ import {
   leaseOf,
   pathFilterOf,
   peerOf,
+  probeOf,
   rangesOf,
   underlayOf,
 } from './status-values.ts';
@@ -172,7 +173,7 @@ export class AgentStatus {
       ...(step?.since === undefined ? {} : { inStepSince: iso(step.since) }),
       missing: (step?.missing ?? []).slice(0, LISTED).map((one) => ({ ...one, since: iso(one.since) })),
       missingCount: step?.missing.length ?? 0,
-      peers: joined ? this.#peers() : [],
+      ...(joined ? this.#peers() : { peers: [] }),
       refused: this.#refused(),
       refusedCount: joined ? directory.refusedCount : 0,
     };
@@ -254,7 +255,9 @@ export class AgentStatus {
   timings(): Timings {
     const { listing } = this.#sources.cluster;
     const { plan, apply, change } = this.#reconciler?.timings ?? { plan: NONE, apply: NONE, change: NONE };
-    return { list: listing, plan, apply, change };
+    const probed = this.#pathProbes?.state() ?? [];
+    const roundTrip = Durations.sum(probed.map(({ state }) => state.roundTrips));
+    return { list: listing, plan, apply, change, roundTrip };
   }
 
   #filters(): Pick<Status, 'firewall' | 'peerFilters' | 'dataPaths'> {
@@ -269,9 +272,10 @@ export class AgentStatus {
     };
   }
 
-  #peers(): Status['peers'] {
+  #peers(): Pick<Status, 'peers' | 'probes'> {
     const probed = this.#pathProbes?.state() ?? [];
-    return Array.from(this.#sources.cluster.directory.peers.values(), (lease) => peerOf(lease, probed));
+    const peers = Array.from(this.#sources.cluster.directory.peers.values(), (lease) => peerOf(lease, probed));
+    return { peers, ...(probed.length > 0 && { probes: probed.map(probeOf) }) };
   }
 
   #refused(): Status['refused'] {

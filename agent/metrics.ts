@@ -1,7 +1,7 @@
 /** Prometheus metrics. prom-client is loaded when they are first asked for: start-up does not wait for it. */
 import type { Registry } from 'prom-client';
 import { DURATION_BOUNDS, type Durations } from '../config/durations.ts';
-import type { Status } from './status.ts';
+import type { Status, StatusPath } from './status.ts';
 
 export interface Counters {
   readonly leaseEvents: number;
@@ -21,6 +21,7 @@ export interface Timings {
   readonly plan: Durations;
   readonly apply: Durations;
   readonly change: Durations;
+  readonly roundTrip: Durations;
 }
 
 /** All that one scrape is made from, so that its samples fit together. */
@@ -59,13 +60,19 @@ const GAUGES: readonly Reading[] = [
   },
   {
     name: 'tartan_peer_filter_enforced',
-    help: '1 while VXLAN packets from addresses that no live lease names are dropped.',
-    read: (s) => Number(s.peerFilters?.every((one) => one.effective === 'enforce') ?? false),
+    help: '1 while packets from addresses that no live lease names are dropped.',
+    read: (s) =>
+      Number(s.peerFilters?.every(({ effective }) => effective === 'enforce' || effective === 'strict') ?? false),
   },
   {
     name: 'tartan_strangers',
-    help: 'Addresses that no live lease names and that sent VXLAN packets lately.',
+    help: 'Addresses that no live lease names and that sent packets of the network lately.',
     read: (s) => (s.peerFilters ?? []).reduce((sum, one) => sum + one.strangers.length, 0),
+  },
+  {
+    name: 'tartan_path_narrow_peers',
+    help: 'Peers to which only smaller packets cross than our device sends.',
+    read: (s) => paths(s).filter(({ isSmaller }) => isSmaller).length,
   },
   { name: 'tartan_problems', help: 'Problems that `tartan status` lists.', read: (s) => s.problems.length },
   {
@@ -88,7 +95,7 @@ const COUNTERS: readonly { readonly name: string; readonly help: string; readonl
   },
   {
     name: 'tartan_peer_filter_dropped_packets_total',
-    help: 'VXLAN packets dropped, from addresses that no live lease names.',
+    help: 'Packets of the network dropped, from addresses that no live lease names.',
     field: 'packetsDropped',
   },
   {
@@ -98,6 +105,88 @@ const COUNTERS: readonly { readonly name: string; readonly help: string; readonl
   },
 ];
 
+/** A metric of several samples, told apart by their labels. */
+interface Labelled {
+  readonly name: string;
+  readonly help: string;
+  readonly kind: 'gauge' | 'counter';
+  readonly labels: readonly string[];
+  /** Values of the labels in their order, and the sample's. */
+  readonly read: (status: Status) => readonly (readonly [labels: readonly string[], value: number])[];
+}
+
+const LABELLED: readonly Labelled[] = [
+  {
+    name: 'tartan_data_path_up',
+    help: '1 while packets can cross, of a device whose packets the agent itself wraps and sends.',
+    kind: 'gauge',
+    labels: ['device'],
+    read: (s) => (s.dataPaths ?? []).map(({ device, isUp }) => [[device], Number(isUp)]),
+  },
+  {
+    name: 'tartan_data_path_packets_total',
+    help: 'Packets that it sent to peers, and received from them and took.',
+    kind: 'counter',
+    labels: ['device', 'direction'],
+    read: (s) => traffic(s, 'packets'),
+  },
+  {
+    name: 'tartan_data_path_bytes_total',
+    help: 'Bytes of these packets.',
+    kind: 'counter',
+    labels: ['device', 'direction'],
+    read: (s) => traffic(s, 'bytes'),
+  },
+  {
+    name: 'tartan_data_path_dropped_packets_total',
+    help: "Packets that went no further, by reason; the peer filter's are not among them.",
+    kind: 'counter',
+    labels: ['device', 'reason'],
+    read: (s) =>
+      (s.dataPaths ?? []).flatMap(({ device, dropped }) =>
+        Object.entries(dropped).map(([reason, packets]) => [[device, reason], packets] as const),
+      ),
+  },
+  {
+    name: 'tartan_data_path_restarts_total',
+    help: 'How often its thread had to be started anew.',
+    kind: 'counter',
+    labels: ['device'],
+    read: (s) => (s.dataPaths ?? []).map(({ device, restarts }) => [[device], restarts]),
+  },
+  {
+    name: 'tartan_path_probes_total',
+    help: 'Path probes, by what came of them; refused: this host could not send them.',
+    kind: 'counter',
+    labels: ['device', 'outcome'],
+    read: (s) =>
+      (s.probes ?? []).flatMap(({ device, ...outcomes }) =>
+        PROBE_OUTCOMES.map((outcome) => [[device, outcome], outcomes[outcome]] as const),
+      ),
+  },
+  {
+    name: 'tartan_path_peers',
+    help: 'Peers whose path is probed, by what is known of it; silent: nothing was heard lately.',
+    kind: 'gauge',
+    labels: ['state'],
+    read: (s) => PATH_STATES.map((state) => [[state], paths(s).filter((path) => path.state === state).length]),
+  },
+];
+
+const PROBE_OUTCOMES = ['answered', 'lost', 'refused'] as const;
+const PATH_STATES = ['unknown', 'answering', 'silent'] as const;
+
+function traffic({ dataPaths = [] }: Status, what: 'packets' | 'bytes'): readonly (readonly [string[], number])[] {
+  return dataPaths.flatMap(({ device, sent, received }) => [
+    [[device, 'sent'], sent[what]] as const,
+    [[device, 'received'], received[what]] as const,
+  ]);
+}
+
+function paths({ peers }: Status): readonly StatusPath[] {
+  return peers.flatMap((peer) => peer.paths ?? []);
+}
+
 const HISTOGRAMS: readonly { readonly name: string; readonly help: string; readonly field: keyof Timings }[] = [
   {
     name: 'tartan_list_seconds',
@@ -106,6 +195,11 @@ const HISTOGRAMS: readonly { readonly name: string; readonly help: string; reado
   },
   { name: 'tartan_plan_seconds', help: 'Working out what to change in the kernel.', field: 'plan' },
   { name: 'tartan_apply_seconds', help: 'Changing it, until the kernel has confirmed.', field: 'apply' },
+  {
+    name: 'tartan_path_round_trip_seconds',
+    help: 'Round trips of path probes that were answered.',
+    field: 'roundTrip',
+  },
   { name: 'tartan_change_seconds', help: "A peer's change, from the event to the kernel's answer.", field: 'change' },
 ];
 
@@ -113,6 +207,7 @@ const HISTOGRAMS: readonly { readonly name: string; readonly help: string; reado
 export const METRICS: readonly { readonly name: string; readonly help: string }[] = [
   ...GAUGES,
   ...COUNTERS,
+  ...LABELLED,
   ...HISTOGRAMS,
 ];
 
@@ -148,6 +243,16 @@ export class Metrics {
       this.#setters.push(({ counters }) => {
         counter.reset();
         counter.inc(counters[field]);
+      });
+    }
+    for (const { kind, read, labels, ...named } of LABELLED) {
+      const options = { ...named, labelNames: [...labels], registers: [registry] };
+      const metric = kind === 'gauge' ? new Gauge(options) : new Counter(options);
+      this.#setters.push(({ status }) => {
+        metric.reset();
+        for (const [values, value] of read(status)) {
+          metric.inc(Object.fromEntries(labels.map((label, i) => [label, values[i] ?? ''])), value);
+        }
       });
     }
     return registry;

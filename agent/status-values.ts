@@ -18,6 +18,7 @@ import type {
   StatusPath,
   StatusPeer,
   StatusPeerFilter,
+  StatusProbe,
   StatusStranger,
 } from './status.ts';
 
@@ -50,6 +51,11 @@ function pathOf(device: string, result: PathResult): StatusPath {
     ...(pathMtuBytes !== undefined && { pathMtu: pathMtuBytes }),
     ...(refused !== undefined && { refused }),
   };
+}
+
+export function probeOf({ device, state: { problem, totals } }: ProbedDevice): StatusProbe {
+  const { answered, lost, refused } = totals;
+  return { ...{ device, answered, lost, refused }, ...(problem && { problem }) };
 }
 
 export function dataPathOf({

@@ -33,6 +33,17 @@ export interface StatusPath {
   readonly refused?: string;
 }
 
+/** The path probes by one device. */
+export interface StatusProbe {
+  readonly device: string;
+  /** Since the agent's start; `refused`: this host could not send them. */
+  readonly answered: number;
+  readonly lost: number;
+  readonly refused: number;
+  /** Why nobody can be asked. */
+  readonly problem?: string;
+}
+
 /** A device whose packets the agent itself wraps and sends. Packets and bytes are inner ones, since its start. */
 export interface StatusDataPath {
   readonly device: string;
@@ -148,6 +159,8 @@ export interface Status {
   /** One for each device by which peers' packets come wrapped. */
   readonly peerFilters?: readonly StatusPeerFilter[];
   readonly dataPaths?: readonly StatusDataPath[];
+  /** One for each VXLAN device; absent: peers are not probed. */
+  readonly probes?: readonly StatusProbe[];
   /** How the backend came to be as it is, where the host left no choice. */
   readonly note?: string;
   readonly inStep: boolean;
@@ -224,6 +237,8 @@ function facts(status: Status, now: number): string[][] {
   const step = status.inStep && status.inStepSince ? `in step for ${ago(status.inStepSince, now)}` : 'not in step';
   rows.push(['kernel', step]);
   if (status.firewall) rows.push(['firewall', firewallLine(status.firewall, now)]);
+  for (const { device, problem } of status.probes ?? [])
+    if (problem) rows.push(['probes', `none by ${device}: ${problem}`]);
   for (const filter of status.peerFilters ?? []) rows.push(['filter', filterLine(filter)]);
   return rows;
 }

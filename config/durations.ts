@@ -7,6 +7,17 @@ export class Durations {
   #count = 0;
   #sumSeconds = 0;
 
+  /** Several as one. */
+  static sum(parts: readonly Durations[]): Durations {
+    const all = new Durations();
+    for (const part of parts) {
+      all.#count += part.#count;
+      all.#sumSeconds += part.#sumSeconds;
+      for (const [bucket, count] of part.#within.entries()) all.#within[bucket] = (all.#within[bucket] ?? 0) + count;
+    }
+    return all;
+  }
+
   /** @param ms what it took this time */
   add(ms: number): void {
     const seconds = ms / 1000;

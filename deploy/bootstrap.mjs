@@ -29,8 +29,10 @@ const LAB = {
 const TRACING = { strace: 'strace' };
 const FIREWALL = { nft: 'nftables', iptables: 'iptables' };
 const TLS = { openssl: 'openssl' };
-/** For the benchmark's sender. */
+/** For the benchmark's senders. */
 const COMPILER = { cc: 'gcc libc6-dev' };
+/** Load, what is on the wire, and a wire without offloads. */
+const TRAFFIC = { iperf3: 'iperf3', tcpdump: 'tcpdump', ethtool: 'ethtool' };
 const HEAVY = { 'systemd-analyze': 'systemd', 'systemd-nspawn': 'systemd-container', go: 'golang-go' };
 /** It flushes what others made whenever it is reloaded. */
 const FIREWALLD = { firewalld: 'firewalld', 'dbus-daemon': 'dbus' };
@@ -47,7 +49,7 @@ const DOCKER = {
 const MODES = {
   demo: { script: 'dist/deploy/demo.js', needs: () => LAB, root: true },
   faults: { script: 'dist/test/faults/faults.js', needs: () => ({ ...LAB, ...TLS }), root: true },
-  bench: { script: 'dist/test/bench/bench.js', needs: () => ({ ...LAB, ...COMPILER }), root: true },
+  bench: { script: 'dist/test/bench/bench.js', needs: () => ({ ...LAB, ...COMPILER, ...TRAFFIC }), root: true },
   chaos: { script: 'dist/test/chaos/chaos.js', needs: () => LAB, root: true },
   test: {
     script: 'dist/test/run.js',
@@ -56,7 +58,7 @@ const MODES = {
       ...TLS,
       ...TRACING,
       ...FIREWALL,
-      ...(everything ? { ...HEAVY, ...COMPILER, ...FIREWALLD, ...DOCKER } : {}),
+      ...(everything ? { ...HEAVY, ...COMPILER, ...TRAFFIC, ...FIREWALLD, ...DOCKER } : {}),
     }),
     root: false,
   },

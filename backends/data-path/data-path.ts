@@ -8,7 +8,7 @@
  */
 import { closeSync } from 'node:fs';
 import type { Ip } from '../../config/address.ts';
-import type { Clock } from '../../config/clock.ts';
+import { type Clock, within } from '../../config/clock.ts';
 import type { Log } from '../../config/log.ts';
 import { Wakeup } from '../../config/wakeup.ts';
 import type { KernelRefusal } from '../kernel/kernel.ts';
@@ -29,6 +29,8 @@ import { Revival } from './revival.ts';
 const WATCH_MS = 2_000;
 /** So many looks without a sign of life: the worker is killed. */
 const MISSED_BEATS = 3;
+/** A worker that is told to stop finishes its batch. */
+const STOPS_WITHIN_MS = 2_000;
 /** Peers in one message: what is cloned at a time must not hold up the main thread. */
 const PEERS_AT_ONCE = 500;
 
@@ -171,7 +173,7 @@ export class DataPath {
         await this.#wakeup.wait(this.#restMs(), this.#clock, signal);
       }
     } finally {
-      this.close();
+      await this.close();
     }
   }
 
@@ -189,7 +191,7 @@ export class DataPath {
     const tun = this.#tun.got;
     if (tun && tunState(tun.fd)?.name !== this.#settings?.device) this.#dropDevice(tun.fd, 'another name');
     const missed = this.#worker?.missedBeats() ?? 0;
-    if (missed >= MISSED_BEATS) this.#worker?.kill(`gave no sign of life for ${missed * WATCH_MS} ms`);
+    if (missed >= MISSED_BEATS) void this.#worker?.kill(`gave no sign of life for ${missed * WATCH_MS} ms`);
   }
 
   #dropDevice(fd: number, why: string): void {
@@ -279,10 +281,7 @@ export class DataPath {
     this.#totals.add(worker.counters());
     this.#worker = undefined;
     this.#closeLent(Number.POSITIVE_INFINITY);
-    if (this.#isClosed) {
-      this.#closeEnds();
-      return;
-    }
+    if (this.#isClosed) return;
     this.#revival.ended(fault ?? new Error('it was stopped'));
     this.#log.error('data path worker died, a new one is started', { device: this.#settings?.device, fault });
     this.#converge(false);
@@ -333,15 +332,19 @@ export class DataPath {
     return sendTo(socket.fd, frame, endpoint, this.#settings.port) === undefined;
   }
 
-  /** For good. The descriptors go as soon as the worker has let go of them. */
-  close(): void {
-    if (this.#isClosed) return;
+  /** For good. Resolves when device and socket are given back. */
+  async close(): Promise<void> {
     this.#isClosed = true;
-    if (this.#worker === undefined) this.#closeEnds();
-    else this.#worker.stop();
-  }
-
-  #closeEnds(): void {
+    const worker = this.#worker;
+    if (worker !== undefined) {
+      worker.stop();
+      const hasEnded = await within(
+        this.#clock,
+        STOPS_WITHIN_MS,
+        worker.ended.then(() => true),
+      );
+      if (hasEnded !== true) await worker.kill('did not stop');
+    }
     this.#tun.drop();
     this.#socket.drop();
   }

@@ -186,7 +186,8 @@ class Core {
   }
 }
 
-function facade(kind: PacketCore['kind'], functions: CoreFunctions, memory: ArrayBuffer): PacketCore {
+/** A core of these functions, which work on that memory. */
+export function packetCoreOf(kind: PacketCore['kind'], functions: CoreFunctions, memory: ArrayBuffer): PacketCore {
   const core = new Core(functions, memory);
   const { txReset, txPointer, txRoomBytes, tx, txDone, txReplies, txSplit, rxPrepare, rx, rxMore, allowReplies } =
     functions;
@@ -228,8 +229,8 @@ export async function openPacketCore(wasm: Uint8Array | undefined): Promise<Pack
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(wasm));
     const { memory } = exports;
     if (!(memory instanceof WebAssembly.Memory)) throw new Error('the packet core has no memory');
-    return facade('wasm', exports as CoreFunctions, memory.buffer);
+    return packetCoreOf('wasm', exports as CoreFunctions, memory.buffer);
   }
   const { SCRIPT_CORE, SCRIPT_MEMORY } = await import('./script-core.ts');
-  return facade('js', SCRIPT_CORE, SCRIPT_MEMORY);
+  return packetCoreOf('js', SCRIPT_CORE, SCRIPT_MEMORY);
 }

@@ -27,6 +27,8 @@ export class PathWorker {
   readonly #port: MessagePort;
   readonly #doorbell: number;
   readonly #page = new SharedPage(PATH_COUNTERS.length);
+  /** Resolves when it uses no descriptor any more, after `ended` was called. */
+  readonly ended: Promise<void>;
   readonly #ring = (): void => ringDoorbell(this.#doorbell);
   #fault: Error | undefined;
   #isStopping = false;
@@ -51,9 +53,12 @@ export class PathWorker {
     this.#worker.on('error', (error) => {
       this.#fault = toError(error);
     });
-    this.#worker.on('exit', (status) => {
-      this.#end();
-      listener.ended(this.#isStopping ? undefined : (this.#fault ?? new Error(`ended with status ${status}`)));
+    this.ended = new Promise((resolve) => {
+      this.#worker.on('exit', (status) => {
+        this.#end();
+        listener.ended(this.#isStopping ? undefined : (this.#fault ?? new Error(`ended with status ${status}`)));
+        resolve();
+      });
     });
     // Node waits for its threads, and this one may wait in the kernel.
     process.once('exit', this.#ring);
@@ -96,10 +101,12 @@ export class PathWorker {
     return this.#missedBeats;
   }
 
-  /** It neither throws nor listens. */
-  kill(why: string): void {
+  /** It neither throws nor listens. Resolves as `ended`. */
+  async kill(why: string): Promise<void> {
     this.#fault = new Error(why);
-    void this.#worker.terminate();
+    if (this.#hasEnded) return;
+    const terminated = this.#worker.terminate();
     this.#ring();
+    await terminated;
   }
 }

@@ -11,8 +11,6 @@ import type { LargeOutcome, RoundOutcome, SmallOutcome } from './path-probe-stat
 const PATIENCE_MS = 3_000;
 /** How far two clocks of one host may be apart that count the same time, ms. */
 const CLOCK_SLACK_MS = 2;
-/** Of packets that are nobody's question: they only make the host's own packet filter know the way. */
-export const UNASKED_SEQUENCE = 0;
 
 export interface Asked {
   readonly sequence: number;
@@ -35,13 +33,21 @@ export interface Round {
   readonly target: ProbeTarget;
   readonly small: Asked;
   readonly large: Asked | undefined;
-  /** Whether an unasked packet went ahead of it. */
-  readonly isIntroduced: boolean;
+  /** What goes ahead of both, as the host's own packets go. */
+  readonly introduction: Asked | undefined;
+}
+
+/** Which packets a round has: sizes of outer packets. */
+interface Wanted {
+  readonly small: number;
+  readonly large: number | undefined;
+  readonly isIntroduced?: boolean;
 }
 
 interface OpenRound extends Round {
   readonly small: Pending;
   readonly large: Pending | undefined;
+  readonly introduction: Pending | undefined;
   /** Wall clock, ms. */
   readonly askedAt: number;
   /** Monotonic clock, ms. */
@@ -68,7 +74,7 @@ export class Rounds {
   readonly #random: (count: number) => Buffer;
   readonly #open = new Map<string, OpenRound>();
   readonly #bySequence = new Map<number, { round: OpenRound; asked: Pending }>();
-  #sequence = UNASKED_SEQUENCE;
+  #sequence = 0;
 
   constructor(random: (count: number) => Buffer = randomBytes) {
     this.#random = random;
@@ -79,25 +85,20 @@ export class Rounds {
   }
 
   /** A round under way with the same peer is given up. */
-  begin(
-    key: string,
-    target: ProbeTarget,
-    sizes: { readonly small: number; readonly large: number | undefined },
-    times: Times,
-    isIntroduced = false,
-  ): Round {
+  begin(key: string, target: ProbeTarget, wanted: Wanted, times: Times): Round {
     this.drop(key);
-    const small = this.#ask(sizes.small);
-    const large = sizes.large === undefined ? undefined : this.#ask(sizes.large);
-    const round = { key, target, small, large, isIntroduced, askedAt: times.now, begun: times.monotonic };
+    const small = this.#ask(wanted.small);
+    const large = wanted.large === undefined ? undefined : this.#ask(wanted.large);
+    const introduction = wanted.isIntroduced ? this.#ask(wanted.small) : undefined;
+    const round = { key, target, small, large, introduction, askedAt: times.now, begun: times.monotonic };
     this.#open.set(key, round);
-    for (const asked of [small, large]) if (asked) this.#bySequence.set(asked.sequence, { round, asked });
+    for (const asked of packetsOf(round)) this.#bySequence.set(asked.sequence, { round, asked });
     return round;
   }
 
   #ask(bytes: number): Pending {
     do this.#sequence = (this.#sequence + 1) % 0x10000;
-    while (this.#sequence === UNASKED_SEQUENCE || this.#bySequence.has(this.#sequence));
+    while (this.#bySequence.has(this.#sequence));
     const nonce = this.#random(NONCE_BYTES);
     return { sequence: this.#sequence, nonce, bytes, sentAt: undefined, answer: undefined, refused: undefined };
   }
@@ -125,7 +126,7 @@ export class Rounds {
     return true;
   }
 
-  /** Rounds that are over: all of it was answered or refused, or it is too late. They are forgotten. */
+  /** Rounds that are over: small and large were answered or refused, or it is too late. They are forgotten. */
   finished({ monotonic }: Times): { readonly round: Round; readonly outcome: RoundOutcome }[] {
     const over = [...this.#open.values()].filter(
       ({ small, large, begun }) =>
@@ -139,8 +140,12 @@ export class Rounds {
     const round = this.#open.get(key);
     if (round === undefined) return;
     this.#open.delete(key);
-    for (const asked of [round.small, round.large]) if (asked) this.#bySequence.delete(asked.sequence);
+    for (const { sequence } of packetsOf(round)) this.#bySequence.delete(sequence);
   }
+}
+
+function packetsOf({ small, large, introduction }: OpenRound): Pending[] {
+  return [small, large, introduction].filter((packet) => packet !== undefined);
 }
 
 function isDone({ answer, refused }: Pending): boolean {
@@ -154,8 +159,10 @@ function roundTrip(sentAt: bigint | undefined, at: bigint | undefined, passedMs:
   return ms >= 0 && ms <= passedMs + CLOCK_SLACK_MS ? ms : undefined;
 }
 
-function outcomeOf({ small, large, askedAt }: OpenRound): RoundOutcome {
-  return { small: smallOutcome(small), large: large && largeOutcome(large), askedAt };
+function outcomeOf(round: OpenRound): RoundOutcome {
+  const { small, large, askedAt } = round;
+  const isHeard = packetsOf(round).some(({ answer }) => answer !== undefined);
+  return { small: smallOutcome(small), large: large && largeOutcome(large), isHeard, askedAt };
 }
 
 function smallOutcome({ answer, refused }: Pending): SmallOutcome {

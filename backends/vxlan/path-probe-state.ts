@@ -2,7 +2,7 @@
  * What is known of the path to one peer, from nothing but what was answered. Pure: a state, what a round came to, the
  * next state.
  *
- *   a round: one small packet, and now and then a large one beside it
+ *   a round: one small packet; now and then a large one beside it; ahead of them a plain ping where the last was a miss
  *
  *             any answer                         three rounds without one
  *   unknown ─────────────► answering ──────────────────────────────────► silent
@@ -82,6 +82,8 @@ export interface RoundOutcome {
   readonly small: SmallOutcome;
   /** undefined: there was none, or nothing can be said of it. */
   readonly large: LargeOutcome | undefined;
+  /** Whether anything of it was answered. */
+  readonly isHeard: boolean;
   /** Wall clock, ms: when it was asked. */
   readonly askedAt: number;
 }
@@ -106,10 +108,9 @@ export const NEW_PATH: Path = {
 };
 
 export function afterRound(path: Path, outcome: RoundOutcome, sizes: Sizes): Path {
-  const { small, large } = outcome;
+  const { small, isHeard } = outcome;
   if (small.kind === 'refused') return { ...path, refused: small.errno, haste: 0 };
   const asked = { ...path, ...counted(path, small), ...sized(path, outcome), refused: undefined };
-  const isHeard = small.kind === 'answered' || large?.kind === 'answered';
   const next = { ...asked, ...(isHeard ? heard(path, outcome) : missed(path, outcome)) };
   return { ...next, haste: wantsHaste(next, sizes) ? path.haste + 1 : 0 };
 }

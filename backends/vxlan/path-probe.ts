@@ -21,9 +21,10 @@ import {
   type ProbeOrigin,
   type ProbeTarget,
   probeDatagram,
+  type Question,
   smallestBytes,
 } from './path-probe-frame.ts';
-import { type Asked, type Round, Rounds, type Times, UNASKED_SEQUENCE } from './path-probe-rounds.ts';
+import { type Asked, type Round, Rounds, type Times } from './path-probe-rounds.ts';
 import { ProbeSchedule } from './path-probe-schedule.ts';
 import {
   afterRound,
@@ -231,7 +232,7 @@ export class PathProbe {
 
   #listen(wire: ProbeWire, times: Times): void {
     for (const heard of wire.heard()) {
-      if (heard.sequence !== UNASKED_SEQUENCE && !this.#rounds.heard(heard, times)) this.#totals.ignored += 1;
+      if (!this.#rounds.heard(heard, times)) this.#totals.ignored += 1;
     }
   }
 
@@ -246,21 +247,19 @@ export class PathProbe {
       room -= 1 + Number(large !== undefined) + Number(isIntroduced);
       if (room < 0) return;
       this.#schedule.take(times.monotonic);
-      const sizes = { small: smallestBytes(this.#settings), large };
-      this.#ask(wire, this.#rounds.begin(key, peer.target, sizes, times, isIntroduced));
+      const wanted = { small: smallestBytes(this.#settings), large, isIntroduced };
+      this.#ask(wire, this.#rounds.begin(key, peer.target, wanted, times));
     }
   }
 
-  #ask(wire: ProbeWire, { target, small, large, isIntroduced }: Round): void {
-    if (isIntroduced) wire.introduce(echoOf(this.#settings, target, this.#question(unasked(small))), target.address);
-    const datagramOf = (asked: Asked): Buffer => probeDatagram(this.#settings, target, this.#question(asked));
-    const refusedBy = (asked: Asked) => (errno: string) => this.#rounds.refused(asked.sequence, errno);
-    this.#rounds.sent(small.sequence, wire.small(datagramOf(small), target.endpoint, refusedBy(small)));
-    if (large) this.#rounds.sent(large.sequence, wire.large(datagramOf(large), target.endpoint, refusedBy(large)));
-  }
-
-  #question(asked: Asked): Asked & { readonly id: number } {
-    return { ...asked, id: this.#id };
+  #ask(wire: ProbeWire, { target, small, large, introduction }: Round): void {
+    const { endpoint, address } = target;
+    const question = (asked: Asked): Question => ({ ...asked, id: this.#id });
+    const datagram = (asked: Asked): Buffer => probeDatagram(this.#settings, target, question(asked));
+    const refused = (asked: Asked) => (errno: string) => this.#rounds.refused(asked.sequence, errno);
+    if (introduction) wire.introduce(echoOf(this.#settings, target, question(introduction)), address);
+    this.#rounds.sent(small.sequence, wire.small(datagram(small), endpoint, refused(small)));
+    if (large) this.#rounds.sent(large.sequence, wire.large(datagram(large), endpoint, refused(large)));
   }
 
   #conclude(round: Round, outcome: RoundOutcome, times: Times): void {
@@ -293,9 +292,9 @@ export class PathProbe {
    * Connection tracking takes answers to what it has not seen asked for invalid, and some packet filters (firewalld's,
    * ufw's) drop those. It has seen what goes by the kernel's own device: from now on such an echo goes ahead of each.
    */
-  #watchOwnFilter({ isIntroduced }: Round, { small }: RoundOutcome): void {
+  #watchOwnFilter({ introduction }: Round, { small }: RoundOutcome): void {
     if (this.#introduces || small.kind === 'refused') return;
-    if (!isIntroduced) {
+    if (introduction === undefined) {
       this.#unheardAlone = small.kind === 'answered' ? 0 : this.#unheardAlone + 1;
       return;
     }
@@ -361,10 +360,6 @@ export class PathProbe {
 
 function fullBytes({ local, mtuBytes }: PathProbeSettings): number {
   return mtuBytes + overheadBytes(familyOf(local));
-}
-
-function unasked(asked: Asked): Asked {
-  return { ...asked, sequence: UNASKED_SEQUENCE };
 }
 
 function problemOf({ errno, detail }: KernelRefusal, local: Ip): string {

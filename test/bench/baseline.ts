@@ -1,9 +1,11 @@
 /**
  * What the ratios were, by `SUITE: FIGURE ÷ REFERENCE`, and whether those of now are worse by more than noise. Only
- * ratios: figures belong to a machine.
+ * ratios: figures belong to a machine. More is worse in all of them: where a figure is to be great, the reference is
+ * divided by it, `SUITE: REFERENCE ÷ FIGURE`.
  */
 import type { SuiteResult } from './report.ts';
 import { quantile, ratios } from './statistics.ts';
+import { isYield, type Series, type Unit } from './suite.ts';
 
 /** Half of the runs lay between `low` and `high`. */
 export interface Spread {
@@ -30,16 +32,26 @@ function spreadOf(samples: readonly number[]): Spread {
   return { low, median, high };
 }
 
+/** What the baseline calls the ratio of a figure to its reference. */
+export function ratioName(suite: string, figure: { readonly name: string; readonly unit: Unit }, of: string): string {
+  return isYield(figure.unit) ? `${suite}: ${of} ÷ ${figure.name}` : `${suite}: ${figure.name} ÷ ${of}`;
+}
+
 export function toBaseline(results: readonly SuiteResult[]): Baseline {
   const all = results.flatMap(({ suite, figures }) =>
-    figures.flatMap(({ name, series: [ours, ...others] }) =>
-      others.flatMap((other): [string, Spread][] => {
-        const found = ours === undefined ? [] : ratios(ours, other);
-        return found.length === 0 ? [] : [[`${suite.name}: ${name} ÷ ${other.who}`, spreadOf(found)]];
-      }),
-    ),
+    figures.flatMap((figure) => {
+      const [ours, ...others] = figure.series;
+      return others.flatMap((other): [string, Spread][] => {
+        const found = ours === undefined ? [] : costRatios(figure.unit, ours, other);
+        return found.length === 0 ? [] : [[ratioName(suite.name, figure, other.who), spreadOf(found)]];
+      });
+    }),
   );
   return Object.fromEntries(all);
+}
+
+function costRatios(unit: Unit, ours: Series, other: Series): readonly number[] {
+  return isYield(unit) ? ratios(other, ours) : ratios(ours, other);
 }
 
 /** What of now is worse: the better half of its runs lies above the better half of those before, and by a tenth. */

@@ -16,6 +16,7 @@ import { burst } from './suites/burst.ts';
 import { change } from './suites/change.ts';
 import { claims } from './suites/claims.ts';
 import { cluster } from './suites/cluster.ts';
+import { dataPath } from './suites/data-path.ts';
 import { idle } from './suites/idle.ts';
 import { memory } from './suites/memory.ts';
 import { outage } from './suites/outage.ts';
@@ -40,13 +41,14 @@ const SUITES: readonly Suite[] = [
   claims,
   outage,
   reclaim,
+  dataPath,
   cluster,
 ];
 
 const BASELINE = 'test/bench/baseline.json';
 
 const USAGE = `usage: npm run bench -- [SUITE ...] [--runs N] [--full | --reduced] [--json | --markdown] [--compare | --save-baseline]
-${SUITES.map(({ name, title, onlyByName }) => `  ${name.padEnd(8)} ${title}${onlyByName ? ' (only by name)' : ''}`).join('\n')}`;
+${SUITES.map(({ name, title, onlyByName }) => `  ${name.padEnd(9)} ${title}${onlyByName ? ' (only by name)' : ''}`).join('\n')}`;
 
 /** On stderr: stdout is the report alone. */
 function say(text: string): void {

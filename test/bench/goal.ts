@@ -10,24 +10,25 @@ export interface Verdict {
   readonly isMet: boolean;
 }
 
-/** undefined: there is no goal, or nothing was measured that it could be held against. */
-export function judge(figure: Figure): Verdict | undefined {
-  const { goal } = figure;
-  if (goal === undefined) return undefined;
+/** undefined: nothing was measured that the goal could be held against. */
+export function judge(figure: Figure, goal: Goal): Verdict | undefined {
   const all = summarizeFigure(figure);
   const value = goal.of === undefined ? all[0]?.median : all.find(({ who }) => who === goal.of)?.ratio?.median;
   if (value === undefined || Number.isNaN(value)) return undefined;
-  return { goal, value, isMet: value <= goal.atMost };
+  return { goal, value, isMet: 'atMost' in goal ? value <= goal.atMost : value >= goal.atLeast };
 }
 
-/** `≤ 0.40 ×`, `≤ 2 ms`, `none` */
-export function formatGoal({ atMost, of }: Goal, unit: string): string {
-  if (of !== undefined) return `≤ ${formatNumber(atMost)} ×`;
-  return atMost === 0 ? 'none' : `≤ ${[atMost, unit].join(' ').trim()}`;
+/** `≤ 0.40 ×`, `≥ 2 Gb/s`, `none` */
+export function formatGoal(goal: Goal, unit: string): string {
+  const [sign, bound] = 'atMost' in goal ? ['≤', goal.atMost] : ['≥', goal.atLeast];
+  if (goal.of !== undefined) return `${sign} ${formatNumber(bound)} ×`;
+  return sign === '≤' && bound === 0 ? 'none' : `${sign} ${[bound, unit].join(' ').trim()}`;
 }
 
-/** `goal ≤ 0.50 × met`; "" where there is none. */
-export function formatVerdict(figure: Figure): string {
-  const verdict = judge(figure);
-  return verdict ? `goal ${formatGoal(verdict.goal, figure.unit)} ${verdict.isMet ? 'met' : 'not met'}` : '';
+/** `goal ≤ 0.50 × met`, of the goals against that one, or of those about our own figure; "" where there is none. */
+export function formatVerdicts(figure: Figure, of: string | undefined): string {
+  const verdicts = figure.goals.filter((goal) => goal.of === of).map((goal) => judge(figure, goal));
+  return verdicts
+    .flatMap((one) => (one ? [`goal ${formatGoal(one.goal, figure.unit)} ${one.isMet ? 'met' : 'not met'}`] : []))
+    .join(', ');
 }

@@ -7,7 +7,7 @@ import { formatGoal, judge } from './goal.ts';
 import { formatNumber } from './number.ts';
 import type { SuiteResult } from './report.ts';
 import { summarizeFigure } from './statistics.ts';
-import type { Figure } from './suite.ts';
+import type { Figure, Goal } from './suite.ts';
 
 const HEAD = ['| what | goal | tartan | reference | ratio | met |', '|---|---|---:|---:|---:|---|'];
 
@@ -15,12 +15,11 @@ function withUnit(value: number, unit: string): string {
   return [formatNumber(value), unit].join(' ').trim();
 }
 
-function row(suite: string, figure: Figure): readonly string[] {
-  const { name, unit, goal } = figure;
-  if (goal === undefined) return [];
+function row(suite: string, figure: Figure, goal: Goal): string {
+  const { name, unit } = figure;
   const [ours, ...others] = summarizeFigure(figure);
   const reference = others.find(({ who }) => who === goal.of) ?? others[0];
-  const verdict = judge(figure);
+  const verdict = judge(figure, goal);
   const cells = [
     `${suite}: ${name}`,
     goal.of === undefined ? formatGoal(goal, unit) : `${formatGoal(goal, unit)} ${goal.of}`,
@@ -29,11 +28,12 @@ function row(suite: string, figure: Figure): readonly string[] {
     reference?.ratio === undefined ? '-' : formatNumber(reference.ratio.median),
     verdict === undefined ? 'not measured' : verdict.isMet ? 'yes' : '**no**',
   ];
-  return [`| ${cells.join(' | ')} |`];
+  return `| ${cells.join(' | ')} |`;
 }
 
 export function formatMarkdown(results: readonly SuiteResult[]): string {
-  return [...HEAD, ...results.flatMap(({ suite, figures }) => figures.flatMap((one) => row(suite.name, one)))].join(
-    '\n',
+  const rows = results.flatMap(({ suite, figures }) =>
+    figures.flatMap((figure) => figure.goals.map((goal) => row(suite.name, figure, goal))),
   );
+  return [...HEAD, ...rows].join('\n');
 }

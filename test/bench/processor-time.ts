@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** USER_HZ, which Linux shows to programs as 100 on every machine. */
-const TICKS_PER_SECOND = 100;
+export const TICKS_PER_SECOND = 100;
 
 /** Time on a processor since its start, of all threads of the process and of the programs that it ran, seconds. */
 export async function cpuSeconds(pid: number): Promise<number> {

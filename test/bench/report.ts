@@ -6,7 +6,7 @@
  *       first start    tartan   199.8    201.2    210.0 ms
  *                      flanneld  98.9     99.1    104.3 ms   2.03 × (1.98 … 2.11)   goal ≤ 1.75 × not met
  */
-import { formatVerdict, judge } from './goal.ts';
+import { formatVerdicts, judge } from './goal.ts';
 import { formatNumber } from './number.ts';
 import { type SeriesSummary, type Summary, summarizeFigure } from './statistics.ts';
 import type { Figure, Suite } from './suite.ts';
@@ -38,14 +38,10 @@ interface Row {
 
 /** The verdict stands in the row of whom it is about. */
 function rowsOf(figure: Figure): readonly Row[] {
-  return summarizeFigure(figure).map((summary, i) => {
-    const { goal } = figure;
-    const isAboutIt = goal?.of === undefined ? i === 0 : goal.of === summary.who;
-    return {
-      ...{ figure: i === 0 ? figure.name : '', unit: figure.unit, summary },
-      verdict: isAboutIt ? formatVerdict(figure) : '',
-    };
-  });
+  return summarizeFigure(figure).map((summary, i) => ({
+    ...{ figure: i === 0 ? figure.name : '', unit: figure.unit, summary },
+    verdict: formatVerdicts(figure, i === 0 ? undefined : summary.who),
+  }));
 }
 
 function widest(texts: readonly string[]): number {
@@ -72,9 +68,9 @@ export function formatTable({ suite, runs, figures }: SuiteResult): string {
 export function toJson({ suite, runs, figures }: SuiteResult): object {
   return {
     ...{ name: suite.name, title: suite.title, runs },
-    figures: figures.map((figure) => {
-      const verdict = judge(figure);
-      return { ...figure, summary: summarizeFigure(figure), ...(verdict && { isMet: verdict.isMet }) };
-    }),
+    figures: figures.map((figure) => ({
+      ...{ ...figure, summary: summarizeFigure(figure) },
+      goals: figure.goals.map((goal) => ({ ...goal, isMet: judge(figure, goal)?.isMet })),
+    })),
   };
 }

@@ -47,7 +47,7 @@ export function summarizeFigure({ series }: Figure): readonly SeriesSummary[] {
 /** Samples as they come in, by figure and by whom. */
 export class Notebook {
   readonly #figures = new Map<string, { unit: Unit; series: Map<string, number[]> }>();
-  readonly #goals = new Map<string, Goal>();
+  readonly #goals = new Map<string, Goal[]>();
 
   add(figure: string, unit: Unit, who: string, sample: number): void {
     const known = this.#figures.get(figure) ?? { unit, series: new Map<string, number[]>() };
@@ -57,15 +57,25 @@ export class Notebook {
 
   /** The figure is to be at most so much, in its unit; with `of`: so many times what that one's is. */
   aim(figure: string, atMost: number, of?: string): void {
-    this.#goals.set(figure, of === undefined ? { atMost } : { atMost, of });
+    this.#aim(figure, of === undefined ? { atMost } : { atMost, of });
+  }
+
+  /** The same for what is to be much. */
+  aimAtLeast(figure: string, atLeast: number, of?: string): void {
+    this.#aim(figure, of === undefined ? { atLeast } : { atLeast, of });
+  }
+
+  /** Once, however often it is said. */
+  #aim(figure: string, goal: Goal): void {
+    const others = (this.#goals.get(figure) ?? []).filter(({ of }) => of !== goal.of);
+    this.#goals.set(figure, [...others, goal]);
   }
 
   /** In the order in which they were first seen. */
   get figures(): readonly Figure[] {
     return [...this.#figures].map(([name, { unit, series }]) => {
-      const goal = this.#goals.get(name);
       const all = [...series].map(([who, samples]) => ({ who, samples }));
-      return { name, unit, series: all, ...(goal && { goal }) };
+      return { name, unit, series: all, goals: this.#goals.get(name) ?? [] };
     });
   }
 }

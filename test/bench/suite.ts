@@ -2,7 +2,7 @@
  * What a suite is and what it hands over:
  *
  *   suite  start
- *     figure  first start, ms, goal: at most 1.75 × flanneld's
+ *     figure  first start, ms, goals: at most 1.75 × flanneld's
  *       series  tartan    201.2  199.8  …     one sample a run, in the order of the runs
  *       series  flanneld   99.1  101.0  …     a reference: measured in the same runs, right beside
  */
@@ -14,21 +14,25 @@ export interface Series {
 }
 
 /** What is counted has no unit: kernel writes, transactions. */
-export type Unit = 'ms' | 's' | 'MB' | 'KB/s' | '%' | '';
+export type Unit = 'ms' | 's' | 's/GB' | 'MB' | 'KB/s' | 'Gb/s' | 'k/s' | '%' | '';
+
+/** Whether the figures of that unit are the better the greater they are. */
+export function isYield(unit: Unit): boolean {
+  return unit === 'Gb/s' || unit === 'k/s';
+}
 
 /** The median is held against it. */
-export interface Goal {
-  readonly atMost: number;
+export type Goal = ({ readonly atMost: number } | { readonly atLeast: number }) & {
   /** Whose samples ours are divided by; left out: it is about our own figure. */
   readonly of?: string;
-}
+};
 
 /** Something measured: ours first, then what it is compared with. Sample i of every series belongs to run i. */
 export interface Figure {
   readonly name: string;
   readonly unit: Unit;
   readonly series: readonly Series[];
-  readonly goal?: Goal;
+  readonly goals: readonly Goal[];
 }
 
 /** `reduced`: done in a minute, on any machine; `full`: up to 10,000 peers. */

@@ -96,6 +96,11 @@ export class Member {
     return this.#container;
   }
 
+  /** Another agent has come to the host: its container is ours. */
+  adoptContainer({ container }: Member): void {
+    this.#container = container;
+  }
+
   async kernel(): Promise<KernelView> {
     const [routes, neighbours, fdb] = await Promise.all([
       this.host.run('ip', ['route']),

@@ -120,6 +120,7 @@ export function removeSlot(removed: i32): void {
 }
 
 export function clearTable(): void {
+  if (entries === 0) return;
   for (let slot = 0; slot < TABLE_SLOTS; slot++) {
     if (load32(at(slot)) === 0) continue;
     for (let i = 0; i < 24; i += 4) store32(at(slot) + i, 0);

@@ -8,6 +8,7 @@ import { fold, pseudoSum } from './bytes.ts';
 import {
   count,
   RX_BYTES,
+  RX_HEADER,
   RX_LENGTH,
   RX_LOOPED,
   RX_MESSAGES_TAKEN,
@@ -20,7 +21,15 @@ import {
   RX_VXLAN_HEADER,
 } from './counters.ts';
 import { passes, takeSender } from './filter.ts';
-import { RX_BUFFER_BYTES, RX_BUFFER_IOVS, RX_BUFFERS, RX_CONTROLS, RX_MESSAGES, RX_NAMES } from './layout.ts';
+import {
+  RX_BUFFER_BYTES,
+  RX_BUFFER_IOVS,
+  RX_BUFFERS,
+  RX_CONTROLS,
+  RX_MESSAGES,
+  RX_MESSAGES_MAX,
+  RX_NAMES,
+} from './layout.ts';
 import { load8, load16, load32, store32 } from './memory.ts';
 import { addFrame, addPacket, addPartial, finishWrites, resetWrites, roomForWrites } from './merge.ts';
 import {
@@ -54,7 +63,7 @@ function bufferOf(index: i32): i32 {
 
 /** Makes the first `n` messages at RX_MESSAGES ready to be received into. */
 export function rxPrepare(n: i32): void {
-  for (let i = 0; i < n; i++) {
+  for (let i = 0; i < n && i < RX_MESSAGES_MAX; i++) {
     const at = RX_MESSAGES + i * MESSAGE_BYTES;
     const iov = RX_BUFFER_IOVS + i * IOV_BYTES;
     const room = RX_BUFFER_BYTES - (linkBytes === 0 ? 0 : 2);
@@ -68,9 +77,9 @@ export function rxPrepare(n: i32): void {
 /** Takes the first `n` messages. The count of writes at RX_WRITES; then `rxMore()` until it says 0. */
 export function rx(n: i32): i32 {
   message = 0;
-  messages = n;
+  messages = n < RX_MESSAGES_MAX ? n : RX_MESSAGES_MAX;
   done = 0;
-  count(RX_MESSAGES_TAKEN, n);
+  count(RX_MESSAGES_TAKEN, messages);
   return rxMore();
 }
 
@@ -117,7 +126,7 @@ function takeMessage(): boolean {
 function takeDatagram(at: i32, bytes: i32): void {
   if (tunnelBytes === 0) {
     const version = load8(at) >>> 4;
-    if (version !== 4 && version !== 6) count(RX_SHORT, 1);
+    if (version !== 4 && version !== 6) count(RX_HEADER, 1);
     else takePacket(at, bytes, version);
     return;
   }

@@ -24,9 +24,30 @@ const counters = {
   ...{ firewallRepairs: 5, packetsDropped: 6, packetsReported: 7 },
 };
 
-const timings = { list: new Durations(), plan: new Durations(), apply: new Durations(), change: new Durations() };
+const timings = {
+  ...{ list: new Durations(), plan: new Durations(), apply: new Durations(), change: new Durations() },
+  roundTrip: new Durations(),
+};
 timings.change.add(0.3);
 timings.change.add(30);
+
+/** With a data path and probes. */
+const busy: Status = {
+  ...status,
+  dataPaths: [
+    {
+      ...{ device: 'flannel0', isUp: true, core: 'wasm', features: ['udp-gso'], restarts: 1 },
+      ...{ sent: { packets: 3, bytes: 300 }, received: { packets: 2, bytes: 200 }, dropped: { 'tx-no-route': 4 } },
+    },
+  ],
+  probes: [{ device: 'flannel.1', answered: 5, lost: 1, refused: 0 }],
+  peers: [
+    {
+      ...{ subnet: '10.5.1.0/24', publicIp: '192.0.2.1' },
+      paths: [{ device: 'flannel.1', state: 'answering', asked: 6, lost: 1, isSmaller: true, pathMtu: 1400 }],
+    },
+  ],
+};
 
 async function samples(of: Status): Promise<Map<string, string>> {
   const { body } = await new Metrics(() => ({ status: of, counters, timings })).render();
@@ -44,12 +65,22 @@ test('the README has every metric with its meaning', (t) => {
 });
 
 test('each is served, read at the moment it is asked for', async (t) => {
-  const found = await samples(status);
-  const names = new Set([...found.keys()].map((key) => key.replace(/_(bucket\{.*|sum|count)$/, '')));
+  const found = await samples(busy);
+  const names = new Set([...found.keys()].map((key) => key.replace(/_(bucket\{.*|sum|count)$|\{.*/, '')));
   t.deepEqual([...names].sort(), METRICS.map(({ name }) => name).sort());
   t.deepEqual([found.get('tartan_ready'), found.get('tartan_in_step'), found.get('tartan_problems')], ['1', '0', '1']);
   t.deepEqual([found.get('tartan_refused_leases'), found.get('tartan_repairs_total')], ['7', '3']);
   t.is(found.get('tartan_missing_objects'), '5');
+});
+
+test('what is several is told apart by labels, and nothing is served where there is none', async (t) => {
+  const found = await samples(busy);
+  t.is(found.get('tartan_data_path_packets_total{device="flannel0",direction="sent"}'), '3');
+  t.is(found.get('tartan_data_path_dropped_packets_total{device="flannel0",reason="tx-no-route"}'), '4');
+  t.is(found.get('tartan_path_probes_total{device="flannel.1",outcome="lost"}'), '1');
+  t.is(found.get('tartan_path_peers{state="answering"}'), '1');
+  t.is(found.get('tartan_path_narrow_peers'), '1');
+  t.false([...(await samples(status)).keys()].some((name) => name.startsWith('tartan_data_path')));
 });
 
 test('how long things took is served as a histogram, also of what came before anybody asked', async (t) => {

@@ -50,11 +50,38 @@ const running: Status = {
       ...{ passed: 0, strangers: [], hasMoreStrangers: false },
     },
   ],
+  dataPaths: [
+    {
+      ...{ device: 'flannel.1', isUp: true, core: 'wasm', features: ['tun-offload', 'udp-gso', 'wasm'], restarts: 0 },
+      ...{ sent: { packets: 12, bytes: 1_200 }, received: { packets: 9, bytes: 900 }, dropped: {} },
+    },
+    {
+      ...{ device: 'flannel-v6.1', isUp: false, features: [], restarts: 2 },
+      ...{ sent: { packets: 0, bytes: 0 }, received: { packets: 3, bytes: 300 } },
+      dropped: { 'tx-no-route': 4, 'rx-length': 1 },
+    },
+  ],
+  note: 'VXLAN in user space: this kernel makes no vxlan devices',
+  probes: [
+    { device: 'flannel.1', answered: 5, lost: 1, refused: 0 },
+    { device: 'flannel-v6.1', answered: 0, lost: 0, refused: 0, problem: 'a raw ICMP socket needs CAP_NET_RAW' },
+  ],
   missing: [{ object: 'route 10.5.3.0/24', since: ago(2), attempts: 3, error: 'ENETUNREACH' }],
   missingCount: 1,
   peers: [
-    { subnet: '10.5.1.0/24', publicIp: '192.168.77.12', name: 'host2', node: 'b2' },
-    { subnet: '10.5.200.0/24', publicIp: '192.168.77.13' },
+    {
+      ...{ subnet: '10.5.1.0/24', publicIp: '192.168.77.12', name: 'host2', node: 'b2' },
+      paths: [
+        {
+          ...{ device: 'flannel.1', state: 'answering', since: ago(300), asked: 32, lost: 2, roundTripMs: 0.31 },
+          ...{ pathMtu: 1_400, isSmaller: true },
+        },
+      ],
+    },
+    {
+      ...{ subnet: '10.5.200.0/24', publicIp: '192.168.77.13' },
+      paths: [{ device: 'flannel.1', state: 'silent', since: ago(70), asked: 32, lost: 9, isSmaller: false }],
+    },
     { subnet: '0.0.0.0/0', subnet6: 'fd00:5:0:99::/64', publicIp: '0.0.0.0', publicIp6: 'fd77::c', name: 'host4' },
   ],
   refused: [{ key: '/coreos.com/network/subnets/0.0.0.0-0', reason: '0.0.0.0/0 is the default route' }],

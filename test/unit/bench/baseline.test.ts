@@ -10,7 +10,7 @@ function baseline(...ours: readonly number[]): Baseline {
     { who: 'tartan', samples: ours },
     { who: 'flanneld', samples: ours.map(() => 100) },
   ];
-  return toBaseline([{ suite, runs: ours.length, figures: [{ name: 'restart', unit: 'ms', series }] }]);
+  return toBaseline([{ suite, runs: ours.length, figures: [{ name: 'restart', unit: 'ms', series, goals: [] }] }]);
 }
 
 test('a baseline has the ratios: their median, and between what half of them lie', (t) => {
@@ -31,6 +31,17 @@ test('worse is what lies beyond the spread of both, and by a tenth at least', (t
     worse && formatRegression(worse),
     'worse: start: restart ÷ flanneld is 1.60 × (half of the runs 1.50 … 1.70), was 1.20 × (half of the runs 1.10 … 1.30)',
   );
+});
+
+test('of what is to be much the reference is divided by ours: more is worse in every ratio', (t) => {
+  const series = [
+    { who: 'tartan', samples: [5, 10] },
+    { who: 'kernel', samples: [10, 10] },
+  ];
+  const figures = [{ name: 'stream', unit: 'Gb/s', series, goals: [] }] as const;
+  t.deepEqual(toBaseline([{ suite, runs: 2, figures }]), {
+    'start: kernel ÷ stream': { low: 1.25, median: 1.5, high: 1.75 },
+  });
 });
 
 test('what the baseline does not have can not be worse', (t) => {

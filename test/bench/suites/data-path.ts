@@ -1,0 +1,218 @@
+/**
+ * What carries packets between two hosts: our data path in user space, by udp and by VXLAN, beside kernel VXLAN and a
+ * flanneld's udp. Everybody stands ready all the time, each on two hosts of its own, and is measured in turn.
+ */
+import { createLab, type Lab } from '../../support/hosts.ts';
+import { missing } from '../../support/require.ts';
+import type { Contestant } from '../contestant.ts';
+import { floodRate, installPackets, pacedRate } from '../packet-rate.ts';
+import { type End, Pair, type Stream, type Way } from '../pair.ts';
+import { roundTrip } from '../round-trip.ts';
+import { Notebook } from '../statistics.ts';
+import type { Plan, Size, Suite, Unit } from '../suite.ts';
+
+const KERNEL = 'kernel VXLAN';
+const FLANNELD = 'flanneld udp';
+const OURS = 'tartan';
+
+type Name =
+  | 'udp'
+  | 'user'
+  | 'user to kernel'
+  | 'kernel to user'
+  | 'udp to flanneld'
+  | 'flanneld to udp'
+  | 'plain'
+  | typeof KERNEL
+  | typeof FLANNELD;
+
+/** What of the data path is left out in the plain one. */
+const PLAIN = '--data-path-without=tun-offload,udp-gso,udp-gro,batches';
+
+/** Rules cost time for each packet: the bare kernel is what we compare with. */
+const BARE = ['--peer-filter=off', '--iptables-forward-rules=false'];
+
+/** Without flanneld those that need it are not there. */
+function waysOf([ours, flanneld]: readonly Contestant[]): ReadonlyMap<Name, Way> {
+  if (ours === undefined) return new Map();
+  const end = ({ argv }: Contestant, backend: End['backend'], ...flags: readonly string[]): End => {
+    const [command, ...args] = argv;
+    return { argv: [command, ...args, ...flags], backend };
+  };
+  const udp = end(ours, { Type: 'udp' });
+  const user = end(ours, { Type: 'vxlan', Mode: 'user' });
+  const kernel = end(ours, { Type: 'vxlan', Mode: 'kernel' }, ...BARE);
+  const plain = end(ours, { Type: 'udp' }, PLAIN);
+  const theirs = flanneld && end(flanneld, { Type: 'udp' });
+  return new Map<Name, Way>([
+    ['udp', [udp, udp]],
+    [KERNEL, [kernel, kernel]],
+    ['user', [user, user]],
+    ['user to kernel', [user, kernel]],
+    ['kernel to user', [kernel, user]],
+    ['plain', [plain, plain]],
+    ...(theirs
+      ? ([
+          [FLANNELD, [theirs, theirs]],
+          ['udp to flanneld', [udp, theirs]],
+          ['flanneld to udp', [theirs, udp]],
+        ] as const)
+      : []),
+  ]);
+}
+
+const SIZES = {
+  reduced: { seconds: 1, packetMs: 500, steps: 6, pings: 100 },
+  usual: { seconds: 3, packetMs: 1000, steps: 7, pings: 500 },
+  full: { seconds: 10, packetMs: 2000, steps: 9, pings: 2000 },
+} as const satisfies Record<Size, unknown>;
+
+type Extent = (typeof SIZES)[Size];
+
+/** One exercise gives one figure or several, told apart by their unit. */
+type Marks = Partial<Record<Unit, number>>;
+
+function marksOf({ gigabitsPerSecond, secondsPerGb }: Stream): Marks {
+  return { 'Gb/s': gigabitsPerSecond, 's/GB': secondsPerGb };
+}
+
+type Exercise =
+  | 'one TCP stream'
+  | 'four TCP streams'
+  | 'one TCP stream, MTU-size frames'
+  | 'one TCP stream, container to container'
+  | 'packets of 200 B, flood'
+  | 'packets of 200 B, under 1 % lost'
+  | 'round trip, idle, p50';
+
+const EXERCISES: Readonly<Record<Exercise, (pair: Pair, extent: Extent) => Promise<Marks>>> = {
+  'one TCP stream': async (pair, { seconds }) => marksOf(await pair.stream(pair.hosts, seconds, 1)),
+  'four TCP streams': async (pair, { seconds }) => marksOf(await pair.stream(pair.hosts, seconds, 4)),
+  'one TCP stream, MTU-size frames': (pair, { seconds }) =>
+    pair.withPlainFrames(async () => marksOf(await pair.stream(pair.hosts, seconds, 1))),
+  'one TCP stream, container to container': async (pair, { seconds }) =>
+    marksOf(await pair.stream(await pair.containers(), seconds, 1)),
+  'packets of 200 B, flood': async (pair, { packetMs }) => ({ 'k/s': (await floodRate(pair.hosts, packetMs)) / 1000 }),
+  'packets of 200 B, under 1 % lost': async (pair, { packetMs, steps }) => ({
+    'k/s': (await pacedRate(pair.hosts, packetMs, steps)) / 1000,
+  }),
+  'round trip, idle, p50': async (pair, { pings }) => ({ ms: await roundTrip(pair.hosts, pings) }),
+};
+
+interface Wanted {
+  readonly ours: Name;
+  readonly exercise: Exercise;
+  readonly unit: Unit;
+  /** References, with what we are to be of them: at most for what costs, at least for what is carried. */
+  readonly against: Partial<Record<typeof KERNEL | typeof FLANNELD, number | undefined>>;
+}
+
+/** What the ways of ours are called in the report. */
+const TITLES: Partial<Record<Name, string>> = {
+  user: 'vxlan, user',
+  'user to kernel': 'vxlan, user to kernel',
+  'kernel to user': 'vxlan, kernel to user',
+  plain: 'udp, plain node:dgram',
+};
+
+function carried(ours: Name, exercise: Exercise, against: Wanted['against']): Wanted {
+  return { ours, exercise, unit: exercise.startsWith('packets') ? 'k/s' : 'Gb/s', against };
+}
+
+const WANTED: readonly Wanted[] = [
+  carried('udp', 'one TCP stream', { [KERNEL]: 0.75, [FLANNELD]: 14 }),
+  { ours: 'udp', exercise: 'one TCP stream', unit: 's/GB', against: { [KERNEL]: undefined, [FLANNELD]: 0.25 } },
+  carried('udp', 'one TCP stream, MTU-size frames', { [KERNEL]: 0.8, [FLANNELD]: undefined }),
+  carried('udp', 'one TCP stream, container to container', { [KERNEL]: 0.5, [FLANNELD]: 8 }),
+  carried('udp', 'four TCP streams', { [KERNEL]: 0.5, [FLANNELD]: undefined }),
+  carried('udp', 'packets of 200 B, flood', { [KERNEL]: undefined, [FLANNELD]: 2 }),
+  carried('udp', 'packets of 200 B, under 1 % lost', { [KERNEL]: undefined, [FLANNELD]: 1.1 }),
+  { ours: 'udp', exercise: 'round trip, idle, p50', unit: 'ms', against: { [KERNEL]: undefined, [FLANNELD]: 1 } },
+  carried('udp to flanneld', 'one TCP stream', { [FLANNELD]: 1 }),
+  carried('flanneld to udp', 'one TCP stream', { [FLANNELD]: 1 }),
+  carried('user', 'one TCP stream', { [KERNEL]: 0.8 }),
+  carried('user', 'one TCP stream, MTU-size frames', { [KERNEL]: undefined }),
+  carried('user', 'one TCP stream, container to container', { [KERNEL]: undefined }),
+  carried('user', 'four TCP streams', { [KERNEL]: undefined }),
+  carried('user to kernel', 'one TCP stream', { [KERNEL]: 0.6 }),
+  carried('kernel to user', 'one TCP stream', { [KERNEL]: 0.6 }),
+  carried('plain', 'one TCP stream', { [KERNEL]: undefined, [FLANNELD]: undefined }),
+  carried('plain', 'packets of 200 B, flood', { [FLANNELD]: undefined }),
+];
+
+function titleOf({ ours, exercise, unit }: Wanted): string {
+  const what = unit === 's/GB' ? `processor time of all, ${exercise}` : exercise;
+  return `${TITLES[ours] ?? ours}: ${what}`;
+}
+
+/** What everybody does in one run, each exercise once. */
+class Round {
+  readonly #pairs: ReadonlyMap<Name, Pair>;
+  readonly #extent: Extent;
+  readonly #done = new Map<string, Marks>();
+
+  constructor(pairs: ReadonlyMap<Name, Pair>, extent: Extent) {
+    this.#pairs = pairs;
+    this.#extent = extent;
+  }
+
+  /** undefined: that one does not take part. */
+  async mark(name: Name, exercise: Exercise, unit: Unit): Promise<number | undefined> {
+    const pair = this.#pairs.get(name);
+    if (pair === undefined) return undefined;
+    const key = `${name}: ${exercise}`;
+    const marks = this.#done.get(key) ?? (await EXERCISES[exercise](pair, this.#extent));
+    this.#done.set(key, marks);
+    return marks[unit];
+  }
+}
+
+async function startAll(lab: Lab, plan: Plan): Promise<ReadonlyMap<Name, Pair>> {
+  const pairs = new Map<Name, Pair>();
+  for (const [name, way] of waysOf(plan.contestants)) {
+    plan.say(`data-path: ${name}`);
+    pairs.set(name, await Pair.start(lab, `/data-path/${pairs.size}`, way));
+  }
+  await Promise.all(lab.hosts.map(installPackets));
+  return pairs;
+}
+
+async function note(notes: Notebook, round: Round, wanted: Wanted): Promise<void> {
+  const { ours, exercise, unit, against } = wanted;
+  const title = titleOf(wanted);
+  const mine = await round.mark(ours, exercise, unit);
+  if (mine === undefined) return;
+  notes.add(title, unit, OURS, mine);
+  for (const who of [KERNEL, FLANNELD] as const) {
+    if (!(who in against)) continue;
+    const theirs = await round.mark(who, exercise, unit);
+    if (theirs === undefined) continue;
+    notes.add(title, unit, who, theirs);
+    const goal = against[who];
+    if (goal === undefined) continue;
+    if (unit === 'ms' || unit === 's/GB') notes.aim(title, goal, who);
+    else notes.aimAtLeast(title, goal, who);
+  }
+}
+
+export const dataPath: Suite = {
+  name: 'data-path',
+  title: 'packets between two hosts, in user space and in the kernel',
+  run: async (plan) => {
+    const lacks = missing('iperf3', 'ethtool', 'cc', 'tun');
+    if (lacks.length > 0) throw new Error(`it needs ${lacks.join('; ')}`);
+    const notes = new Notebook();
+    const lab = await createLab({ hosts: 0 });
+    try {
+      const pairs = await startAll(lab, plan);
+      for (let run = 0; run < plan.runs; run++) {
+        plan.say(`data-path: run ${run + 1} of ${plan.runs}`);
+        const round = new Round(pairs, SIZES[plan.size]);
+        for (const wanted of WANTED) await note(notes, round, wanted);
+      }
+    } finally {
+      lab.destroy();
+    }
+    return notes.figures;
+  },
+};
