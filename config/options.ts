@@ -3,8 +3,10 @@
  * derive from this table. A property's name is the option's: `etcdPrefix` is `--etcd-prefix`, TARTAN_ETCD_PREFIX and,
  * where flanneld has it too, FLANNELD_ETCD_PREFIX.
  */
+
 import { type Ip, parseIp } from './address.ts';
 import type { Command } from './commands.ts';
+import { DATA_PATH_FEATURES, type DataPathFeature } from './data-path-features.ts';
 import {
   address,
   boolean,
@@ -65,7 +67,7 @@ export interface Options {
   readonly nexthopObjects: 'auto' | 'off';
   /** Seconds; 0: off. */
   readonly pathProbe: number;
-  readonly dataPathWithout: readonly (typeof DATA_PATH_FEATURES)[number][];
+  readonly dataPathWithout: readonly DataPathFeature[];
   readonly healthzIp: Ip;
   /** 0: no server. */
   readonly healthzPort: number;
@@ -79,9 +81,6 @@ export interface Options {
   readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
   readonly logFormat: 'auto' | 'human' | 'json' | 'journald';
 }
-
-/** What the data path in user space can do without. */
-const DATA_PATH_FEATURES = ['tun-offload', 'udp-gso', 'udp-gro', 'wasm', 'batches'] as const;
 
 export type OptionKey = keyof Options;
 export type OptionDraft = { -readonly [K in OptionKey]?: Options[K] };

@@ -1,8 +1,8 @@
 /** What main thread and worker say to each other. Descriptors belong to the process: they are told by number. */
 import type { MessagePort } from 'node:worker_threads';
+import type { DataPathFeature } from '../../config/data-path-features.ts';
 import type { OpenSocket } from '../kernel/packet-calls.ts';
 import type { OpenTun } from '../kernel/tun.ts';
-import type { Feature } from './feature.ts';
 import type { Refusals } from './loop-counts.ts';
 import type { Stranger } from './packet-core.ts';
 import type { PathPeer } from './path-peer.ts';
@@ -27,7 +27,7 @@ export interface WorkerStart {
   readonly doorbell: number;
   readonly page: SharedArrayBuffer;
   /** What it may use, if it can. */
-  readonly features: ReadonlySet<Feature>;
+  readonly features: ReadonlySet<DataPathFeature>;
 }
 
 export type ToWorker =
@@ -41,7 +41,7 @@ export type FromWorker =
   /** The descriptor leads nowhere any more. */
   | { readonly kind: 'lost'; readonly fd: number; readonly errno: string }
   /** It failed where it had been granted; not used on this socket or device any more. */
-  | { readonly kind: 'gaveUp'; readonly feature: Feature; readonly fd: number; readonly errno: string }
+  | { readonly kind: 'gaveUp'; readonly feature: DataPathFeature; readonly fd: number; readonly errno: string }
   | { readonly kind: 'strangers'; readonly seen: readonly Stranger[] }
   | { readonly kind: 'refusals'; readonly refusals: Refusals }
   /** Some peers found no room, all the time or no more. */

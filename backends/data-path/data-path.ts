@@ -9,13 +9,13 @@
 import { closeSync } from 'node:fs';
 import type { Ip } from '../../config/address.ts';
 import { type Clock, within } from '../../config/clock.ts';
+import { DATA_PATH_FEATURES, type DataPathFeature } from '../../config/data-path-features.ts';
 import type { Log } from '../../config/log.ts';
 import { Wakeup } from '../../config/wakeup.ts';
 import type { KernelRefusal } from '../kernel/kernel.ts';
 import { mayBatch, type OpenSocket, openPacketSocket, receiveDrops, sendTo } from '../kernel/packet-calls.ts';
 import { type OpenTun, openTun, tunState } from '../kernel/tun.ts';
 import type { FromWorker, PeerChange } from './assignment.ts';
-import type { Feature } from './feature.ts';
 import type { Refusals } from './loop-counts.ts';
 import { PathEnd } from './path-end.ts';
 import type { PathPeer } from './path-peer.ts';
@@ -34,8 +34,6 @@ const STOPS_WITHIN_MS = 2_000;
 /** Peers in one message: what is cloned at a time must not hold up the main thread. */
 const PEERS_AT_ONCE = 500;
 
-const ALL_FEATURES: readonly Feature[] = ['tun-offload', 'udp-gso', 'udp-gro', 'wasm', 'batches'];
-
 /** What a data path does, and how. */
 export interface PathState {
   readonly device: string;
@@ -44,7 +42,7 @@ export interface PathState {
   /** undefined: no worker has begun yet. */
   readonly core: 'wasm' | 'js' | undefined;
   /** What is in use. */
-  readonly features: readonly Feature[];
+  readonly features: readonly DataPathFeature[];
   /** By name, since `since`, over all workers. */
   readonly counters: Readonly<Record<string, number>>;
   /** Datagrams that came faster than they were taken, since the socket was opened. */
@@ -68,7 +66,7 @@ export class DataPath {
   readonly #log: Log;
   readonly #clock: Clock;
   /** What may be used. */
-  readonly #features: ReadonlySet<Feature>;
+  readonly #features: ReadonlySet<DataPathFeature>;
   readonly #since: number;
   readonly #wakeup = new Wakeup();
   readonly #tun: PathEnd<PathSettings, OpenTun>;
@@ -91,7 +89,7 @@ export class DataPath {
   #isClosed = false;
 
   /** @param without what is to be left out though the kernel may know it */
-  constructor(parts: { readonly log: Log; readonly clock: Clock; readonly without?: ReadonlySet<Feature> }) {
+  constructor(parts: { readonly log: Log; readonly clock: Clock; readonly without?: ReadonlySet<DataPathFeature> }) {
     this.#log = parts.log;
     this.#clock = parts.clock;
     this.#features = allowed(parts.without ?? new Set());
@@ -304,7 +302,7 @@ export class DataPath {
   state(): PathState {
     const tun = this.#tun.got;
     const socket = this.#socket.got;
-    const uses: Readonly<Record<Feature, boolean>> = {
+    const uses: Readonly<Record<DataPathFeature, boolean>> = {
       'tun-offload': tun?.offloads.tcp === true,
       'udp-gso': socket?.gso === true,
       'udp-gro': socket?.gro === true,
@@ -315,7 +313,7 @@ export class DataPath {
       device: this.#settings?.device ?? '',
       isUp: tun !== undefined && socket !== undefined && this.#worker !== undefined,
       core: this.#core,
-      features: ALL_FEATURES.filter((one) => uses[one]),
+      features: DATA_PATH_FEATURES.filter((one) => uses[one]),
       counters: this.#totals.with(this.#worker?.counters()),
       receiveDrops: socket ? (receiveDrops(socket.fd) ?? 0) : 0,
       strangers: this.#strangers.list(),
@@ -351,9 +349,9 @@ export class DataPath {
 }
 
 /** Who handles packets one by one has no use for many at a time. */
-function allowed(without: ReadonlySet<Feature>): ReadonlySet<Feature> {
+function allowed(without: ReadonlySet<DataPathFeature>): ReadonlySet<DataPathFeature> {
   const batches = !without.has('batches') && mayBatch();
-  const rest = ALL_FEATURES.filter((one) => !without.has(one));
+  const rest = DATA_PATH_FEATURES.filter((one) => !without.has(one));
   return new Set(batches ? rest : rest.filter((one) => one === 'wasm'));
 }
 

@@ -1,6 +1,6 @@
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
+import type { DataPathFeature } from '../../config/data-path-features.ts';
 import type { Assignment, FromWorker, PeerChange, ToWorker, WorkerStart } from './assignment.ts';
-import type { Feature } from './feature.ts';
 import { PATH_COUNTERS } from './loop-counts.ts';
 import type { PacketCore } from './packet-core.ts';
 import { SharedPage } from './shared-page.ts';
@@ -82,7 +82,7 @@ export class Desk {
   giveUpGrouping(errno: string): void {
     const { tun, socket } = this.#assignment ?? {};
     if (socket === undefined) return;
-    const feature: Feature = 'udp-gso';
+    const feature: DataPathFeature = 'udp-gso';
     this.core.setOffloads({
       grouping: false,
       mergingTcp: tun?.offloads.tcp === true,

@@ -1,10 +1,10 @@
 import { closeSync } from 'node:fs';
 import { join } from 'node:path';
 import { MessageChannel, type MessagePort, SHARE_ENV, Worker } from 'node:worker_threads';
+import type { DataPathFeature } from '../../config/data-path-features.ts';
 import { toError } from '../../config/errors.ts';
 import { makeDoorbell, ringDoorbell } from '../kernel/packet-calls.ts';
 import type { FromWorker, ToWorker, WorkerStart } from './assignment.ts';
-import type { Feature } from './feature.ts';
 import { PATH_COUNTERS } from './loop-counts.ts';
 import { SharedPage } from './shared-page.ts';
 
@@ -36,7 +36,7 @@ export class PathWorker {
   #beatsSeen = -1;
   #missedBeats = 0;
 
-  constructor(device: string, features: ReadonlySet<Feature>, listener: Listener) {
+  constructor(device: string, features: ReadonlySet<DataPathFeature>, listener: Listener) {
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
     this.#doorbell = makeDoorbell();

@@ -44,12 +44,12 @@ const SEND_BUFFER_BYTES = 4 << 20;
 export const VIRTIO_BYTES = 10;
 
 /** errno(3), those that packets meet. */
-export const EPERM = 1;
 export const EINTR = 4;
 export const EIO = 5;
 export const EAGAIN = 11;
 export const EINVAL = 22;
 export const EBADFD = 77;
+export const EMSGSIZE = 90;
 
 /**
  * Each gives -1 where it failed; `lastErrno` tells why. Addresses are in this process's memory; `flags` as the kernel

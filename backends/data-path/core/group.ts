@@ -3,8 +3,17 @@
  * share a message, which the kernel cuts again (UDP_SEGMENT).
  */
 import { count as increase, TX_MESSAGES_MADE } from './counters.ts';
-import { PEERS, TX_CONTROLS, TX_IOVS, TX_IOVS_MAX, TX_MESSAGES, TX_MESSAGES_MAX, TX_SPLIT } from './layout.ts';
-import { load16, load32 } from './memory.ts';
+import {
+  PEERS,
+  TX_CONTROLS,
+  TX_IOVS,
+  TX_IOVS_MAX,
+  TX_MESSAGES,
+  TX_MESSAGES_MAX,
+  TX_NAMES,
+  TX_SPLIT,
+} from './layout.ts';
+import { copy, load16, load32 } from './memory.ts';
 import { CONTROL_BYTES, IOV_BYTES, MESSAGE_BYTES, storeIov, storeMessage, storeSegmentSize } from './messages.ts';
 import { addressBytes, grouping, loadPointer } from './settings.ts';
 
@@ -12,6 +21,8 @@ import { addressBytes, grouping, loadPointer } from './settings.ts';
 const TOTAL_MAX = 65487;
 /** UDP_MAX_SEGMENTS, of the kernels that allow least. */
 const SEGMENTS_MAX = 64;
+
+const NAME_BYTES = 28;
 
 let messages = 0;
 let iovs = 0;
@@ -63,7 +74,10 @@ export function addDatagram(to: i32, first: i32, firstBytes: i32, second: i32, s
 function closeMessage(): void {
   if (datagrams === 0) return;
   const message = TX_MESSAGES + messages * MESSAGE_BYTES;
-  storeMessage(message, PEERS + (peer << 5), addressBytes, TX_IOVS + firstIov * IOV_BYTES, iovs - firstIov);
+  const name = TX_NAMES + messages * NAME_BYTES;
+  // Until it is sent the peer may be another.
+  copy(name, PEERS + (peer << 5), addressBytes);
+  storeMessage(message, name, addressBytes, TX_IOVS + firstIov * IOV_BYTES, iovs - firstIov);
   if (datagrams > 1) storeSegmentSize(message, TX_CONTROLS + messages * CONTROL_BYTES, size);
   messages++;
   datagrams = 0;

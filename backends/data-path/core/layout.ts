@@ -7,6 +7,7 @@
  *   incoming: messages, writes, virtio headers, iovecs ~100 KiB
  *   outgoing: headers of segments                      1 MiB
  *   outgoing: frames as read from the device           448 KiB
+ *   outgoing: whom messages are for                    64 KiB
  *   incoming: datagrams as received                    2 MiB
  *   peers' socket addresses                            1 MiB
  *   what belongs to peers (hash table)                 8 MiB
@@ -63,6 +64,9 @@ export const RX_IOVS_MAX = 4096;
 export const TX_HEADERS = 0x80000;
 export const TX_FRAMES = 0x180000;
 export const TX_FRAMES_END = 0x1f0000;
+
+/** The socket address of each message, 28 bytes apart. */
+export const TX_NAMES = 0x1f0000;
 
 /** 64 KiB each. */
 export const RX_BUFFERS = 0x200000;

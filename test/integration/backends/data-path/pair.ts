@@ -5,10 +5,10 @@ import { createServer, type Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import type { ExecutionContext } from 'ava';
 import { DataPath } from '../../../../backends/data-path/data-path.ts';
-import type { Feature } from '../../../../backends/data-path/feature.ts';
 import type { PathPeer } from '../../../../backends/data-path/path-peer.ts';
 import type { PathSettings } from '../../../../backends/data-path/path-settings.ts';
 import { makeTun } from '../../../../backends/kernel/tun.ts';
+import type { DataPathFeature } from '../../../../config/data-path-features.ts';
 import { type Log, silentLog } from '../../../../config/log.ts';
 import { ip, mac, prefix } from '../../../support/addresses.ts';
 import type { FarSide } from '../../../support/far-side.ts';
@@ -114,13 +114,15 @@ export function makeKernelDevice(wire: Wire, side: Side): void {
 }
 
 export interface PathOptions {
-  readonly without?: readonly Feature[];
+  readonly without?: readonly DataPathFeature[];
   readonly log?: Log;
+  /** The device is there already. */
+  readonly isMade?: boolean;
 }
 
 /** Device and data path there, until the test ends. */
 export function startPath(t: ExecutionContext, wire: Wire, side: Side, options: PathOptions = {}): DataPath {
-  makePathDevice(wire, side);
+  if (options.isMade !== true) makePathDevice(wire, side);
   const path = new DataPath({
     log: options.log ?? silentLog,
     clock: realClock,

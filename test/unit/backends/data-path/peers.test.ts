@@ -95,6 +95,17 @@ test('a peer that moves is reached at its new address at once', (t) => {
   cores.removePeer('never heard of');
 });
 
+test('what waits to be sent goes where it was to go, whatever becomes of the peer', (t) => {
+  cores.begin(UDP);
+  t.is(next('10.5.2.9' as Ip), PEER.endpoint);
+  cores.removePeer('peer 0');
+  cores.setPeer('another', { ...PEER, endpoint: '192.0.2.98' as Ip });
+  t.deepEqual(
+    cores.waiting(1).map(({ address }) => address),
+    [PEER.endpoint],
+  );
+});
+
 test('a MAC that goes to another peer', (t) => {
   const to = (mac: Mac): Ip | undefined =>
     cores.transmit([{ frame: ethernet(OWN_MAC, mac, Buffer.alloc(60, 0x45)) }]).messages[0]?.address;
