@@ -1,7 +1,7 @@
 /**
- * The entry of `npm run demo`, `npm test`, `npm run bench`, `npm run faults` and `npm run chaos` on a machine that has
- * only Node and npm. Says what is missing, installs it, builds, and hands over; arguments, signals and the exit status
- * pass through. No dependencies, no TypeScript: it runs before either exists.
+ * The entry of `npm run demo`, `npm test`, `npm run bench`, `npm run faults`, `npm run chaos` and `npm run fuzz` on a
+ * machine that has only Node and npm. Says what is missing, installs it, builds, and hands over; arguments, signals and
+ * the exit status pass through. No dependencies, no TypeScript: it runs before either exists.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -51,6 +51,7 @@ const MODES = {
   faults: { script: 'dist/test/faults/faults.js', needs: () => ({ ...LAB, ...TLS }), root: true },
   bench: { script: 'dist/test/bench/bench.js', needs: () => ({ ...LAB, ...COMPILER, ...TRAFFIC }), root: true },
   chaos: { script: 'dist/test/chaos/chaos.js', needs: () => LAB, root: true },
+  fuzz: { script: 'dist/test/fuzz/fuzz.js', needs: () => ({}), root: false },
   test: {
     script: 'dist/test/run.js',
     needs: (everything) => ({

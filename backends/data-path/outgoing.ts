@@ -1,8 +1,11 @@
 import { lastErrno } from '../kernel/libc.ts';
-import { EAGAIN, EINTR, EINVAL, EIO, type PacketCalls, packetCalls } from '../kernel/packet-calls.ts';
+import { EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE, type PacketCalls, packetCalls } from '../kernel/packet-calls.ts';
 import type { LoopCounts } from './loop-counts.ts';
 import { type PacketCore, PLACES } from './packet-core.ts';
 import type { Turn } from './turn.ts';
+
+/** A message of many datagrams that was refused so is sent as what it is made of. */
+const SPLIT_FOR = [EINVAL, EMSGSIZE, EIO];
 
 /**
  * From the device to the socket, a batch at a time. What the socket has no room for stays here, and nothing more is read
@@ -91,11 +94,11 @@ export class Outgoing {
   }
 
   /**
-   * The message at hand was not taken. Many datagrams in one may be what it was refused for: EINVAL where the path's
-   * MTU is smaller than one of them, EIO where the device on the way can't do checksums (before Linux 6.6).
+   * The message at hand was not taken. Many datagrams in one may be what it was refused for: EMSGSIZE (EINVAL in older
+   * kernels) where the path's MTU is smaller than one of them, EIO where the device on the way can't do checksums (before Linux 6.6).
    */
   #refused(socket: number, errno: number): void {
-    const single = errno === EINVAL || errno === EIO ? this.#core.txSplit(this.#sent) : 0;
+    const single = SPLIT_FOR.includes(errno) ? this.#core.txSplit(this.#sent) : 0;
     if (single <= 1) {
       this.#counts.refusal('send', errno);
       return;

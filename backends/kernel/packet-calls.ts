@@ -49,6 +49,7 @@ export const EIO = 5;
 export const EAGAIN = 11;
 export const EINVAL = 22;
 export const EBADFD = 77;
+export const EMSGSIZE = 90;
 
 /**
  * Each gives -1 where it failed; `lastErrno` tells why. Addresses are in this process's memory; `flags` as the kernel

@@ -59,13 +59,13 @@ export function encodeRoute(writer: MessageWriter, verb: Operation['verb'], rout
   writer.begin(RTM_NEWROUTE, flagsOf(verb));
   writeHeader(writer, route.dst, TARTAN_PROTOCOL, SCOPE_UNIVERSE, RTN_UNICAST, plain && route.onlink);
   writer.attributeIp(RTA_DST, networkAddress(route.dst));
+  if (route.metric !== undefined) writer.attributeU32(RTA_PRIORITY, route.metric);
   if (route.nexthopId !== undefined) {
     writer.attributeU32(RTA_NH_ID, route.nexthopId);
   } else {
     if (route.gateway !== undefined) writer.attributeIp(RTA_GATEWAY, route.gateway);
     writer.attributeU32(RTA_OIF, index);
   }
-  if (route.metric !== undefined) writer.attributeU32(RTA_PRIORITY, route.metric);
   writer.end();
 }
 

@@ -67,8 +67,8 @@ test('a worker that dies under traffic is followed by another one, and the agent
   const { one } = pair;
   const { pid } = one.agent;
   const streams = await startStreams(pair);
-  // Its next poll(2) fails as it never does: nothing that it could be prepared for.
-  const fault = ['-e', 'trace=poll,ppoll', '-e', 'inject=poll,ppoll:error=EFAULT:when=1'];
+  // It is told of more messages than there is memory: what it can't be prepared for.
+  const fault = ['-e', 'trace=recvmmsg', '-e', 'inject=recvmmsg:retval=1000000:when=1'];
   const strace = one.host.spawn('strace', ['-f', '-p', String(pid), ...fault]);
   await strace.until(/INJECTED/);
   await strace.stop('SIGINT');

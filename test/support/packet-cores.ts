@@ -87,7 +87,7 @@ export const PEER: PathPeer = {
 };
 
 /** The module as of the sources that stand there now. */
-async function wasm(): Promise<Uint8Array> {
+export async function currentModule(): Promise<Uint8Array> {
   const sources = inRepository('backends/data-path/core');
   const changed = Math.max(...readdirSync(sources).map((name) => statSync(`${sources}/${name}`).mtimeMs));
   const made = statSync(inRepository('dist/bundle/packet-core.wasm'), { throwIfNoEntry: false })?.mtimeMs ?? 0;
@@ -116,7 +116,7 @@ export class PacketCores {
   /** Once in a process. */
   static async open(): Promise<PacketCores> {
     const guarded = await openGuardedCore();
-    const cores = [await openPacketCore(await wasm()), await openPacketCore(undefined), guarded.core];
+    const cores = [await openPacketCore(await currentModule()), await openPacketCore(undefined), guarded.core];
     deepEqual(
       cores.map(({ kind }) => kind),
       ['wasm', 'js', 'js'],

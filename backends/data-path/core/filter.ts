@@ -61,7 +61,8 @@ function judgeOuter(): i32 {
 
 /** Whether a packet with its source address at `source` passes; version 0: it is not IP. What does not is counted. */
 export function passes(version: i32, source: i32): boolean {
-  const verdict = outerVerdict !== 0 ? outerVerdict : version === 0 ? 0 : verdictOf(version, source);
+  const inner = version === 0 ? 0 : verdictOf(version, source);
+  const verdict = outerVerdict === 0 || inner === RX_LOOPED ? inner : outerVerdict;
   if (verdict === 0) return true;
   count(verdict, 1);
   if (verdict === RX_LOOPED) return false;

@@ -127,7 +127,3 @@ export function clearTable(): void {
   }
   entries = 0;
 }
-
-export function entryCount(): i32 {
-  return entries;
-}

@@ -13,7 +13,7 @@ export let addressBytes = 16;
 
 export const FILTER_OFF = 0;
 export const FILTER_REPORT = 1;
-export const FILTER_ENFORCE = 2;
+const FILTER_ENFORCE = 2;
 export const FILTER_STRICT = 3;
 export let filter = FILTER_ENFORCE;
 

@@ -82,6 +82,8 @@ const NETWORK = '"Network":"10.5.0.0/16"';
 const DUAL = `${NETWORK},"EnableIPv6":true,"IPv6Network":"fd00:5::/48"`;
 const BACKENDS: Readonly<Record<string, string>> = {
   vxlan: VXLAN,
+  udp: `{${NETWORK}}`,
+  'vxlan in user space, dual stack': `{${DUAL},"Backend":{"Type":"vxlan","Mode":"user"}}`,
   'host-gw': `{${NETWORK},"Backend":{"Type":"host-gw"}}`,
   'vxlan, dual stack': `{${DUAL},"Backend":{"Type":"vxlan"}}`,
   'host-gw, dual stack': `{${DUAL},"Backend":{"Type":"host-gw"}}`,

@@ -44,6 +44,8 @@ for (const [backend, devices] of [
   [{ Type: 'vxlan' }, ['flannel.1']],
   [{ Type: 'vxlan', DirectRouting: true }, ['flannel.1', UNDERLAY.dev]],
   [{ Type: 'host-gw' }, [UNDERLAY.dev]],
+  [{ Type: 'vxlan', Mode: 'user' }, ['flannel.1']],
+  [{ Type: 'udp' }, ['flannel0']],
   [{ Type: 'alloc' }, undefined],
 ] as const) {
   test(`packets of peers arrive by ${devices?.join(' and ') ?? 'nobody knows what'} with ${JSON.stringify(backend)}`, (t) => {
@@ -65,7 +67,9 @@ test('each VXLAN device is guarded by its port, VNI and family', (t) => {
     { device: 'flannel.7', family: 4, udpPort: 4789, vni: 7 },
     { device: 'flannel-v6.7', family: 6, udpPort: 4789, vni: 7 },
   ]);
-  t.deepEqual(guardedDevices(basis({ Backend: { Type: 'host-gw' } }).backend, new Map()), []);
+  for (const Backend of [{ Type: 'host-gw' }, { Type: 'udp' }, { Type: 'vxlan', Mode: 'user' }]) {
+    t.deepEqual(guardedDevices(basis({ Backend }).backend, MACS), []);
+  }
 });
 
 test('what came from a flanneld is only told for an hour, and never longer, whatever the clock said then', (t) => {

@@ -101,3 +101,24 @@ test('a lease taken over from a flanneld is told, whoever made the device', asyn
   t.is(joined()?.held.subnet.toString(), '10.5.7.0/24');
   t.deepEqual(adoptions, [true]);
 });
+
+test('a device that another process holds is waited for, and said', async (t) => {
+  const { clock, kernel, code, joined } = scene(t, '{"Network":"10.5.0.0/16","Backend":{"Type":"udp"}}');
+  const tun = { isTap: false, isPersistent: false, isMultiQueue: false };
+  kernel.tables.addDevice('flannel0', { type: 'tun', tun });
+  await clock.advance(60_000);
+  t.is(code(), 'KERNEL');
+  t.is(joined(), undefined);
+  kernel.tables.deleteLink('flannel0');
+  t.true(await clock.advanceUntil(() => joined() !== undefined, 5_000));
+  t.deepEqual([...(joined()?.macs ?? [])], [['flannel0', undefined]]);
+});
+
+test('a kernel without vxlan is no hindrance: the packets are carried in user space', async (t) => {
+  const { clock, kernel, joined } = scene(t, '{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan"}}');
+  kernel.makesVxlan = false;
+  t.true(await clock.advanceUntil(() => joined() !== undefined, 5_000));
+  t.truthy(joined()?.backend.userSpace);
+  t.regex(joined()?.backend.note ?? '', /makes no vxlan devices/);
+  t.is(kernel.tables.links.get('flannel.1')?.type, 'tun');
+});

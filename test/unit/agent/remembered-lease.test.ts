@@ -111,3 +111,11 @@ test('a host with another name is the same; one with another MAC publishes somet
   const other = backendOn(CONFIG).advertise(new Map([['flannel.1', mac('c2:88:f0:5b:5f:ad')]]));
   t.deepEqual([isAsPublished(renamed, ADVERTISED), isAsPublished(renamed, other)], [true, false]);
 });
+
+test('a lease without a MAC fits a backend whose device has none', (t) => {
+  const config = configOf('{"Network":"10.5.0.0/16","Backend":{"Type":"udp"}}');
+  const backend = backendOn(config);
+  const lease = held({ value: formatLeaseValue({ ...backend.advertise(new Map()), owner: OWNER }) });
+  t.is(unfit(lease, config, backend), undefined);
+  t.regex(unfit(held(), config, backend) ?? '', /would publish now/);
+});

@@ -25,7 +25,10 @@ const memory: AgentMemory = {
     ...{ sideLease: '7587', ttlSeconds: 86_400, expiresAt: 1_800_000_000_000, modRevision: 9 },
     ...{ clusterId: '14841639068965178418', seen: { clusterId: '14841639068965178418', revision: 12, term: 3 } },
   },
-  macs: new Map(mac ? [['flannel.1', mac]] : []),
+  macs: new Map([
+    ['flannel.1', mac],
+    ['flannel0', undefined],
+  ]),
   networks: [prefix('10.5.0.0/16'), prefix('fd00:5::/48')],
   files: ['/run/flannel/subnet.env', '/run/flannel/docker'],
   journal: {

@@ -1,6 +1,7 @@
 import test from 'ava';
 import { handOver } from '../../../backends/hand-over.ts';
 import type { KernelObject, Observed } from '../../../backends/state.ts';
+import { createUdp } from '../../../backends/udp/udp.ts';
 import { createVxlan } from '../../../backends/vxlan/vxlan.ts';
 import { apply } from './kernel-tables.ts';
 import {
@@ -16,6 +17,7 @@ import {
   OWN,
   POLICY,
   prefix,
+  texts,
   UNDERLAY,
   V4,
 } from './values.ts';
@@ -60,4 +62,18 @@ test("flannel's plain routes are left alone, and so is a nexthop that somebody e
     handOver(actual, POLICY).map(({ verb, object }) => `${verb} ${object.kind}`),
     ['set route'],
   );
+});
+
+test('a tun or a tap, which nobody would carry packets for, goes; a vxlan stays', (t) => {
+  const udp = backendOf(createUdp({}, V4, UNDERLAY));
+  const tap = backendOf(createVxlan({ Mode: 'user' }, V4, UNDERLAY));
+  for (const [backend, name] of [
+    [udp, 'flannel0'],
+    [tap, 'flannel.1'],
+  ] as const) {
+    const actual = actualOf(byKey(backend.device(OWN, MACS)));
+    const policy = { ...POLICY, devices: new Set(backend.devices) };
+    t.deepEqual(texts(handOver(actual, policy)), [`ip link del ${name} # handed over`]);
+    t.deepEqual(handOver(actual, { ...policy, devices: new Set(['flannel.9']) }), []);
+  }
 });

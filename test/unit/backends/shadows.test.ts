@@ -1,6 +1,6 @@
 import test from 'ava';
 import { shadowProblem, shadows } from '../../../backends/shadows.ts';
-import type { KernelObject, RouteInfo } from '../../../backends/state.ts';
+import { type KernelObject, keyOf, type RouteInfo, YIELDING_METRIC } from '../../../backends/state.ts';
 import { familyOf } from '../../../config/address.ts';
 import { ip, prefix } from '../../support/addresses.ts';
 
@@ -41,6 +41,34 @@ const CASES: readonly [string, RouteInfo, string | undefined][] = [
 for (const [what, route, peer] of CASES) {
   test(`whose packets a route of others takes: ${what}`, (t) => {
     t.deepEqual(shadows([route], desired, policy), peer === undefined ? [] : [{ route, peer: prefix(peer) }]);
+  });
+}
+
+const networkHop = { dev: 'flannel0', gateway: undefined, onlink: false, nexthopId: undefined };
+const network: KernelObject = { kind: 'route', dst: prefix('10.5.0.0/16'), metric: YIELDING_METRIC, ...networkHop };
+const ofUdp = new Map([[keyOf(network), network]]);
+const udpPolicy = {
+  ...{ networks: [prefix('10.5.0.0/16')], devices: new Set(['flannel0']) },
+  ownSubnets: [prefix('10.5.1.0/24')],
+};
+
+for (const [what, route, isShadow] of [
+  ['of the network, as a flanneld has it', found('10.5.0.0/16', { dev: 'flannel1' }), true],
+  ['of the network at a lower metric', found('10.5.0.0/16', { metric: YIELDING_METRIC - 1 }), true],
+  [
+    'of the network at the same metric, which will be replaced',
+    found('10.5.0.0/16', { metric: YIELDING_METRIC }),
+    false,
+  ],
+  ['of the network at a higher metric', found('10.5.0.0/16', { metric: 100 }), false],
+  ['of a peer', found('10.5.7.0/24', { metric: 9000 }), true],
+  ['of half the network', found('10.5.0.0/17'), true],
+  ["of this host's own subnet", found('10.5.1.0/24', { dev: 'docker0', protocol: 2 }), false],
+  ['of a container here', found('10.5.1.7/32', { dev: 'cali1' }), false],
+  ['of more than the network', found('10.0.0.0/8'), false],
+] as const) {
+  test(`what goes before the one route to all peers: that ${what}`, (t) => {
+    t.deepEqual(shadows([route], ofUdp, udpPolicy), isShadow ? [{ route, peer: prefix('10.5.0.0/16') }] : []);
   });
 }
 

@@ -66,6 +66,7 @@ const CASES: readonly (readonly [string, string, string | undefined, string])[] 
   ['10.5.1.0', PEER_OUTER, 'rx-looped', 'nnnn'],
   [HERE6, PEER_OUTER, 'rx-looped', 'nnnn'],
   [THERE, OWN_OUTER, 'rx-looped', 'nnnn'],
+  [HERE, NOBODY, 'rx-looped', 'nnnn'],
 ];
 
 for (const [inner, outer, counter, verdicts] of CASES) {

@@ -6,9 +6,8 @@ import { MESSAGE_BYTES } from '../../../../backends/data-path/core/messages.ts';
 import { COUNTERS } from '../../../../backends/data-path/counters.ts';
 import { openPacketCore, PLACES } from '../../../../backends/data-path/packet-core.ts';
 import type { Prefix } from '../../../../config/address.ts';
-import { compilePacketCore } from '../../../../deploy/packet-core.ts';
-import { UDP } from '../../../support/packet-cores.ts';
-import { inRepository } from '../../../support/repository.ts';
+import { currentModule, UDP } from '../../../support/packet-cores.ts';
+import { inRepository, readRepository } from '../../../support/repository.ts';
 
 const OFFLOADS = { grouping: true, mergingTcp: true, mergingUdp: true };
 
@@ -28,6 +27,12 @@ test('counters have the names of their numbers', (t) => {
   );
   t.is(COUNTER_COUNT, COUNTERS.length);
   t.true(COUNTERS.every(({ help }) => /^[A-Z].*\.$/.test(help)));
+});
+
+test('every counter is in the README', (t) => {
+  const text = readRepository('backends/data-path/core/README.md');
+  const rows = COUNTERS.map(({ name, kind, help }) => `| \`${name}\` | ${kind} | ${help} |`).join('\n');
+  t.true(text.includes(`|---|---|---|\n${rows}\n`));
 });
 
 test('what lies in memory lies apart', (t) => {
@@ -77,7 +82,7 @@ test('without the module, or with one that this machine does not run, it is Java
 });
 
 test('the module is small, asks for nothing, and its memory never grows', async (t) => {
-  const module = await compilePacketCore();
+  const module = await currentModule();
   t.true(module.length < 24_000, `${module.length} bytes`);
   const core = await openPacketCore(module);
   t.is(core.kind, 'wasm');

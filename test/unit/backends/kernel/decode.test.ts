@@ -53,6 +53,36 @@ test('links as the kernel dumps them', (t) => {
   t.is(links[5]?.vxlan, undefined, 'one with a group and no local address is none of ours');
 });
 
+test('a tun has no MAC, a tap has one; what each is like is told', (t) => {
+  const [tun, tap] = dump('tunLinks').map((message) => decodeLink(message, nameOf));
+  const mine = { isPersistent: true, isMultiQueue: false };
+  t.like(tun, { name: 'tn0', mac: undefined, up: true, type: 'tun', vxlan: undefined, tun: { ...mine, isTap: false } });
+  t.like(tap, {
+    name: 'tp0',
+    mac: '02:42:00:00:00:0a',
+    up: false,
+    type: 'tun',
+    tun: { isTap: true, isMultiQueue: true },
+  });
+});
+
+test('what a kernel before 4.17 leaves out of a tun, its MAC tells', (t) => {
+  for (const [message, isTap] of dump('tunLinks').map((one, place) => [one, place === 1] as const)) {
+    const body = Buffer.from(message.body);
+    // IFLA_INFO_DATA becomes an attribute that nobody knows.
+    const at = body.indexOf(Buffer.from('74756e00', 'hex')) + 4;
+    body.writeUInt16LE(99, at + 2);
+    t.deepEqual(decodeLink({ ...message, body }, nameOf)?.tun, { isTap, isPersistent: true, isMultiQueue: false });
+  }
+});
+
+test('a route to a device alone, with its metric', (t) => {
+  const table = new DeviceTable();
+  table.learn(2, 'tn0', 'tun');
+  const [route] = dump('tunRoutes').flatMap((message) => decodeRoute(message, table.nameOf) ?? []);
+  t.like(route?.info, { dst: '10.5.0.0/16', metric: 84, protocol: 84, dev: 'tn0', gateway: undefined, onlink: false });
+});
+
 test('addresses as the kernel dumps them', (t) => {
   const found = [...dump('addresses4'), ...dump('addresses6')].flatMap((m) => decodeAddress(m, nameOf) ?? []);
   const flags = { permanent: true, temporary: false, deprecated: false };

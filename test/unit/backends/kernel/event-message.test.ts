@@ -4,6 +4,7 @@ import { DeviceTable } from '../../../../backends/kernel/device-table.ts';
 import { decodeEvents } from '../../../../backends/kernel/event-message.ts';
 import type { KernelEvent } from '../../../../backends/kernel/kernel.ts';
 import type { Message } from '../../../../backends/kernel/message.ts';
+import { prefix } from '../../../support/addresses.ts';
 
 const file = new URL('../../../../../test/golden/kernel-dumps.json', import.meta.url);
 const golden: Record<string, readonly { type: number; body: string }[]> = JSON.parse(readFileSync(file, 'utf8'));
@@ -72,6 +73,25 @@ test('routes of ours or of boot are told whole, others by their destination', (t
   t.true(deletions('routes4').every(({ verb }) => verb === 'delete'));
 });
 
+test('a route of ours to a device alone is told whole, with its metric; of boot it is not ours', (t) => {
+  const devices = table();
+  devices.learn(2, 'tn0', 'tun');
+  const hop = { dev: 'tn0', gateway: undefined, onlink: false, nexthopId: undefined };
+  t.deepEqual(events('tunRoutes', devices), [
+    {
+      verb: 'set',
+      observed: {
+        object: { kind: 'route', dst: prefix('10.5.0.0/16'), metric: 84, ...hop },
+        ...{ protocol: 84, permanent: false },
+      },
+    },
+  ]);
+  const [message] = dump('tunRoutes');
+  if (message === undefined) return t.fail();
+  message.body[5] = 3;
+  t.deepEqual(decodeEvents(message, devices), [{ verb: 'set', foreignRoute: '10.5.0.0/16' }]);
+});
+
 test('nexthops without a gateway are told by their id', (t) => {
   t.deepEqual(
     deletions('nexthops').map((event) => ('observed' in event ? event.observed.object.kind : event)),
@@ -84,13 +104,15 @@ test('nexthops without a gateway are told by their id', (t) => {
   );
 });
 
-test('neighbours count on vxlan devices alone, in every state', (t) => {
+test('neighbours count on vxlan and tap devices alone, in every state', (t) => {
   t.is(events('neighbours4').length, 2);
   t.is(events('fdb4').length, 2);
   const devices = table();
   devices.learn(4, 'flannel.1', 'bridge');
   t.deepEqual(events('neighbours4', devices), []);
   t.deepEqual(events('fdb4', devices), []);
+  devices.learn(4, 'flannel.1', 'tun');
+  t.is(events('neighbours4', devices).length, 2);
 });
 
 test('addresses are told for every device, for one without a name by its index', (t) => {

@@ -1,8 +1,14 @@
 import test from 'ava';
-import { encodeLinkChange, encodeNewVxlan } from '../../../../backends/kernel/link-message.ts';
+import { encodeLinkChange, encodeNewVxlan, encodeVxlanQuestion } from '../../../../backends/kernel/link-message.ts';
 import { MessageWriter } from '../../../../backends/kernel/message-writer.ts';
 import { deviceNeeded, encodeOperation, isDoneAnyway } from '../../../../backends/kernel/operation-message.ts';
-import { BOOT_PROTOCOL, type KernelObject, type Link, type Operation } from '../../../../backends/state.ts';
+import {
+  BOOT_PROTOCOL,
+  type KernelObject,
+  type Operation,
+  type VxlanLink,
+  YIELDING_METRIC,
+} from '../../../../backends/state.ts';
 import { ip, mac, prefix } from '../../../support/addresses.ts';
 
 /** The bytes as hex, length and flags included, sequence number zeroed; the wish to be acknowledged is set, as ip(8) does. */
@@ -24,7 +30,7 @@ const operation = (verb: Operation['verb'], object: KernelObject): Operation => 
 const written = (verb: Operation['verb'], object: KernelObject, index = 0): string =>
   hex((writer) => encodeOperation(writer, operation(verb, object), index));
 
-const flannel1: Link = {
+const flannel1: VxlanLink = {
   kind: 'link',
   name: 'flannel.1',
   mac: mac('02:42:00:00:00:01'),
@@ -32,7 +38,7 @@ const flannel1: Link = {
   up: false,
   vxlan: { vni: 1, port: 8472, local: ip('192.0.2.1'), lower: 'tk0', learning: false, gbp: false },
 };
-const flannelV6: Link = {
+const flannelV6: VxlanLink = {
   ...flannel1,
   name: 'flannel-v6.1',
   mtuBytes: 1430,
@@ -80,6 +86,22 @@ test('changes of a device are those of `ip link set`', (t) => {
     // ip link set … up arp on nomaster
     captured('2800000010000500d264016b000000000000000004000000010000008100000008000a0000000000'),
   );
+  t.is(
+    hex((writer) => encodeLinkChange(writer, 2, { up: true }, false)),
+    // ip link set … up nomaster: a device without a MAC is not made to ask for one.
+    captured('28000000100005009767026b000000000000000002000000010000000100000008000a0000000000'),
+  );
+});
+
+test('the kernel is asked for a vxlan device that no kernel makes', (t) => {
+  t.is(
+    hex(encodeVxlanQuestion),
+    captured(
+      // A new device, EXCL, of kind vxlan: IFLA_VXLAN_ID 0x1000000, one beyond the last.
+      '3c00000010000506000000000000000000000000000000000000000000000000' +
+        '1c0012000900010076786c616e0000000c0002000800010000000001',
+    ),
+  );
 });
 
 const at4 = 4;
@@ -88,6 +110,11 @@ const neighbour = { kind: 'neighbour', dev: 'd', mac: mac('02:42:00:00:00:02') }
 const fdb = { kind: 'fdb', dev: 'd', mac: mac('02:42:00:00:00:02') } as const;
 const nexthop = { kind: 'nexthop', dev: 'd', onlink: true } as const;
 const route = { kind: 'route', dev: 'd', onlink: true, nexthopId: undefined } as const;
+
+const network: KernelObject = {
+  ...{ ...route, dst: prefix('10.5.0.0/16'), metric: YIELDING_METRIC },
+  ...{ gateway: undefined, onlink: false },
+};
 
 const GOLDEN: readonly [string, Operation['verb'], KernelObject, number, string][] = [
   [
@@ -208,6 +235,20 @@ const GOLDEN: readonly [string, Operation['verb'], KernelObject, number, string]
     { ...route, dst: prefix('10.5.3.0/24'), gateway: ip('10.5.3.0') },
     0,
     '2400000019000500d264016b0000000002180000fe54ff0000000000080001000a050300',
+  ],
+  [
+    'ip route replace 10.5.0.0/16 dev tn0 metric 84 protocol 84 scope global',
+    'set',
+    network,
+    2,
+    '34000000180005059667026b0000000002100000fe54000100000000080001000a05000008000600540000000800040002000000',
+  ],
+  [
+    'ip route del 10.5.0.0/16 metric 84 protocol 84',
+    'delete',
+    network,
+    0,
+    '2c000000190005009767026b0000000002100000fe54ff0000000000080001000a0500000800060054000000',
   ],
 ];
 

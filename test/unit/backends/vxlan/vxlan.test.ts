@@ -1,5 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
+import type { PeerContext } from '../../../../backends/backend.ts';
 import { createVxlan } from '../../../../backends/vxlan/vxlan.ts';
 import { backendOf, DUAL, FAR, ip, lease, MACS, mac, OWN, prefix, problemsOf, UNDERLAY, V4, V6 } from '../values.ts';
 
@@ -103,6 +104,7 @@ for (const [name, config] of Object.entries({
   GBP: [{ GBP: 1 }, { GBP: 'true' }],
   Learning: [{ Learning: 'yes' }],
   DirectRouting: [{ directrouting: [] }],
+  Mode: [{ Mode: 'kernel ' }, { mode: '' }, { Mode: true }, { Mode: ['user'] }],
 })) {
   test(`bad ${name} is a problem that names it`, (t) => {
     for (const bad of config) {
@@ -260,4 +262,86 @@ test('no lease data makes it throw', (t) => {
       }),
     ),
   );
+});
+
+const user = backendOf(createVxlan({ Mode: 'user' }, DUAL, UNDERLAY));
+
+test('in user space: taps with the same names, MACs, MTUs and addresses, and the same lease', (t) => {
+  t.deepEqual(
+    user.device(OWN, MACS),
+    dual.device(OWN, MACS).map((object) => (object.kind === 'link' ? { ...object, vxlan: undefined } : object)),
+  );
+  t.deepEqual([user.devices, user.mtuBytes, user.hasMacs], [dual.devices, dual.mtuBytes, true]);
+  t.deepEqual(user.advertise(MACS), dual.advertise(MACS));
+  t.deepEqual(user.claim(lease(72)), dual.claim(lease(72)));
+});
+
+test('in user space: plain routes whatever ids there are, neighbours, and no forwarding entries', (t) => {
+  const objects = (backend: typeof user, context: PeerContext) => {
+    const state = backend.peer(lease(72), context);
+    return 'objects' in state ? state.objects : [];
+  };
+  const plain = objects(dual, FAR).filter(({ kind }) => kind !== 'fdb');
+  t.is(plain.length, 4);
+  t.deepEqual(objects(user, FAR), plain);
+  t.deepEqual(objects(user, { ...FAR, nexthopId: () => 1409286145 }), plain);
+});
+
+test('in user space: what each device has to know, and each peer of it', (t) => {
+  const own = { local: ip('192.168.77.10'), port: 8472, mtuBytes: 1450, own: [OWN.subnet] };
+  t.deepEqual(user.userSpace?.paths(OWN, MACS), [
+    {
+      ...{ device: 'flannel.1', encapsulation: { kind: 'vxlan', vni: 1, mac: mac('02:00:00:00:00:10') } },
+      ...{ ...own, networks: [prefix('10.5.0.0/16')] },
+    },
+    {
+      ...{ device: 'flannel-v6.1', encapsulation: { kind: 'vxlan', vni: 1, mac: mac('02:00:00:00:06:10') } },
+      ...{ ...own, local: ip('fd77::10'), mtuBytes: 1430, own: [OWN.subnet6], networks: [prefix('fd00:5::/32')] },
+    },
+  ]);
+  const one = lease(72, { sources: [ip('198.51.100.9'), ip('fd77::99')] });
+  t.deepEqual(user.userSpace?.peer(one, 'flannel.1'), {
+    ...{ endpoint: ip('192.168.77.72'), sources: [ip('192.168.77.72'), ip('198.51.100.9')] },
+    ...{ subnets: [prefix('10.5.72.0/24')], mac: mac('02:00:00:00:04:48') },
+  });
+  t.deepEqual(user.userSpace?.peer(one, 'flannel-v6.1'), {
+    ...{ endpoint: ip('fd77::48'), sources: [ip('fd77::48'), ip('fd77::99')] },
+    ...{ subnets: [prefix('fd00:5:0:48::/64')], mac: mac('02:00:00:00:06:48') },
+  });
+  t.is(user.userSpace?.peer(one, 'flannel.9'), undefined);
+  t.is(user.userSpace?.peer(lease(72, { backendData: '{}' }), 'flannel.1'), undefined, 'refused whole');
+  t.is(user.userSpace?.peer(lease(72, { subnet6: undefined }), 'flannel-v6.1'), undefined);
+});
+
+for (const [config, knows, inUserSpace, isSaid] of [
+  [{}, true, false, false],
+  [{}, false, true, true],
+  [{ Mode: 'auto' }, true, false, false],
+  [{ mode: 'AUTO' }, false, true, true],
+  [{ Mode: null }, false, true, true],
+  [{ Mode: 'kernel' }, false, false, false],
+  [{ Mode: 'Kernel' }, true, false, false],
+  [{ Mode: 'user' }, true, true, false],
+  [{ Mode: 'USER', Learning: true }, false, true, false],
+] as const) {
+  const host = `a kernel that ${knows ? 'makes' : 'does not make'} vxlan devices`;
+  test(`${JSON.stringify(config)} on ${host}: ${inUserSpace ? 'user space' : 'the kernel'}`, (t) => {
+    const backend = backendOf(createVxlan(config, V4, UNDERLAY, knows));
+    t.is(backend.userSpace !== undefined, inUserSpace);
+    t.is(backend.note !== undefined, isSaid);
+    const [link] = backend.device(OWN, MACS);
+    t.is(link?.kind === 'link' && link.vxlan === undefined, inUserSpace);
+  });
+}
+
+test('group policy is carried by the kernel alone, which is said', (t) => {
+  t.regex(problemsOf(createVxlan({ GBP: true, Mode: 'user' }, V4, UNDERLAY)).join(), /^Backend\.GBP .*Mode is "user"/);
+  t.regex(problemsOf(createVxlan({ GBP: true }, V4, UNDERLAY, false)).join(), /^Backend\.GBP .*this kernel makes no/);
+  t.deepEqual(problemsOf(createVxlan({ GBP: true }, V4, UNDERLAY, true)), []);
+});
+
+test('DirectRouting in user space: a neighbour gets a plain route by the underlay', (t) => {
+  const direct = backendOf(createVxlan({ DirectRouting: true, Mode: 'user' }, V4, UNDERLAY));
+  const state = direct.peer(lease(72), { ...FAR, isOnLink: () => true });
+  t.deepEqual('objects' in state ? state.objects.map(({ kind }) => kind) : state, ['route']);
 });
