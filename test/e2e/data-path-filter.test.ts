@@ -82,7 +82,6 @@ const ENFORCED = {
 
 const MODES: readonly Mode[] = [
   { flags: [], ...ENFORCED },
-  { flags: ['--peer-filter=enforce'], ...ENFORCED },
   { flags: ['--peer-filter=strict'], through: KNOWN, dropped: 4, reported: 0, named: ['foreign', ...NAMED] },
   { flags: ['--peer-filter=report'], through: ALL_BUT_LOOPS, dropped: 0, reported: 3, named: NAMED },
   { flags: ['--peer-filter=off'], through: ALL_BUT_LOOPS, dropped: 0, reported: 0, named: [] },
