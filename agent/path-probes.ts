@@ -2,7 +2,7 @@
 import type { Backend } from '../backends/backend.ts';
 import { leasePart, subnetOf } from '../backends/lease-part.ts';
 import type { PathProbePeer, PathProbeSettings } from '../backends/vxlan/path-probe.ts';
-import { PathProbe, type PathProbeState } from '../backends/vxlan/path-probe.ts';
+import { MOST_PER_SECOND, PathProbe, type PathProbeState } from '../backends/vxlan/path-probe.ts';
 import { familyOf, networkAddress } from '../config/address.ts';
 import type { PeerChange } from '../leases/directory.ts';
 import type { StoredLease } from '../leases/lease.ts';
@@ -81,9 +81,11 @@ export class PathProbes {
     const intervalSeconds = options.pathProbe;
     const probed = intervalSeconds === 0 ? [] : probedDevices(parts.current());
     this.#parts = parts;
+    const packetsPerSecond = Math.floor(MOST_PER_SECOND / probed.length);
     this.#probings = probed.map((settings) => {
       const send = parts.dataPaths.sender(settings.device);
-      return { settings, probe: new PathProbe({ settings, clock, log, intervalSeconds, ...(send && { send }) }) };
+      const rate = { intervalSeconds, packetsPerSecond };
+      return { settings, probe: new PathProbe({ settings, clock, log, ...rate, ...(send && { send }) }) };
     });
     parts.status.probe(this);
   }

@@ -12,6 +12,7 @@ import { closeSync } from 'node:fs';
 import { type Family, familyOf, type Ip } from '../../config/address.ts';
 import type { KernelRefusal } from './kernel.ts';
 import { addressOf, declare, declared, lastError } from './libc.ts';
+import { sendTo } from './packet-calls.ts';
 import { AF_INET, AF_INET6, parseSocketAddress, socketAddress } from './socket-address.ts';
 import {
   assembled,
@@ -55,7 +56,6 @@ const STAMP_BYTES = 32;
 interface Calls {
   socket(domain: number, type: number, protocol: number): number;
   bind(fd: number, address: Buffer, length: number): number;
-  sendto(fd: number, data: Buffer, length: number, flags: number, address: Buffer, addressLength: number): number;
   recvmsg(fd: number, message: Buffer, flags: number): number;
   clock_gettime(clock: number, time: Buffer): number;
 }
@@ -63,16 +63,15 @@ interface Calls {
 const calls = declared<Calls>(() => ({
   socket: declare('int socket(int domain, int type, int protocol)'),
   bind: declare('int bind(int fd, const void *address, uint32_t length)'),
-  sendto: declare(
-    'intptr_t sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t addressLength)',
-  ),
   recvmsg: declare('intptr_t recvmsg(int fd, void *message, int flags)'),
   clock_gettime: declare('int clock_gettime(int clock, void *time)'),
 }));
 
+/** struct timespec. */
+const time = Buffer.alloc(16);
+
 /** Wall clock in nanoseconds since the epoch, as the kernel stamps packets. */
 export function wallNanoseconds(): bigint {
-  const time = Buffer.alloc(16);
   calls().clock_gettime(CLOCK_REALTIME, time);
   return time.readBigInt64LE(0) * 1_000_000_000n + time.readBigInt64LE(8);
 }
@@ -171,9 +170,7 @@ export class EchoSocket {
 
   /** Sends an ICMP message the way the host's own packets go. @returns the error's name where it was not taken */
   send(message: Buffer, to: Ip): string | undefined {
-    const name = socketAddress(to, 0);
-    const sent = calls().sendto(this.#fd, message, message.length, MSG_DONTWAIT, name, name.length);
-    return sent < 0 ? lastError() : undefined;
+    return sendTo(this.#fd, message, to, 0);
   }
 
   close(): void {

@@ -4,13 +4,10 @@
  */
 export function internetChecksum(...parts: readonly Uint8Array[]): number {
   let sum = 0;
-  let isHigh = true;
+  let at = 0;
   for (const part of parts) {
-    for (const byte of part) {
-      sum += isHigh ? byte * 256 : byte;
-      isHigh = !isHigh;
-    }
+    for (let i = 0; i < part.length; i += 1, at += 1) sum += (part[i] ?? 0) << (at % 2 === 0 ? 8 : 0);
   }
-  while (sum > 0xffff) sum = (sum % 0x10000) + Math.floor(sum / 0x10000);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
   return 0xffff - sum;
 }

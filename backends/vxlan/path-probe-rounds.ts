@@ -9,6 +9,9 @@ import type { LargeOutcome, RoundOutcome, SmallOutcome } from './path-probe-stat
 
 /** What has not come by then is lost. */
 const PATIENCE_MS = 3_000;
+/** And a large packet, where the small one beside it was answered. */
+const PATIENCE_WITH_LARGE_MS = 900;
+const NONCES_AT_ONCE = 64;
 /** How far two clocks of one host may be apart that count the same time, ms. */
 const CLOCK_SLACK_MS = 2;
 
@@ -69,13 +72,15 @@ export interface Times {
   readonly monotonic: number;
 }
 
-/** `random`: as many bytes that nobody can guess. */
 export class Rounds {
   readonly #random: (count: number) => Buffer;
+  /** What is left of the last that were drawn: to draw many at once costs as much as one. */
+  #nonces: Buffer = Buffer.alloc(0);
   readonly #open = new Map<string, OpenRound>();
   readonly #bySequence = new Map<number, { round: OpenRound; asked: Pending }>();
   #sequence = 0;
 
+  /** @param random as many bytes that nobody can guess */
   constructor(random: (count: number) => Buffer = randomBytes) {
     this.#random = random;
   }
@@ -99,7 +104,9 @@ export class Rounds {
   #ask(bytes: number): Pending {
     do this.#sequence = (this.#sequence + 1) % 0x10000;
     while (this.#bySequence.has(this.#sequence));
-    const nonce = this.#random(NONCE_BYTES);
+    if (this.#nonces.length === 0) this.#nonces = this.#random(NONCE_BYTES * NONCES_AT_ONCE);
+    const nonce = this.#nonces.subarray(0, NONCE_BYTES);
+    this.#nonces = this.#nonces.subarray(NONCE_BYTES);
     return { sequence: this.#sequence, nonce, bytes, sentAt: undefined, answer: undefined, refused: undefined };
   }
 
@@ -128,10 +135,7 @@ export class Rounds {
 
   /** Rounds that are over: small and large were answered or refused, or it is too late. They are forgotten. */
   finished({ monotonic }: Times): { readonly round: Round; readonly outcome: RoundOutcome }[] {
-    const over = [...this.#open.values()].filter(
-      ({ small, large, begun }) =>
-        monotonic - begun >= PATIENCE_MS || (isDone(small) && (large === undefined || isDone(large))),
-    );
+    const over = [...this.#open.values()].filter((round) => isOver(round, monotonic - round.begun));
     for (const { key } of over) this.drop(key);
     return over.map((round) => ({ round, outcome: outcomeOf(round) }));
   }
@@ -146,6 +150,16 @@ export class Rounds {
 
 function packetsOf({ small, large, introduction }: OpenRound): Pending[] {
   return [small, large, introduction].filter((packet) => packet !== undefined);
+}
+
+function isOver({ small, large }: OpenRound, passedMs: number): boolean {
+  if (passedMs >= PATIENCE_MS) return true;
+  return isDone(small) && (large === undefined || isDone(large) || passedMs >= patienceWithLarge(small));
+}
+
+/** A path whose small packets take long takes longer for large ones. */
+function patienceWithLarge({ answer }: Pending): number {
+  return Math.max(PATIENCE_WITH_LARGE_MS, 4 * (answer?.roundTripMs ?? PATIENCE_WITH_LARGE_MS));
 }
 
 function isDone({ answer, refused }: Pending): boolean {

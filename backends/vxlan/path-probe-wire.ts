@@ -6,6 +6,7 @@
  *   answer ◄─ ICMP socket ◄── kernel ◄── our VXLAN device (or tap) ◄────────┘ the peer's kernel
  */
 import { createSocket, type Socket } from 'node:dgram';
+import { closeSync } from 'node:fs';
 import { familyOf, type Ip } from '../../config/address.ts';
 import { toError } from '../../config/errors.ts';
 import type { KernelRefusal } from '../kernel/kernel.ts';
@@ -50,13 +51,14 @@ export function openProbeWire(settings: ProbeWireSettings): ProbeWire | KernelRe
   const echoes = EchoSocket.open(settings.address, settings.id);
   if ('errno' in echoes) return echoes;
   const fd = openUnfragmentedSocket(settings.local);
-  if (typeof fd === 'number') return new DatagramWire(settings, echoes, datagramSocket(fd, settings.local));
+  const socket = typeof fd === 'number' ? datagramSocket(fd, settings.local) : fd;
+  if (!('errno' in socket)) return new DatagramWire(settings, echoes, socket);
   echoes.close();
-  return fd;
+  return socket;
 }
 
 /** Addresses are looked up at once: what is sent is sent when `send` returns. */
-function datagramSocket(fd: number, local: Ip): Socket {
+function datagramSocket(fd: number, local: Ip): Socket | KernelRefusal {
   const family = familyOf(local);
   const socket = createSocket({
     type: family === 4 ? 'udp4' : 'udp6',
@@ -64,7 +66,12 @@ function datagramSocket(fd: number, local: Ip): Socket {
   });
   // What fails is told to the sender.
   socket.on('error', () => undefined);
-  socket.bind({ fd });
+  try {
+    socket.bind({ fd });
+  } catch (thrown) {
+    closeSync(fd);
+    return { errno: codeOf(toError(thrown)), detail: 'dgram' };
+  }
   socket.unref();
   return socket;
 }
@@ -132,5 +139,5 @@ function messageIn(packet: Buffer): Buffer | undefined {
 }
 
 function codeOf(error: Error): string {
-  return 'code' in error && typeof error.code === 'string' ? error.code : toError(error).message;
+  return 'code' in error && typeof error.code === 'string' ? error.code : error.message;
 }

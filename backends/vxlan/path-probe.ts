@@ -1,5 +1,5 @@
 /**
- * Asks every peer, about once an interval, whether packets cross: an echo from this host's first address to the peer's,
+ * Asks every peer of one device, about once an interval, whether packets cross: an echo from this host's first address to the peer's,
  * which every kernel with a VXLAN device answers, whichever agent made it.
  *
  *   schedule ──► round: small, maybe large ──► wire ──► peer           once a second at most, ten packets at most
@@ -42,11 +42,12 @@ import {
 import { openProbeWire, type ProbeWire, type ProbeWireSettings, type SendDatagram } from './path-probe-wire.ts';
 
 const TICK_MS = 1_000;
-/** Packets, whatever the number of peers. */
-const MOST_PER_TICK = 10;
+/** Packets that a host's probes send in a second, all devices together and whatever the number of peers. */
+export const MOST_PER_SECOND = 10;
+/** Small, large, and what goes ahead. */
+const MOST_PER_ROUND = 3;
 /** A new peer is asked within that time, where there are not too many of them. */
 const NEW_WITHIN_MS = 5_000;
-const HASTE_MS = 1_000;
 /** Where the sockets can't be opened. */
 const OPEN_AGAIN_MS = 60_000;
 const FOREVER_MS = 3_600_000;
@@ -72,6 +73,8 @@ interface PathProbeParts {
   readonly log: Log;
   /** How often each peer is asked. */
   readonly intervalSeconds: number;
+  /** This device's share of MOST_PER_SECOND, which it is where left out; a round takes up to three. */
+  readonly packetsPerSecond?: number;
   /** User space has the VTEP: small packets go by its own socket. */
   readonly send?: SendDatagram;
   readonly openWire?: (settings: ProbeWireSettings) => ProbeWire | KernelRefusal;
@@ -237,7 +240,7 @@ export class PathProbe {
   }
 
   #askAll(wire: ProbeWire, times: Times): void {
-    let room = MOST_PER_TICK;
+    let room = Math.max(this.#parts.packetsPerSecond ?? MOST_PER_SECOND, MOST_PER_ROUND);
     for (;;) {
       const key = this.#schedule.peek(times.monotonic);
       const peer = key === undefined ? undefined : this.#peers.get(key);
@@ -270,8 +273,8 @@ export class PathProbe {
     const sizes = this.#sizes();
     const path = afterRound(peer.path, outcome, sizes);
     this.#peers.set(key, { ...peer, path });
-    const restMs = isHasty(path) ? Math.min(HASTE_MS, intervalSeconds * 1000) : intervalSeconds * 1000;
-    this.#schedule.set(key, times.monotonic + jittered(clock, restMs), isHasty(path));
+    const restMs = isHasty(path) ? 0 : jittered(clock, intervalSeconds * 1000);
+    this.#schedule.set(key, times.monotonic + restMs, isHasty(path));
     this.#count(outcome);
     this.#watchOwnFilter(round, outcome);
     if (path.state !== peer.path.state) {

@@ -84,7 +84,8 @@ export function damaged(chance: Chance, bytes: Buffer): Buffer {
     const near = happens(chance, 0.8) ? Math.min(copy.length, 90) : copy.length;
     if (near > 0) copy.writeUInt8(happens(chance, 0.5) ? one(chance, EDGES) : chance.below(256), chance.below(near));
   }
-  if (happens(chance, 0.2)) return copy.subarray(0, chance.below(copy.length + 1));
+  const kept = happens(chance, 0.5) ? Math.min(copy.length, 90) : copy.length;
+  if (happens(chance, 0.3)) return copy.subarray(0, chance.below(kept + 1));
   return happens(chance, 0.1) ? Buffer.concat([copy, Buffer.alloc(chance.below(40), 7)]) : copy;
 }
 
@@ -123,7 +124,7 @@ export function datagram(chance: Chance, kind: Encapsulation, hosts: number): Re
   const train = happens(chance, 0.5) ? sequence(chance, wish) : [packet(chance, wishOf(chance, hosts), 1600)];
   if (happens(chance, 0.05)) train.push(withPartialChecksum(tcpPacket(wishOf(chance, hosts), payload(chance, 60_000))));
   const wrapped = train.map((each) => {
-    const harmed = happens(chance, 0.1) ? damaged(chance, each) : each;
+    const harmed = happens(chance, train.length === 1 ? 0.4 : 0.05) ? damaged(chance, each) : each;
     if (kind === 'udp') return harmed;
     const outer = vxlan(7, ethernet(PEER_MAC, OWN_MAC, harmed.length > 0 ? harmed : Buffer.from([0x45])));
     return happens(chance, 0.05) ? damaged(chance, outer) : outer;

@@ -85,7 +85,7 @@ export interface DeviceRow {
   readonly ifindex: number;
   readonly address: string;
   readonly mtu: number;
-  readonly linkinfo?: { readonly info_data?: Readonly<Record<string, unknown>> };
+  readonly linkinfo?: { readonly info_kind?: string; readonly info_data?: Readonly<Record<string, unknown>> };
 }
 
 export async function deviceOf(host: Place, device: string): Promise<DeviceRow | undefined> {

@@ -1,5 +1,6 @@
 import test from 'ava';
 import type { DataPathFeature } from '../../../../config/data-path-features.ts';
+import { eventually } from '../../../support/eventually.ts';
 import { FarSide } from '../../../support/far-side.ts';
 import { enterFreshNamespace } from '../../../support/netns.ts';
 import { deviceOf, farSide, makeKernelDevice, NEAR, ping, startPath, transfer, type Wire } from './pair.ts';
@@ -67,4 +68,21 @@ for (const wire of ['udp', 'vxlan'] as const) {
       t.is(checksumErrors(), '');
     });
   }
+}
+
+for (const wire of ['udp', 'vxlan'] as const) {
+  test(`${wire}: where the underlay takes less than the device, packets cross in fragments`, async (t) => {
+    const near = startPath(t, wire, NEAR);
+    const remote = far.inside(() => startPath(t, wire, FAR));
+    const setMtu = (bytes: number): void => {
+      for (const side of [NEAR, FAR]) side.run(`ip link set eth0 mtu ${bytes}`);
+    };
+    t.teardown(() => setMtu(1500));
+    setMtu(1400);
+    const { sent, received } = await transfer(far, wire, BYTES / 10, false);
+    t.is(sent, received);
+    await eventually('it was not sent as a whole', () => (near.state().counters['tx-split'] ?? 0) > 0);
+    t.true(near.state().features.includes('udp-gso'), 'others may be reached by a wider path');
+    t.deepEqual([near.state().refusals, remote.state().refusals], [{}, {}]);
+  });
 }

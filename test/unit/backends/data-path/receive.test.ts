@@ -102,6 +102,17 @@ test('IP options and fragments pass', (t) => {
   }
 });
 
+test('a fragment may end where the largest packet does', (t) => {
+  for (const [length, passes] of [
+    [11, true],
+    [12, false],
+  ] as const) {
+    cores.begin(VXLAN);
+    const data = wrapped(ipPacket({ ...WAYS[4], fragment: 65_504 / 8 }, 17, bytes(length)));
+    t.is(cores.receive([{ data, address: PEER_OUTER }]).length, passes ? 1 : 0);
+  }
+});
+
 const whole4 = udpPacket(WAYS[4], bytes(40));
 const whole6 = udpPacket(WAYS[6], bytes(40));
 const frame4 = wrapped(whole4);

@@ -12,11 +12,8 @@ function at(monotonic: number): { now: number; monotonic: number } {
 }
 
 function rounds(): Rounds {
-  let made = 0;
-  return new Rounds((count) => {
-    made += 1;
-    return Buffer.alloc(count, made);
-  });
+  // The first nonce is of ones, the second of twos.
+  return new Rounds((count) => Buffer.from(Array.from({ length: count }, (_, i) => 1 + Math.floor(i / 8))));
 }
 
 function answer(change: Partial<Heard> = {}): Heard {
