@@ -37,7 +37,7 @@ const PEERS_AT_ONCE = 500;
 /** What a data path does, and how. */
 export interface PathState {
   readonly device: string;
-  /** Whether packets can cross: device, socket and worker are there. */
+  /** Whether packets can cross: device and socket are there, and a worker has them. */
   readonly isUp: boolean;
   /** undefined: no worker has begun yet. */
   readonly core: 'wasm' | 'js' | undefined;
@@ -48,6 +48,8 @@ export interface PathState {
   /** Datagrams that came faster than they were taken, since the socket was opened. */
   readonly receiveDrops: number;
   readonly strangers: readonly SeenStranger[];
+  /** Outer addresses that packets may come from. */
+  readonly addresses: number;
   /** What the kernel refused to send or to take, by call and error: `send ENETUNREACH`. Of the worker that works now. */
   readonly refusals: Refusals;
   /** How many workers had to be started anew. */
@@ -282,6 +284,10 @@ export class DataPath {
   #ended(worker: PathWorker, fault: Error | undefined): void {
     this.#totals.add(worker.counters());
     this.#worker = undefined;
+    // What it said was of itself alone.
+    this.#core = undefined;
+    this.#unplaced = undefined;
+    this.#refusals = {};
     this.#closeLent(Number.POSITIVE_INFINITY);
     if (this.#isClosed) return;
     this.#revival.ended(fault ?? new Error('it was stopped'));
@@ -315,12 +321,13 @@ export class DataPath {
     };
     return {
       device: this.#settings?.device ?? '',
-      isUp: tun !== undefined && socket !== undefined && this.#worker !== undefined,
+      isUp: tun !== undefined && socket !== undefined && this.#core !== undefined,
       core: this.#core,
       features: DATA_PATH_FEATURES.filter((one) => uses[one]),
       counters: this.#totals.with(this.#worker?.counters()),
       receiveDrops: socket ? (receiveDrops(socket.fd) ?? 0) : 0,
       strangers: this.#strangers.list(),
+      addresses: new Set([...this.#peers.values()].flatMap(({ sources }) => sources)).size,
       refusals: this.#refusals,
       restarts: this.#revival.restarts,
       since: this.#since,
@@ -364,7 +371,8 @@ function deviceProblem({ errno, detail }: KernelRefusal, { device }: PathSetting
 }
 
 function socketProblem({ errno }: KernelRefusal, { local, port }: PathSettings): string {
-  if (errno === 'EADDRINUSE') return `UDP port ${port} of ${local} is taken by another process: stop it`;
+  if (errno === 'EADDRINUSE')
+    return `UDP port ${port} of ${local} is taken, by another process or a vxlan device: see ss -ulpn and ip -d link show type vxlan`;
   if (errno === 'EADDRNOTAVAIL') return `${local} is no address of this host: UDP port ${port} can't be opened`;
   return `UDP port ${port} of ${local} can't be opened: ${errno}`;
 }

@@ -54,18 +54,33 @@ export class PeerNumbers {
 
   /** Why the core does not take it; it is then not known at all, not even as it was before. */
   set(key: string, peer: PathPeer): string | undefined {
-    this.remove(key);
+    // Its room is its own: nobody else's who waits for some.
+    this.#drop(key);
     const why = this.#objection(peer) ?? this.#add(key, peer);
     if (why !== undefined) this.#refused.set(key, { peer, why });
     return why;
   }
 
   remove(key: string): void {
+    this.#drop(key);
+    this.#placeRefused();
+  }
+
+  #drop(key: string): void {
     this.#refused.delete(key);
     const known = this.#known.get(key);
     if (known === undefined) return;
     this.#known.delete(key);
     this.#forget(known);
+  }
+
+  /** There is room again: as many as find some. */
+  #placeRefused(): void {
+    for (const [key, { peer }] of this.#refused) {
+      if (this.#objection(peer) !== undefined) continue;
+      if (this.#add(key, peer) !== undefined) return;
+      this.#refused.delete(key);
+    }
   }
 
   #objection({ endpoint, subnets, sources }: PathPeer): string | undefined {
