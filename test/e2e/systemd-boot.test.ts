@@ -140,6 +140,7 @@ Type=notify
 ExecStart=/usr/bin/etcd --data-dir /run/etcd-data --unsafe-no-fsync
 `;
 const CONFIG = '{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan"}}';
+const UDP = '{"Network":"10.5.0.0/16","Backend":{"Type":"udp"}}';
 const WATCHED = '[Service]\nWatchdogSec=2\n';
 
 async function comesBackFromWhatNobodyAskedFor(t: ExecutionContext, host: BootedHost): Promise<void> {
@@ -164,7 +165,18 @@ async function staysDownUntilStarted(t: ExecutionContext, host: BootedHost): Pro
   t.true(await isActive(host, 'tartan')());
 }
 
-test('the agent itself runs in its sandbox: leases, tells systemd, survives a restart, stays down after `down`', async (t) => {
+/** The sandbox lets it have the device, a thread and all that the kernel offers. */
+async function carriesPacketsItself(t: ExecutionContext, host: BootedHost): Promise<void> {
+  await host.run('sh', '-c', `echo '${UDP}' | tartan config set -`);
+  await host.run('systemctl', 'restart', 'tartan');
+  const everything = /^data path +flannel0 up \(wasm, tun-offload, udp-gso, udp-gro, batches\)/m;
+  await host.until(async () => everything.test(await host.run('tartan', 'status')));
+  await host.until(async () => (await host.run('ip', '-o', 'link', 'show', 'dev', 'flannel.1')) === '');
+  await host.run('tartan', 'down');
+  t.is(await host.run('sh', '-c', 'ip -o link show dev flannel0; ip route show 10.5.0.0/16'), '');
+}
+
+test('the agent itself runs in its sandbox: leases, tells systemd, survives a restart, stays down after `down`, carries packets itself', async (t) => {
   if (isLacking(t, bootLack()) || !needs(t, 'etcd', 'etcdctl')) return;
   const host = hostToBoot(t);
   installTartan(host);
@@ -197,6 +209,7 @@ test('the agent itself runs in its sandbox: leases, tells systemd, survives a re
   t.is(await host.show('tartan', 'Result'), 'success');
   t.regex(await host.run('ip', 'address', 'show', 'dev', 'flannel.1'), new RegExp(`${subnet}\\.0/32`));
   await staysDownUntilStarted(t, host);
+  await carriesPacketsItself(t, host);
   t.regex(await host.run('tartan', 'down', '--release'), /released the lease/);
   t.is(await host.run('sh', '-c', 'etcdctl get --prefix /coreos.com/network/subnets/ --keys-only'), '');
 });

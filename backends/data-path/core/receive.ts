@@ -2,7 +2,7 @@
  * Datagrams from the socket become frames for the device. The kernel may have put several of one size into one message
  * (UDP_GRO). Outer ECN marks are not looked at: RFC 6040 would need them told with every message.
  */
-import { fold, pseudoSum } from './bytes.ts';
+import { fold, pseudoSum, transportSumRight } from './bytes.ts';
 import {
   count,
   RX_BYTES,
@@ -181,8 +181,8 @@ function takePacket(frame: i32, bytes: i32, version: i32): void {
 
 /**
  * A kernel peer on veth or virtio leaves the inner checksum partial, and an inner TCP super-packet whole: the receiver's
- * kernel would know, but the socket does not tell. The field then holds the pseudo-header's sum. (One right checksum in
- * 65536 looks the same; to be told that it is partial does it no harm.)
+ * kernel would know, but the socket does not tell. The field then holds the pseudo-header's sum; one right checksum in
+ * 65536 looks the same.
  */
 function isPartial(ip: i32, version: i32, protocol: i32, length: i32): boolean {
   const start = version === 4 ? 20 : 40;
@@ -190,7 +190,8 @@ function isPartial(ip: i32, version: i32, protocol: i32, length: i32): boolean {
   if (protocol === UDP && length < start + 8) return false;
   if (protocol !== TCP && protocol !== UDP) return false;
   const field = load16(ip + start + (protocol === TCP ? TCP_CHECKSUM : UDP_CHECKSUM));
-  return field === fold(pseudoSum(ip, version, protocol, length - start));
+  if (field !== fold(pseudoSum(ip, version, protocol, length - start))) return false;
+  return !transportSumRight(ip, version, protocol, ip + start, length - start);
 }
 
 /** A whole UDP super-packet is dropped: nothing tells where its datagrams end. */

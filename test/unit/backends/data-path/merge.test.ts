@@ -195,6 +195,19 @@ for (const family of [4, 6] as const) {
   });
 }
 
+test('a right checksum that is also the pseudo-header’s sum is not taken for an open one', (t) => {
+  // The two bytes that make it so.
+  const plain = withPartialChecksum(udpPacket(WAYS[4], Buffer.alloc(2)));
+  const open = plain.readUInt16BE(26);
+  const data = Buffer.alloc(2);
+  const rest = 0xffff - udpPacket(WAYS[4], Buffer.alloc(2)).readUInt16BE(26);
+  data.writeUInt16BE((0xffff - open + 0xffff - rest) % 0xffff);
+  const packet = udpPacket(WAYS[4], data);
+  t.is(packet.readUInt16BE(26), open);
+  cores.begin(VXLAN);
+  t.deepEqual(cores.receive([datagram(packet)]), [Buffer.concat([NOTHING, ethernet(PEER_MAC, OWN_MAC, packet)])]);
+});
+
 test('IPv4 that may be fragmented is merged only with the next id', (t) => {
   const packets = [5, 6, 8, 9].map((id, i) =>
     tcpPacket({ ...WAYS[4], fragment: 0, id, sequence: i * 100 }, bytes(100, i * 100)),
