@@ -82,7 +82,7 @@ async function make(kernel: Kernel, backend: Backend, macs: DeviceMacs): Promise
   return links.flatMap(({ name, mac }, i) => {
     const [operation, refusal] = [operations[i], results[i]];
     if (!operation || !refusal) return [];
-    if (refusal.errno === 'EPERM') throw lacksCapability(operation);
+    if (refusal.errno === 'EPERM') throw lacksCapability(operation, refusal);
     return [{ name, mac, operation, refusal }];
   });
 }
@@ -101,8 +101,9 @@ function failure(operation: Operation, refusal: KernelRefusal): TartanError {
   return new TartanError('KERNEL', message.trimEnd(), { data: { ...refusal } });
 }
 
-function lacksCapability(operation: Operation): TartanError {
-  const message = `"${formatOperation(operation)}" needs CAP_NET_ADMIN: run as root, or give it (setcap, AmbientCapabilities=, a container's capabilities)`;
+function lacksCapability(operation: Operation, { detail }: KernelRefusal): TartanError {
+  const needed = `needs CAP_NET_ADMIN: run as root, or give it (setcap, AmbientCapabilities=, a container's capabilities)`;
+  const message = `"${formatOperation(operation)}" ${needed}${detail === '' ? '' : `; ${detail}`}`;
   return new TartanError('PERMISSION', message);
 }
 

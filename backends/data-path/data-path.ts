@@ -18,7 +18,7 @@ import { type OpenTun, openTun, tunState } from '../kernel/tun.ts';
 import type { FromWorker, PeerChange } from './assignment.ts';
 import type { Refusals } from './loop-counts.ts';
 import { PathEnd } from './path-end.ts';
-import type { PathPeer } from './path-peer.ts';
+import { isSamePeer, type PathPeer } from './path-peer.ts';
 import type { PathSettings } from './path-settings.ts';
 import { PathStrangers, type SeenStranger } from './path-strangers.ts';
 import { PathTotals } from './path-totals.ts';
@@ -130,9 +130,13 @@ export class DataPath {
 
   /** All peers, by any key that is theirs. */
   setPeers(peers: ReadonlyMap<string, PathPeer>): void {
-    const gone = [...this.#peers.keys()].filter((key) => !peers.has(key));
-    const changed = [...peers].filter(([key, peer]) => this.#peers.get(key) !== peer);
-    this.update([...gone.map((key) => [key, undefined] as const), ...changed]);
+    for (const key of this.#peers.keys()) if (!peers.has(key)) this.#untold.set(key, undefined);
+    for (const [key, peer] of peers) {
+      const known = this.#peers.get(key);
+      if (known === undefined || !isSamePeer(known, peer)) this.#untold.set(key, peer);
+    }
+    this.#peers = new Map(peers);
+    this.#tellPeers();
   }
 
   update(changes: PeerChange): void {

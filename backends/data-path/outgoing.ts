@@ -4,8 +4,8 @@ import type { LoopCounts } from './loop-counts.ts';
 import { type PacketCore, PLACES } from './packet-core.ts';
 import type { Turn } from './turn.ts';
 
-/** A message of many datagrams that was refused so is sent as what it is made of. */
-const SPLIT_FOR = [EINVAL, EMSGSIZE, EIO];
+/** Of a message that was refused so the datagrams are sent one by one. */
+const SPLIT_FOR: ReadonlySet<number> = new Set([EINVAL, EMSGSIZE, EIO]);
 
 /**
  * From the device to the socket, a batch at a time. What the socket has no room for stays here, and nothing more is read
@@ -94,11 +94,11 @@ export class Outgoing {
   }
 
   /**
-   * The message at hand was not taken. Many datagrams in one may be what it was refused for: EMSGSIZE (EINVAL in older
-   * kernels) where the path's MTU is smaller than one of them, EIO where the device on the way can't do checksums (before Linux 6.6).
+   * The message at hand was not taken. Many datagrams in one may be what it was refused for: EMSGSIZE (older kernels:
+   * EINVAL) where the path's MTU is smaller than one of them, EIO where the device on the way can't do checksums.
    */
   #refused(socket: number, errno: number): void {
-    const single = SPLIT_FOR.includes(errno) ? this.#core.txSplit(this.#sent) : 0;
+    const single = SPLIT_FOR.has(errno) ? this.#core.txSplit(this.#sent) : 0;
     if (single <= 1) {
       this.#counts.refusal('send', errno);
       return;

@@ -70,6 +70,13 @@ function payload(chance: Chance, most: number): Buffer {
   return Buffer.alloc(Math.min(length, 65_000), chance.below(256));
 }
 
+/** TCP or UDP by name only: too short for it, or nonsense, or with a checksum that a kernel would have left open. */
+function stump(chance: Chance, wish: TcpWish): Buffer {
+  const data = Buffer.from(Array.from({ length: chance.below(60) }, () => chance.below(256)));
+  const bytes = ipPacket(wish, one(chance, [6, 17]), data);
+  return data.length >= 18 && happens(chance, 0.5) ? withPartialChecksum(bytes) : bytes;
+}
+
 function packet(chance: Chance, wish: TcpWish, most: number): Buffer {
   const data = payload(chance, most);
   const kind = chance.next();
@@ -121,7 +128,7 @@ function lied(chance: Chance, virtio: Buffer): Buffer {
 export function datagram(chance: Chance, kind: Encapsulation, hosts: number): Received {
   const address = outerAddress(chance, hosts);
   const wish = { ...wishOf(chance, hosts), to: '10.5.0.9' as Ip };
-  const train = happens(chance, 0.5) ? sequence(chance, wish) : [packet(chance, wishOf(chance, hosts), 1600)];
+  const train = happens(chance, 0.5) ? sequence(chance, wish) : [lone(chance, wishOf(chance, hosts))];
   if (happens(chance, 0.05)) train.push(withPartialChecksum(tcpPacket(wishOf(chance, hosts), payload(chance, 60_000))));
   const wrapped = train.map((each) => {
     const harmed = happens(chance, train.length === 1 ? 0.4 : 0.05) ? damaged(chance, each) : each;
@@ -138,12 +145,16 @@ export function datagram(chance: Chance, kind: Encapsulation, hosts: number): Re
   return { data, address, segmentBytes: told };
 }
 
+function lone(chance: Chance, wish: TcpWish): Buffer {
+  return happens(chance, 0.3) ? stump(chance, wish) : packet(chance, wish, 1600);
+}
+
 /** Packets of one conversation, mostly in order. */
 function sequence(chance: Chance, given: TcpWish): Buffer[] {
   const four = happens(chance, 0.5);
   const from = (four ? `10.5.${chance.below(4)}.3` : `fd00:5:0:${chance.below(4)}::3`) as Ip;
   const wish = { ...given, from, to: (four ? '10.5.0.9' : 'fd00:5::9') as Ip };
-  const size = 1 + chance.below(1400);
+  const size = happens(chance, 0.1) ? 0 : 1 + chance.below(1400);
   const tcp = happens(chance, 0.6);
   const packets: Buffer[] = [];
   for (let i = 0; i < 1 + chance.below(45); i++) {

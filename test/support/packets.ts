@@ -20,6 +20,7 @@ export interface TcpWish extends PacketWish {
   readonly acknowledgement?: number;
   readonly flags?: number;
   readonly window?: number;
+  readonly urgent?: number;
   /** A multiple of four bytes. */
   readonly options?: Uint8Array;
   readonly ports?: readonly [number, number];
@@ -85,6 +86,7 @@ export function tcpPacket(wish: TcpWish, data: Uint8Array): Buffer {
   header.writeUInt8((header.length / 4) << 4, 12);
   header.writeUInt8(wish.flags ?? 0x10, 13);
   header.writeUInt16BE(wish.window ?? 512, 14);
+  header.writeUInt16BE(wish.urgent ?? 0, 18);
   const pseudo = pseudoHeader(ipToBytes(wish.from), ipToBytes(wish.to), 6, header.length + data.length);
   header.writeUInt16BE(checksum(pseudo, header, data), 16);
   return ipPacket(wish, 6, Buffer.concat([header, data]));

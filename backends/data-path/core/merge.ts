@@ -10,13 +10,10 @@ import { count, RX_WRITES_MADE } from './counters.ts';
 import { RX_HEADERS, RX_IOVS, RX_IOVS_MAX, RX_WRITES, RX_WRITES_MAX, ZERO_HEADER } from './layout.ts';
 import { load8, load16, load32, store8, store16, store32 } from './memory.ts';
 import { IOV_BYTES, storeIov } from './messages.ts';
-import { GSO_TCP4, GSO_TCP6, GSO_UDP, TCP, UDP } from './segment.ts';
+import { ACK, PSH, TCP, TCP_CHECKSUM, UDP, UDP_CHECKSUM } from './protocols.ts';
 import { linkBytes, mergingTcp, mergingUdp } from './settings.ts';
+import { GSO_TCP4, GSO_TCP6, GSO_UDP, storeVirtio, VIRTIO_BYTES } from './virtio-header.ts';
 
-const VIRTIO_BYTES = 10;
-const NEEDS_CSUM = 1;
-const ACK = 0x10;
-const PSH = 0x08;
 const DONT_FRAGMENT = 0x40;
 const PACKETS_MAX = 64;
 const BYTES_MAX = 65535;
@@ -132,7 +129,7 @@ function mergeableHeaders(at: i32, bytes: i32, ipVersion: i32, ipProtocol: i32):
   }
   if (ipProtocol === UDP && mergingUdp && bytes > start + 8) {
     const whole = swap16(load16(at + start + 4)) === bytes - start;
-    return whole && load16(at + start + 6) !== 0 ? start + 8 : 0;
+    return whole && load16(at + start + UDP_CHECKSUM) !== 0 ? start + 8 : 0;
   }
   return 0;
 }
@@ -241,19 +238,10 @@ function describeMerged(): void {
   } else store16(ip + 4, swap16(bytes));
   if (!tcp) store16(transport + 4, swap16(bytes));
   else if (pushed) store8(transport + 13, load8(transport + 13) | PSH);
-  const offset = tcp ? 16 : 6;
+  const offset = tcp ? TCP_CHECKSUM : UDP_CHECKSUM;
   store16(transport + offset, fold(pseudoSum(ip, version, protocol, bytes)));
   const header = RX_HEADERS + (writes << 4);
   const type = tcp ? (version === 4 ? GSO_TCP4 : GSO_TCP6) : GSO_UDP;
   storeVirtio(header, type, headers, size, transport - frame, offset);
   storeIov(RX_IOVS + firstIov * IOV_BYTES, header, VIRTIO_BYTES);
-}
-
-function storeVirtio(header: i32, type: i32, headerBytes: i32, segment: i32, start: i32, offset: i32): void {
-  store8(header, NEEDS_CSUM);
-  store8(header + 1, type);
-  store16(header + 2, headerBytes);
-  store16(header + 4, segment);
-  store16(header + 6, start);
-  store16(header + 8, offset);
 }

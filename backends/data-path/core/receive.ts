@@ -1,24 +1,19 @@
 /**
  * Datagrams from the socket become frames for the device. The kernel may have put several of one size into one message
  * (UDP_GRO). Outer ECN marks are not looked at: RFC 6040 would need them told with every message.
- *
- * VXLAN's header is judged as Linux judges it: the VNI flag and nothing else, and reserved bits zero.
  */
-import { fold, pseudoSum } from './bytes.ts';
+import { fold, pseudoSum, transportSumRight } from './bytes.ts';
 import {
   count,
   RX_BYTES,
   RX_HEADER,
   RX_LENGTH,
-  RX_LOOPED,
   RX_MESSAGES_TAKEN,
   RX_OVERSIZED,
   RX_PACKETS,
   RX_SHORT,
   RX_TRUNCATED,
   RX_TTL,
-  RX_VNI,
-  RX_VXLAN_HEADER,
 } from './counters.ts';
 import { passes, takeSender } from './filter.ts';
 import {
@@ -42,10 +37,12 @@ import {
   storeIov,
   storeMessage,
 } from './messages.ts';
-import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, GSO_TCP4, GSO_TCP6, TCP, UDP } from './segment.ts';
-import { linkBytes, mtu, ownMac16, ownMac32, tunnelBytes, vniWord } from './settings.ts';
+import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, TCP, TCP_CHECKSUM, UDP, UDP_CHECKSUM } from './protocols.ts';
+import { linkBytes, mtu, tunnelBytes } from './settings.ts';
 import { lowerTtl } from './ttl.ts';
+import { tunnelFault } from './tunnel-header.ts';
 import { faultOf, packetBytes } from './validity.ts';
+import { GSO_NONE, GSO_TCP4, GSO_TCP6 } from './virtio-header.ts';
 
 const NAME_BYTES = 32;
 
@@ -138,16 +135,6 @@ function takeDatagram(at: i32, bytes: i32): void {
   takeFrame(at + tunnelBytes, bytes - tunnelBytes);
 }
 
-/** The counter that speaks against a VXLAN datagram's outer part. */
-function tunnelFault(at: i32, bytes: i32): i32 {
-  if (bytes < tunnelBytes + linkBytes) return RX_SHORT;
-  if (load32(at) !== 0x08) return RX_VXLAN_HEADER;
-  const word = load32(at + 4);
-  if (word !== vniWord) return (word ^ vniWord) << 8 === 0 ? RX_VXLAN_HEADER : RX_VNI;
-  const frame = at + tunnelBytes;
-  return load32(frame + 6) === ownMac32 && load16(frame + 10) === ownMac16 ? RX_LOOPED : 0;
-}
-
 function takeFrame(frame: i32, bytes: i32): void {
   const type = load16(frame + 12);
   if (type === ETHERTYPE_IPV4) takePacket(frame, bytes, 4);
@@ -194,16 +181,17 @@ function takePacket(frame: i32, bytes: i32, version: i32): void {
 
 /**
  * A kernel peer on veth or virtio leaves the inner checksum partial, and an inner TCP super-packet whole: the receiver's
- * kernel would know, but the socket does not tell. The field then holds the pseudo-header's sum. (One right checksum in
- * 65536 looks the same; to be told that it is partial does it no harm.)
+ * kernel would know, but the socket does not tell. The field then holds the pseudo-header's sum; one right checksum in
+ * 65536 looks the same.
  */
 function isPartial(ip: i32, version: i32, protocol: i32, length: i32): boolean {
   const start = version === 4 ? 20 : 40;
   if (protocol === TCP && length < start + 20) return false;
   if (protocol === UDP && length < start + 8) return false;
   if (protocol !== TCP && protocol !== UDP) return false;
-  const field = load16(ip + start + (protocol === TCP ? 16 : 6));
-  return field === fold(pseudoSum(ip, version, protocol, length - start));
+  const field = load16(ip + start + (protocol === TCP ? TCP_CHECKSUM : UDP_CHECKSUM));
+  if (field !== fold(pseudoSum(ip, version, protocol, length - start))) return false;
+  return !transportSumRight(ip, version, protocol, ip + start, length - start);
 }
 
 /** A whole UDP super-packet is dropped: nothing tells where its datagrams end. */
@@ -212,7 +200,7 @@ function takePartial(frame: i32, ip: i32, version: i32, protocol: i32, length: i
   const tcp = protocol === TCP;
   const headers = start + (tcp ? (load8(ip + start + 12) >>> 4) << 2 : 8);
   const bytes = linkBytes + length;
-  const offset = tcp ? 16 : 6;
+  const offset = tcp ? TCP_CHECKSUM : UDP_CHECKSUM;
   if (tcp && (headers < start + 20 || headers > length)) {
     count(RX_LENGTH, 1);
     return;
@@ -223,7 +211,7 @@ function takePartial(frame: i32, ip: i32, version: i32, protocol: i32, length: i
   }
   note(bytes);
   if (length <= mtu) {
-    addPartial(frame, bytes, 0, 0, 0, linkBytes + start, offset);
+    addPartial(frame, bytes, GSO_NONE, 0, 0, linkBytes + start, offset);
     return;
   }
   const type = version === 4 ? GSO_TCP4 : GSO_TCP6;

@@ -1,32 +1,15 @@
 /**
  * Cuts what TCP or UDP gave the device whole into packets, as the kernel's GSO would. Headers are made anew for each, in
  * an arena; the payload stays where it was read to.
- *
- *    IPv4 (RFC 791)                        IPv6 (RFC 8200)                 TCP (RFC 9293)            UDP (RFC 768)
- *     0 version, header words               0 version, class, flow label    0 source port             0 source port
- *     1 TOS                                 4 payload length                2 destination port        2 destination port
- *     2 total length                        6 next header                   4 sequence number         4 length
- *     4 id                                  7 hop limit                     8 acknowledgement         6 checksum
- *     6 flags, fragment offset              8 source                       12 header words
- *     8 TTL                                24 destination                  13 CWR ECE URG ACK PSH RST SYN FIN
- *     9 protocol                                                           14 window
- *    10 header checksum                                                    16 checksum
- *    12 source, 16 destination                                             18 urgent pointer
  */
 import { fold, pseudoSum, sumOfHalves, swap16, swap32 } from './bytes.ts';
 import { addDatagram } from './group.ts';
 import { TX_FRAMES, TX_HEADERS } from './layout.ts';
 import { copy, load8, load16, load32, store8, store16, store32, sum } from './memory.ts';
-import { linkBytes, tunnelBytes, vniWord } from './settings.ts';
-
-export const GSO_TCP4 = 1;
-export const GSO_TCP6 = 4;
-export const GSO_UDP = 5;
-
-export const TCP = 6;
-export const UDP = 17;
-export const ETHERTYPE_IPV4 = 0x0008;
-export const ETHERTYPE_IPV6 = 0xdd86;
+import { CWR, ETHERTYPE_IPV4, ETHERTYPE_IPV6, FIN, PSH, TCP, TCP_CHECKSUM, UDP, UDP_CHECKSUM } from './protocols.ts';
+import { linkBytes, tunnelBytes } from './settings.ts';
+import { storeTunnelHeader } from './tunnel-header.ts';
+import { GSO_TCP4, GSO_TCP6, GSO_UDP, NEEDS_CSUM } from './virtio-header.ts';
 
 /** A full frame of the smallest segments that TCP makes is less. */
 export const SEGMENTS_MAX = 2048;
@@ -34,9 +17,8 @@ export const SEGMENTS_MAX = 2048;
 const HEADERS_MAX = 256;
 const HEADERS_STEP_MAX = 272;
 
-const NEEDS_CSUM = 1;
-const FIN_PSH = 0x09;
-const CWR = 0x80;
+/** Of the last packet only. */
+const FIN_PSH = FIN | PSH;
 
 /** Where the next headers are made. */
 let arena = TX_HEADERS;
@@ -47,11 +29,6 @@ export function resetSegments(): void {
 
 export function roomForHeaders(): boolean {
   return arena + SEGMENTS_MAX * HEADERS_STEP_MAX <= TX_FRAMES;
-}
-
-export function storeTunnelHeader(at: i32): void {
-  store32(at, 0x08);
-  store32(at + 4, vniWord);
 }
 
 /** The IP version of a super-packet whose headers are what they are said to be, or 0. */
@@ -141,7 +118,7 @@ function segmentTcp(
   const ipConstant = prepareIp(ip, version);
   store32(transport + 4, 0);
   store8(transport + 13, 0);
-  store16(transport + 16, 0);
+  store16(transport + TCP_CHECKSUM, 0);
   const constant = pseudoSum(ip, version, TCP, 0) + sumOfHalves(transport, transportBytes);
   let at = frame + headers;
   let left = payload;
@@ -157,7 +134,7 @@ function segmentTcp(
     store8(copied + start + 13, shown);
     const total =
       constant + swap16(transportBytes + bytes) + (number & 0xffff) + (number >>> 16) + (shown << 8) + sum(at, bytes);
-    store16(copied + start + 16, ~fold(total) & 0xffff);
+    store16(copied + start + TCP_CHECKSUM, ~fold(total) & 0xffff);
     addDatagram(peer, made, tunnelBytes + headers, at, bytes);
     at += bytes;
     left -= bytes;
@@ -192,7 +169,7 @@ function segmentUdp(
     const length = swap16(8 + bytes);
     store16(copied + start + 4, length);
     const checksum = ~fold(constant + 2 * length + sum(at, bytes)) & 0xffff;
-    store16(copied + start + 6, checksum === 0 ? 0xffff : checksum);
+    store16(copied + start + UDP_CHECKSUM, checksum === 0 ? 0xffff : checksum);
     addDatagram(peer, made, tunnelBytes + headers, at, bytes);
     at += bytes;
     left -= bytes;

@@ -1,18 +1,6 @@
 /**
- * Frames from the device become datagrams. Each is read into its place with what the kernel says of it in front:
- *
- *    struct virtio_net_hdr, 10 bytes, host order (<linux/virtio_net.h>)
- *    ┌───┬──────────────┬───────────────────────────────────────────────────────────────┐
- *    │ 0 │ flags     u8 │ 1: the checksum at start + offset holds the pseudo-header only │
- *    │ 1 │ gso_type  u8 │ 0 one packet, 1 TCP/IPv4, 4 TCP/IPv6, 5 UDP; 0x80: with ECN     │
- *    │ 2 │ hdr_len  u16 │ a hint                                                        │
- *    │ 4 │ gso_size u16 │ payload of each packet but the last                           │
- *    │ 6 │ csum_start   │ u16, from the frame's first byte: where TCP or UDP begins     │
- *    │ 8 │ csum_offset  │ u16, from there                                               │
- *    └───┴──────────────┴───────────────────────────────────────────────────────────────┘
- *
- *    VXLAN header (RFC 7348), 8 bytes, over the last ones of that
- *    ┌ 0x08: VNI is valid ┬ reserved, 24 bits ┬ VNI, 24 bits ┬ reserved, 8 bits ┐
+ * Frames from the device become datagrams. Each is read into its place with its virtio_net_hdr in front; where a VXLAN header
+ * is needed, it is written over the last bytes of that.
  */
 import { fold } from './bytes.ts';
 import {
@@ -30,14 +18,13 @@ import { peerOfAddress, peerOfMac } from './destination.ts';
 import { addDatagram, finishMessages, resetMessages, roomForSegments, splitMessage } from './group.ts';
 import { TX_FRAMES, TX_FRAMES_END } from './layout.ts';
 import { load8, load16, load32, store16, sum } from './memory.ts';
-import { resetSegments, roomForHeaders, SEGMENTS_MAX, segmentFrame, storeTunnelHeader } from './segment.ts';
+import { resetSegments, roomForHeaders, SEGMENTS_MAX, segmentFrame } from './segment.ts';
 import { linkBytes, tunnelBytes } from './settings.ts';
 import { lowerTtl } from './ttl.ts';
+import { storeTunnelHeader } from './tunnel-header.ts';
 import { replies, replyUnreachable, resetReplies } from './unreachable.ts';
+import { GSO_ECN, GSO_NONE, NEEDS_CSUM, VIRTIO_BYTES } from './virtio-header.ts';
 
-export const VIRTIO_BYTES = 10;
-export const NEEDS_CSUM = 1;
-const ECN = 0x80;
 /** A virtio header, an Ethernet header and the largest IP packet, rounded up. */
 export const TX_FRAME_MAX = 65600;
 /** A batch ends here, or it would keep incoming packets waiting. */
@@ -86,8 +73,9 @@ export function tx(bytes: i32): void {
   seen += bytes;
   const peer = linkBytes === 0 ? routed(frame, length) : switched(frame, length);
   if (peer === 0) return;
-  const type = load8(header + 1) & ~ECN;
-  const sent = type === 0 ? single(header, frame, length, peer) : segmentFrame(header, type, frame, length, peer);
+  const type = load8(header + 1) & ~GSO_ECN;
+  const sent =
+    type === GSO_NONE ? single(header, frame, length, peer) : segmentFrame(header, type, frame, length, peer);
   if (sent === 0) {
     count(TX_OFFLOAD, 1);
     return;

@@ -10,11 +10,11 @@ import { count, TX_UNREACHABLES } from './counters.ts';
 import { REPLIES, REPLY_IOVS, REPLY_WRITES } from './layout.ts';
 import { copy, load8, load16, load32, store8, store16, store32 } from './memory.ts';
 import { IOV_BYTES, storeIov } from './messages.ts';
+import { ICMP } from './protocols.ts';
+import { VIRTIO_BYTES } from './virtio-header.ts';
 
-const ICMP = 1;
 const PER_BATCH_MAX = 16;
 const REPLY_BYTES = 256;
-const VIRTIO_BYTES = 10;
 
 let made = 0;
 let allowed = 0;

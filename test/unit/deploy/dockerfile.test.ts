@@ -33,6 +33,12 @@ test('every COPY source exists and passes the ignore file', (t) => {
   }
 });
 
+test('what makes the bundle is copied whole', (t) => {
+  const imported = [...readRepository('deploy/bundle.ts').matchAll(/ from '\.\/([^']+)'/g)].map(([, name]) => name);
+  t.true(imported.length > 0);
+  for (const name of imported) t.true(SOURCES.includes(`deploy/${name}`), name);
+});
+
 test('the image holds the program that the npm package holds, and starts its bin', (t) => {
   const { files, bin } = JSON.parse(readRepository('package.json'));
   const copied = INSTRUCTIONS.filter(([name, from]) => name === 'COPY' && from?.startsWith('--from=build'));

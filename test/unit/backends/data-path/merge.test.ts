@@ -85,6 +85,7 @@ for (const family of [4, 6] as const) {
     ['one that was there before', { sequence: 1000 }],
     ['another acknowledgement', { acknowledgement: 78 }],
     ['another window', { window: 511 }],
+    ['another urgent pointer', { urgent: 1 }],
     ['another source port', { ports: [5002, 80] }],
     ['another destination port', { ports: [5001, 81] }],
     ['another destination', { to: family === 4 ? ('10.5.1.6' as Ip) : ('fd00:5:0:1::6' as Ip) }],
@@ -194,6 +195,19 @@ for (const family of [4, 6] as const) {
   });
 }
 
+test('a right checksum that is also the pseudo-header’s sum is not taken for an open one', (t) => {
+  // The two bytes that make it so.
+  const plain = withPartialChecksum(udpPacket(WAYS[4], Buffer.alloc(2)));
+  const open = plain.readUInt16BE(26);
+  const data = Buffer.alloc(2);
+  const rest = 0xffff - udpPacket(WAYS[4], Buffer.alloc(2)).readUInt16BE(26);
+  data.writeUInt16BE((0xffff - open + 0xffff - rest) % 0xffff);
+  const packet = udpPacket(WAYS[4], data);
+  t.is(packet.readUInt16BE(26), open);
+  cores.begin(VXLAN);
+  t.deepEqual(cores.receive([datagram(packet)]), [Buffer.concat([NOTHING, ethernet(PEER_MAC, OWN_MAC, packet)])]);
+});
+
 test('IPv4 that may be fragmented is merged only with the next id', (t) => {
   const packets = [5, 6, 8, 9].map((id, i) =>
     tcpPacket({ ...WAYS[4], fragment: 0, id, sequence: i * 100 }, bytes(100, i * 100)),
@@ -207,6 +221,34 @@ test('frames of other stations stay apart', (t) => {
   const other = '02:00:00:00:00:07' as Mac;
   const frames = packets.map((packet, i) => ethernet(i === 1 ? other : PEER_MAC, OWN_MAC, packet));
   t.is(cores.receive(frames.map((frame) => ({ data: vxlan(7, frame), address: PEER_OUTER }))).length, 3);
+});
+
+test('an IP packet of 65,535 bytes is the largest', (t) => {
+  for (const [family, size, rest] of [
+    [4, 8186, 7],
+    [6, 8184, 3],
+  ] as const) {
+    for (const more of [0, 1]) {
+      cores.begin({ ...VXLAN, mtuBytes: 9000 });
+      const packets = Array.from({ length: 9 }, (_, i) =>
+        tcpPacket({ ...WAYS[family], sequence: i * size }, bytes(i < 8 ? size : rest + more)),
+      );
+      t.is(cores.receive(packets.map(datagram)).length, 1 + more);
+    }
+  }
+});
+
+test('acknowledgements without data stay apart, as does TCP whose header is longer than the packet', (t) => {
+  for (const way of [WAYS[4], WAYS[6]]) {
+    const options = Buffer.from('0101080a0000000100000002', 'hex');
+    const empty = tcpPacket({ ...way, options }, bytes(0));
+    cores.begin(VXLAN);
+    t.is(cores.receive([empty, empty].map(datagram)).length, 2);
+    const long = tcpPacket(way, bytes(12));
+    long.writeUInt8(0xf0, transportAt(long) + 12);
+    cores.begin(VXLAN);
+    t.is(cores.receive([long, long].map(datagram)).length, 2);
+  }
 });
 
 test('UDP without a checksum is not merged', (t) => {

@@ -13,7 +13,15 @@ import {
   UDP,
   VXLAN,
 } from '../../../support/packet-cores.ts';
-import { ethernet, ipPacket, type PacketWish, tcpPacket, udpPacket, vxlan } from '../../../support/packets.ts';
+import {
+  ethernet,
+  ipPacket,
+  type PacketWish,
+  tcpPacket,
+  udpPacket,
+  vxlan,
+  withPartialChecksum,
+} from '../../../support/packets.ts';
 
 const cores = await PacketCores.open();
 
@@ -99,6 +107,37 @@ test('IP options and fragments pass', (t) => {
     const packet = ipPacket({ ...WAYS[4], ...wish }, 17, bytes(24));
     const written = cores.receive([{ data: packet, address: PEER_OUTER }]);
     t.deepEqual(written, [Buffer.concat([NOTHING, ipPacket({ ...WAYS[4], ...wish, ttl: 63 }, 17, bytes(24))])]);
+  }
+});
+
+test('TCP and UDP that are too short for it pass as they are', (t) => {
+  for (const family of [4, 6] as const) {
+    for (const protocol of [6, 17]) {
+      for (let length = 0; length <= 20; length++) {
+        const [there, here] = [64, 63].map((ttl) => ipPacket({ ...WAYS[family], ttl }, protocol, bytes(length)));
+        if (there === undefined || here === undefined) throw new Error('two packets');
+        cores.begin(UDP);
+        t.deepEqual(cores.receive([{ data: there, address: PEER_OUTER }]), [Buffer.concat([NOTHING, here])]);
+        cores.begin(VXLAN);
+        const frame = ethernet(PEER_MAC, OWN_MAC, there);
+        t.deepEqual(cores.receive([{ data: vxlan(7, frame), address: PEER_OUTER }]), [Buffer.concat([NOTHING, frame])]);
+      }
+    }
+  }
+});
+
+test('an open checksum in a TCP header of an impossible length', (t) => {
+  for (const [family, byte] of [
+    [4, 32],
+    [6, 52],
+  ] as const) {
+    for (const words of [0, 4, 6, 15]) {
+      const packet = tcpPacket(WAYS[family], bytes(1));
+      packet.writeUInt8(words << 4, byte);
+      cores.begin(VXLAN);
+      t.deepEqual(cores.receive([{ data: wrapped(withPartialChecksum(packet)), address: PEER_OUTER }]), []);
+      t.deepEqual(cores.counters(), { 'rx-messages': 1, 'rx-length': 1 });
+    }
   }
 });
 
