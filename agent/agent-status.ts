@@ -263,7 +263,9 @@ export class AgentStatus {
   #filters(): Pick<Status, 'firewall' | 'peerFilters' | 'dataPaths'> {
     const state = this.#firewalling?.state();
     const paths = this.#dataPaths?.state() ?? [];
-    const guarded = (state?.guards ?? []).map(({ device, state: one }) => filterOf(device, one));
+    const guarded = (state?.guards ?? []).map(({ device, state: one }) =>
+      filterOf(device, this.#sources.options.peerFilter, one),
+    );
     const peerFilters = [...guarded, ...paths.map(pathFilterOf)];
     return {
       ...(state && { firewall: firewallOf(state.firewall) }),

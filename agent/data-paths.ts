@@ -30,7 +30,10 @@ interface DataPathsParts {
   current(): PathBasis;
   /** All of them, now. */
   peers(): Iterable<StoredLease>;
+  readonly make?: (parts: ConstructorParameters<typeof DataPath>[0]) => Carrier;
 }
+
+type Carrier = Pick<DataPath, 'configure' | 'setPeers' | 'update' | 'run' | 'state' | 'problem' | 'send'>;
 
 export interface DataPathState {
   readonly path: PathState;
@@ -39,8 +42,6 @@ export interface DataPathState {
     readonly effective: PathSettings['filter'];
     /** Wall clock, ms: until then strangers are only reported; undefined: the mode is in force. */
     readonly reportUntil: number | undefined;
-    /** Outer addresses that packets may come from. */
-    readonly addresses: number;
     /** Packets. */
     readonly dropped: number;
     readonly reported: number;
@@ -49,8 +50,10 @@ export interface DataPathState {
 
 export class DataPaths {
   readonly #parts: DataPathsParts;
-  readonly #paths: ReadonlyMap<string, DataPath>;
-  readonly #reportUntil: number | undefined;
+  readonly #paths: ReadonlyMap<string, Carrier>;
+  /** How long from the start on strangers are only reported, and until when that is by the wall clock. */
+  readonly #reportMs: number;
+  #reportUntil: number | undefined;
   /** What of each path's strangers was only reported, once they are dropped. */
   readonly #reported = new Map<string, number>();
 
@@ -59,19 +62,20 @@ export class DataPaths {
     this.#parts = parts;
     const drops = options.peerFilter === 'enforce' || options.peerFilter === 'strict';
     const until = drops ? reportUntil(parts.adoptedAt, clock.now()) : undefined;
-    this.#reportUntil = until !== undefined && until > clock.now() ? until : undefined;
+    this.#reportMs = Math.max(0, (until ?? 0) - clock.now());
+    this.#reportUntil = this.#reportMs > 0 ? until : undefined;
     const { backend } = parts.current();
     const without = new Set(options.dataPathWithout);
     const devices = backend.userSpace ? backend.devices : [];
-    this.#paths = new Map(devices.map((device) => [device, new DataPath({ clock, log, without })]));
+    const make = parts.make ?? ((given) => new DataPath(given));
+    this.#paths = new Map(devices.map((device) => [device, make({ clock, log, without })]));
     for (const path of this.#paths.values()) parts.status.watch(() => path.problem(), 'KERNEL');
     parts.status.carry(this);
   }
 
-  /** Why packets can't cross, undefined: they can. */
-  problem(): string | undefined {
-    for (const path of this.#paths.values()) if (path.problem() !== undefined) return path.problem();
-    return undefined;
+  /** Whether packets can cross, whatever else there is to be told. */
+  areUp(): boolean {
+    return [...this.#paths.values()].every((path) => path.state().isUp);
   }
 
   /** Lease, config or underlay are others than before; peers with them. */
@@ -108,7 +112,8 @@ export class DataPaths {
   async #enforce(signal: AbortSignal): Promise<void> {
     const { clock } = this.#parts.context;
     if (this.#reportUntil === undefined) return;
-    await clock.sleep(Math.max(0, this.#reportUntil - clock.now()), signal);
+    await clock.sleep(this.#reportMs, signal);
+    this.#reportUntil = undefined;
     for (const [device, path] of this.#paths) this.#reported.set(device, filtered(path.state()));
     this.follow();
   }
@@ -118,12 +123,8 @@ export class DataPaths {
     return peer ? [[lease.key, peer]] : [];
   }
 
-  #isReporting(): boolean {
-    return this.#reportUntil !== undefined && this.#parts.context.clock.now() < this.#reportUntil;
-  }
-
   #filter(): PathSettings['filter'] {
-    return this.#isReporting() ? 'report' : this.#parts.context.options.peerFilter;
+    return this.#reportUntil === undefined ? this.#parts.context.options.peerFilter : 'report';
   }
 
   /** As of now, for status and metrics. */
@@ -134,13 +135,9 @@ export class DataPaths {
   #stateOf(device: string, path: PathState): DataPathState {
     const effective = this.#filter();
     const reported = effective === 'report' ? filtered(path) : (this.#reported.get(device) ?? 0);
-    const sources = [...this.#parts.peers()].flatMap((lease) => this.#peer(lease, device)[0]?.[1].sources ?? []);
-    const filter = {
-      ...{ mode: this.#parts.context.options.peerFilter, effective, addresses: new Set(sources).size },
-      ...{ reportUntil: this.#isReporting() ? this.#reportUntil : undefined },
-      ...{ reported, dropped: filtered(path) - reported },
-    };
-    return { path, filter };
+    const mode = this.#parts.context.options.peerFilter;
+    const dropped = filtered(path) - reported;
+    return { path, filter: { mode, effective, reportUntil: this.#reportUntil, reported, dropped } };
   }
 }
 

@@ -6,6 +6,7 @@
  *   peers ────────────────────────────► PeerFilter    one for each VXLAN device
  */
 import type { DeviceMacs } from '../backends/backend.ts';
+import { clearPeerFilters } from '../backends/firewall/clear-peer-filters.ts';
 import { Firewall } from '../backends/firewall/firewall.ts';
 import { filterPeerOf } from '../backends/firewall/named-peers.ts';
 import { PeerFilter } from '../backends/firewall/peer-filter.ts';
@@ -95,6 +96,9 @@ export class Firewalling {
   async first(): Promise<void> {
     await this.dockerFlags();
     this.follow();
+    const { backend } = this.#parts.current();
+    // One that an earlier run left for the kernel's vxlan knows no new peers, and would keep them from our own socket.
+    if (backend.userSpace) await clearPeerFilters(new HostPrograms(), backend.devices);
     await this.#firewall.look();
   }
 

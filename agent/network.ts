@@ -52,6 +52,8 @@ import { type SurveyChange, surveyAgain, type UnderlaySurvey } from './underlay-
 import { UnderlayWatch } from './underlay-watch.ts';
 
 const LOOK_AT_DEVICE_MS = 500;
+/** A thread is there within some 50 ms. */
+const LOOK_AT_PATH_MS = 10;
 const LOOK_FOR_LEFTOVERS_MS = 2_000;
 const ANNOUNCE_MS = 60_000;
 /** Peers come in flocks, and the kernel first. */
@@ -271,11 +273,9 @@ export class Network {
     const { context, tasks, status } = this.#parts;
     this.#dataPaths.follow();
     for (const task of this.#dataPaths.tasks()) tasks.start(task);
-    for (;;) {
-      const problem = this.#dataPaths.problem();
-      if (problem === undefined) return;
+    while (!this.#dataPaths.areUp()) {
       status.setPhase('waiting for the data path');
-      await context.clock.sleep(LOOK_AT_DEVICE_MS, tasks.signal);
+      await context.clock.sleep(LOOK_AT_PATH_MS, tasks.signal);
     }
   }
 

@@ -56,11 +56,15 @@ export function isHeldByAnother(error: unknown): error is TartanError {
   return error instanceof TartanError && error.code === 'KERNEL' && error.data['errno'] === BUSY;
 }
 
-/** Whether a lease value names our devices: that is how a flanneld on this very host is told from another host. */
+/**
+ * Whether a lease value names our devices: that is how a flanneld on this very host is told from another host. Where they
+ * are taps it makes its own in their place, with other MACs: then the public IP alone tells, as with a backend without.
+ */
 export function areOurDevices(
   { backend, macs }: { readonly backend: Backend; readonly macs: DeviceMacs },
   attributes: LeaseAttributes,
 ): boolean {
+  if (backend.userSpace) return true;
   return backend.devices.every((name) => {
     const published = backend.publishedMac(attributes, name);
     return published === undefined || published === macs.get(name);
@@ -82,7 +86,7 @@ async function make(kernel: Kernel, backend: Backend, macs: DeviceMacs): Promise
   return links.flatMap(({ name, mac }, i) => {
     const [operation, refusal] = [operations[i], results[i]];
     if (!operation || !refusal) return [];
-    if (refusal.errno === 'EPERM') throw lacksCapability(operation);
+    if (refusal.errno === 'EPERM') throw lacksCapability(operation, refusal);
     return [{ name, mac, operation, refusal }];
   });
 }
@@ -101,8 +105,9 @@ function failure(operation: Operation, refusal: KernelRefusal): TartanError {
   return new TartanError('KERNEL', message.trimEnd(), { data: { ...refusal } });
 }
 
-function lacksCapability(operation: Operation): TartanError {
-  const message = `"${formatOperation(operation)}" needs CAP_NET_ADMIN: run as root, or give it (setcap, AmbientCapabilities=, a container's capabilities)`;
+function lacksCapability(operation: Operation, { detail }: KernelRefusal): TartanError {
+  const needed = `needs CAP_NET_ADMIN: run as root, or give it (setcap, AmbientCapabilities=, a container's capabilities)`;
+  const message = `"${formatOperation(operation)}" ${needed}${detail === '' ? '' : `; ${detail}`}`;
   return new TartanError('PERMISSION', message);
 }
 

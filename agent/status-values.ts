@@ -1,7 +1,9 @@
 /** Parts of a Status, from the values of the other rooms (pure). */
 import type { Underlay } from '../backends/backend.ts';
-import { COUNTERS, type CounterName } from '../backends/data-path/counters.ts';
+import type { CounterName } from '../backends/data-path/counters.ts';
 import type { PathState } from '../backends/data-path/data-path.ts';
+import { PATH_COUNTERS } from '../backends/data-path/loop-counts.ts';
+import { STRANGERS_MAX } from '../backends/data-path/path-strangers.ts';
 import type { FirewallState } from '../backends/firewall/firewall.ts';
 import type { PeerFilterState } from '../backends/firewall/peer-filter.ts';
 import type { PathResult } from '../backends/vxlan/path-probe.ts';
@@ -65,13 +67,16 @@ export function dataPathOf({
   features,
   counters,
   receiveDrops,
+  refusals,
   restarts,
 }: PathState): StatusDataPath {
   const count = (name: CounterName): number => counters[name] ?? 0;
-  const drops = COUNTERS.filter(({ kind }) => kind === 'drop').map(({ name }) => [name, count(name)] as const);
+  const drops = PATH_COUNTERS.filter(({ kind }) => kind === 'drop').map(
+    ({ name }) => [name, counters[name] ?? 0] as const,
+  );
   const all = [...drops, ['receive-buffer', receiveDrops] as const];
   return {
-    ...{ device, isUp, features, restarts, ...(core && { core }) },
+    ...{ device, isUp, features, refusals, restarts, ...(core && { core }) },
     sent: { packets: count('tx-packets'), bytes: count('tx-bytes') },
     received: { packets: count('rx-packets'), bytes: count('rx-bytes') },
     dropped: Object.fromEntries(all.filter(([, packets]) => packets > 0)),
@@ -87,11 +92,12 @@ function strangerOf({ reason, outer, inner, first, last }: PathState['strangers'
 
 /** The filter of a data path in user space, as that of the kernel's devices is shown. */
 export function pathFilterOf({ path, filter }: DataPathState): StatusPeerFilter {
-  const { mode, effective, reportUntil, addresses, dropped, reported } = filter;
+  const { mode, effective, reportUntil, dropped, reported } = filter;
+  const { addresses } = path;
   const why = reportUntil === undefined ? undefined : `taken over from a flanneld: drops from ${iso(reportUntil)} on`;
   return {
     ...{ device: path.device, mode, effective, ...(why && { why }), addresses, dropped, reported, passed: 0 },
-    ...{ strangers: path.strangers.map(strangerOf), hasMoreStrangers: false },
+    ...{ strangers: path.strangers.map(strangerOf), hasMoreStrangers: path.strangers.length === STRANGERS_MAX },
   };
 }
 
@@ -102,8 +108,11 @@ export function firewallOf({ program, version, inPlaceSince, repairs, notes }: F
   };
 }
 
-export function filterOf(device: string, state: PeerFilterState): StatusPeerFilter {
-  const { mode, effective, why, addresses, packets, strangers, hasMoreStrangers } = state;
+/** @param mode as asked for */
+export function filterOf(device: string, mode: StatusPeerFilter['mode'], state: PeerFilterState): StatusPeerFilter {
+  const { effective, addresses, packets, strangers, hasMoreStrangers } = state;
+  const isLess = mode === 'strict' && effective === 'enforce';
+  const why = isLess ? "the kernel's VXLAN is filtered by outer addresses alone" : state.why;
   return {
     ...{ device, mode, effective, ...(why && { why }), addresses, ...packets, hasMoreStrangers },
     strangers: strangers.map(({ source, inner, lease, verdict, since, seen, packets: count }) => ({

@@ -57,6 +57,8 @@ export interface StatusDataPath {
   readonly received: { readonly packets: number; readonly bytes: number };
   /** Packets that went no further, by reason; what is zero is left out. The peer filter's are not among them. */
   readonly dropped: Readonly<Record<string, number>>;
+  /** What the kernel would not do, by call and error: `send ENETUNREACH`. Of the thread that works now. */
+  readonly refusals: Readonly<Record<string, number>>;
   /** How often its thread had to be started anew. */
   readonly restarts: number;
 }
@@ -249,13 +251,27 @@ function firewallLine({ program, inPlaceSince, repairs, notes }: StatusFirewall,
   return [`${program}, ${state}${mended}`, ...notes].join('; ');
 }
 
-function dataPathLine({ device, isUp, core, features, sent, received, dropped, restarts }: StatusDataPath): string {
+function dataPathLine({
+  device,
+  isUp,
+  core,
+  features,
+  sent,
+  received,
+  dropped,
+  refusals,
+  restarts,
+}: StatusDataPath): string {
   const how = [core, ...features.filter((one) => one !== core)].filter(Boolean).join(', ');
   const packets = `${sent.packets} packets sent, ${received.packets} received`;
-  const reasons = Object.entries(dropped).map(([reason, count]) => `${reason} ${count}`);
-  const drops = reasons.length > 0 ? `, dropped: ${reasons.join(', ')}` : '';
+  const counts = (of: Readonly<Record<string, number>>): string =>
+    Object.entries(of)
+      .map(([what, count]) => `${what} ${count}`)
+      .join(', ');
+  const drops = counts(dropped) && `, dropped: ${counts(dropped)}`;
+  const refused = counts(refusals) && `, refused by the kernel: ${counts(refusals)}`;
   const again = restarts > 0 ? `, started anew ${restarts} times` : '';
-  return `${device} ${isUp ? 'up' : 'NOT up'}${how ? ` (${how})` : ''}, ${packets}${drops}${again}`;
+  return `${device} ${isUp ? 'up' : 'NOT up'}${how ? ` (${how})` : ''}, ${packets}${drops}${refused}${again}`;
 }
 
 const FILTERS = {
@@ -317,6 +333,7 @@ function pathText(
   if (state === 'unknown') return refused ? `can't be asked: ${refused}` : 'not known yet';
   if (state === 'silent') return since ? `silent for ${ago(since, now)}` : 'silent, never heard';
   const parts = [
+    ...(refused ? [`can't be asked: ${refused}`] : []),
     roundTripMs === undefined ? 'answers' : `${roundTripMs.toFixed(2)} ms`,
     ...(lost > 0 ? [`${lost} of ${asked} lost`] : []),
     ...(isSmaller ? [`path MTU ${pathMtu}`] : []),

@@ -60,7 +60,7 @@ function isOurRoute({ dst, dev, gateway, onlink, nexthopId, protocol }: RouteInf
 /** For the operator; undefined: there are none. */
 export function shadowProblem(found: readonly Shadow[]): string | undefined {
   if (found.length === 0) return undefined;
-  const named = found.slice(0, LISTED).map(({ route, peer }) => `${describe(route)} (peer ${peer})`);
+  const named = found.slice(0, LISTED).map(({ route, peer }) => `${describe(route)} (before ${peer})`);
   const more = found.length > LISTED ? ` and ${found.length - LISTED} more` : '';
   return `others' routes take packets away from peers, and are left alone: ${named.join(', ')}${more}; remove them where nothing needs them (ip route del …)`;
 }

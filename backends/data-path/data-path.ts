@@ -18,7 +18,7 @@ import { type OpenTun, openTun, tunState } from '../kernel/tun.ts';
 import type { FromWorker, PeerChange } from './assignment.ts';
 import type { Refusals } from './loop-counts.ts';
 import { PathEnd } from './path-end.ts';
-import type { PathPeer } from './path-peer.ts';
+import { isSamePeer, type PathPeer } from './path-peer.ts';
 import type { PathSettings } from './path-settings.ts';
 import { PathStrangers, type SeenStranger } from './path-strangers.ts';
 import { PathTotals } from './path-totals.ts';
@@ -37,7 +37,7 @@ const PEERS_AT_ONCE = 500;
 /** What a data path does, and how. */
 export interface PathState {
   readonly device: string;
-  /** Whether packets can cross: device, socket and worker are there. */
+  /** Whether packets can cross: device and socket are there, and a worker has them. */
   readonly isUp: boolean;
   /** undefined: no worker has begun yet. */
   readonly core: 'wasm' | 'js' | undefined;
@@ -48,6 +48,8 @@ export interface PathState {
   /** Datagrams that came faster than they were taken, since the socket was opened. */
   readonly receiveDrops: number;
   readonly strangers: readonly SeenStranger[];
+  /** Outer addresses that packets may come from. */
+  readonly addresses: number;
   /** What the kernel refused to send or to take, by call and error: `send ENETUNREACH`. Of the worker that works now. */
   readonly refusals: Refusals;
   /** How many workers had to be started anew. */
@@ -81,6 +83,8 @@ export class DataPath {
   #settings: PathSettings | undefined;
   #worker: PathWorker | undefined;
   #core: 'wasm' | 'js' | undefined;
+  /** Of the worker that works now. */
+  #hasBegun = false;
   #unplaced: string | undefined;
   #refusals: Refusals = {};
   #serial = 0;
@@ -130,9 +134,13 @@ export class DataPath {
 
   /** All peers, by any key that is theirs. */
   setPeers(peers: ReadonlyMap<string, PathPeer>): void {
-    const gone = [...this.#peers.keys()].filter((key) => !peers.has(key));
-    const changed = [...peers].filter(([key, peer]) => this.#peers.get(key) !== peer);
-    this.update([...gone.map((key) => [key, undefined] as const), ...changed]);
+    for (const key of this.#peers.keys()) if (!peers.has(key)) this.#untold.set(key, undefined);
+    for (const [key, peer] of peers) {
+      const known = this.#peers.get(key);
+      if (known === undefined || !isSamePeer(known, peer)) this.#untold.set(key, peer);
+    }
+    this.#peers = new Map(peers);
+    this.#tellPeers();
   }
 
   update(changes: PeerChange): void {
@@ -226,6 +234,7 @@ export class DataPath {
       ended: (fault) => this.#ended(worker, fault),
     });
     this.#worker = worker;
+    this.#hasBegun = false;
     this.#untold = new Map(this.#peers);
     this.#assign();
     this.#tellPeers();
@@ -252,8 +261,8 @@ export class DataPath {
 
   #heard(message: FromWorker): void {
     if (message.kind === 'assigned') {
-      this.#core = message.core;
       this.#closeLent(message.serial);
+      this.#begun(message.core);
     } else if (message.kind === 'lost') {
       this.#dropDevice(message.fd, message.errno);
       this.#wakeup.ring();
@@ -268,6 +277,14 @@ export class DataPath {
     }
   }
 
+  #begun(core: 'wasm' | 'js'): void {
+    if (this.#hasBegun) return;
+    this.#hasBegun = true;
+    this.#core = core;
+    const { device, features } = this.state();
+    this.#log.info('packets are moved in user space', { device, core, features });
+  }
+
   #giveUp({ feature, fd, errno }: Extract<FromWorker, { kind: 'gaveUp' }>): void {
     const { got } = this.#socket;
     if (got?.fd !== fd) return;
@@ -278,10 +295,14 @@ export class DataPath {
   #ended(worker: PathWorker, fault: Error | undefined): void {
     this.#totals.add(worker.counters());
     this.#worker = undefined;
+    // What it said was of itself alone.
+    this.#core = undefined;
+    this.#unplaced = undefined;
+    this.#refusals = {};
     this.#closeLent(Number.POSITIVE_INFINITY);
     if (this.#isClosed) return;
     this.#revival.ended(fault ?? new Error('it was stopped'));
-    this.#log.error('data path worker died, a new one is started', { device: this.#settings?.device, fault });
+    this.#log.error('data path worker died, a new one is started', { device: this.#settings?.device, error: fault });
     this.#converge(false);
     this.#wakeup.ring();
   }
@@ -311,12 +332,13 @@ export class DataPath {
     };
     return {
       device: this.#settings?.device ?? '',
-      isUp: tun !== undefined && socket !== undefined && this.#worker !== undefined,
+      isUp: tun !== undefined && socket !== undefined && this.#core !== undefined,
       core: this.#core,
       features: DATA_PATH_FEATURES.filter((one) => uses[one]),
       counters: this.#totals.with(this.#worker?.counters()),
       receiveDrops: socket ? (receiveDrops(socket.fd) ?? 0) : 0,
       strangers: this.#strangers.list(),
+      addresses: new Set([...this.#peers.values()].flatMap(({ sources }) => sources)).size,
       refusals: this.#refusals,
       restarts: this.#revival.restarts,
       since: this.#since,
@@ -360,7 +382,8 @@ function deviceProblem({ errno, detail }: KernelRefusal, { device }: PathSetting
 }
 
 function socketProblem({ errno }: KernelRefusal, { local, port }: PathSettings): string {
-  if (errno === 'EADDRINUSE') return `UDP port ${port} of ${local} is taken by another process: stop it`;
+  if (errno === 'EADDRINUSE')
+    return `UDP port ${port} of ${local} is taken, by another process or a vxlan device: see ss -ulpn and ip -d link show type vxlan`;
   if (errno === 'EADDRNOTAVAIL') return `${local} is no address of this host: UDP port ${port} can't be opened`;
   return `UDP port ${port} of ${local} can't be opened: ${errno}`;
 }

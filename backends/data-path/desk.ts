@@ -13,7 +13,7 @@ export class Desk {
   readonly #base: bigint;
   #assignment: Assignment | undefined;
   #settings = '';
-  #unplaced = 0;
+  #unplaced = { peers: 0, why: '' };
 
   /** @param base where the core's memory is to be said to be */
   constructor(start: WorkerStart, core: PacketCore, base: bigint) {
@@ -58,6 +58,7 @@ export class Desk {
     this.#settings = text;
     this.#assignment = assignment;
     this.say({ kind: 'assigned', serial, core: this.core.kind });
+    this.#tellUnplaced();
   }
 
   #changePeers(changes: PeerChange): void {
@@ -65,10 +66,15 @@ export class Desk {
       if (peer) this.core.setPeer(key, peer);
       else this.core.removePeer(key);
     }
+    this.#tellUnplaced();
+  }
+
+  #tellUnplaced(): void {
     const refused = this.core.refusedPeers();
-    if (refused.size === this.#unplaced) return;
-    this.#unplaced = refused.size;
-    this.say({ kind: 'unplaced', peers: refused.size, why: refused.values().next().value ?? '' });
+    const why = refused.values().next().value ?? '';
+    if (refused.size === this.#unplaced.peers && why === this.#unplaced.why) return;
+    this.#unplaced = { peers: refused.size, why };
+    this.say({ kind: 'unplaced', ...this.#unplaced });
   }
 
   /** The device is not there any more: nothing crosses until there is another. */

@@ -1,18 +1,17 @@
-import { lastErrno } from '../kernel/libc.ts';
 import { EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE, type PacketCalls, packetCalls } from '../kernel/packet-calls.ts';
 import type { LoopCounts } from './loop-counts.ts';
 import { type PacketCore, PLACES } from './packet-core.ts';
 import type { Turn } from './turn.ts';
 
-/** A message of many datagrams that was refused so is sent as what it is made of. */
-const SPLIT_FOR = [EINVAL, EMSGSIZE, EIO];
+/** Of a message that was refused so the datagrams are sent one by one. */
+const SPLIT_FOR: ReadonlySet<number> = new Set([EINVAL, EMSGSIZE, EIO]);
 
 /**
  * From the device to the socket, a batch at a time. What the socket has no room for stays here, and nothing more is read
  * until it has gone: the device's queue fills up, and there the kernel drops.
  */
 export class Outgoing {
-  readonly #calls: PacketCalls = packetCalls();
+  readonly #calls: PacketCalls;
   readonly #core: PacketCore;
   /** Of the core's memory. */
   readonly #base: number;
@@ -23,7 +22,8 @@ export class Outgoing {
   /** Grouping fails on this socket whatever the path. */
   onGroupingRefused: (errno: number) => void = () => undefined;
 
-  constructor(core: PacketCore, base: number, counts: LoopCounts) {
+  constructor(core: PacketCore, base: number, counts: LoopCounts, calls = packetCalls()) {
+    this.#calls = calls;
     this.#core = core;
     this.#base = base;
     this.#words = new Int32Array(core.memory);
@@ -53,7 +53,7 @@ export class Outgoing {
     for (let room = core.txRoomBytes(); room > 0; room = core.txRoomBytes()) {
       const bytes = this.#calls.read(tun, this.#base + core.txPointer(), room);
       if (bytes < 0) {
-        const errno = lastErrno();
+        const errno = this.#calls.errno();
         if (errno === EINTR) continue;
         if (errno !== EAGAIN) return 'lost';
         break;
@@ -81,7 +81,7 @@ export class Outgoing {
         this.#sent += taken;
         continue;
       }
-      const errno = lastErrno();
+      const errno = this.#calls.errno();
       if (errno === EINTR) continue;
       if (errno === EAGAIN) {
         this.#counts.waited('send');
@@ -94,11 +94,11 @@ export class Outgoing {
   }
 
   /**
-   * The message at hand was not taken. Many datagrams in one may be what it was refused for: EMSGSIZE (EINVAL in older
-   * kernels) where the path's MTU is smaller than one of them, EIO where the device on the way can't do checksums (before Linux 6.6).
+   * The message at hand was not taken. Many datagrams in one may be what it was refused for: EMSGSIZE (older kernels:
+   * EINVAL) where the path's MTU is smaller than one of them, EIO where the device on the way can't do checksums.
    */
   #refused(socket: number, errno: number): void {
-    const single = SPLIT_FOR.includes(errno) ? this.#core.txSplit(this.#sent) : 0;
+    const single = SPLIT_FOR.has(errno) ? this.#core.txSplit(this.#sent) : 0;
     if (single <= 1) {
       this.#counts.refusal('send', errno);
       return;
@@ -112,7 +112,7 @@ export class Outgoing {
     for (let sent = 0; sent < messages; ) {
       const at = this.#base + PLACES.txSplit + sent * PLACES.messageBytes;
       const taken = this.#calls.sendmmsg(socket, at, messages - sent, 0);
-      if (taken <= 0) this.#counts.refusal('send', lastErrno());
+      if (taken <= 0) this.#counts.refusal('send', this.#calls.errno());
       sent += Math.max(taken, 1);
     }
   }

@@ -11,3 +11,12 @@ export interface PathPeer {
   /** Its VTEP's, with VXLAN. */
   readonly mac: Mac | undefined;
 }
+
+/** Whether there is nothing to tell about it. */
+export function isSamePeer(a: PathPeer, b: PathPeer): boolean {
+  return a.endpoint === b.endpoint && a.mac === b.mac && isSame(a.sources, b.sources) && isSame(a.subnets, b.subnets);
+}
+
+function isSame(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((one, i) => one === b[i]);
+}

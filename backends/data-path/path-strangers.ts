@@ -2,7 +2,9 @@ import type { Clock } from '../../config/clock.ts';
 import type { Stranger } from './packet-core.ts';
 
 /** As many as somebody reads. */
-const MOST = 32;
+export const STRANGERS_MAX = 32;
+/** As long as the filter of the kernel's devices. */
+const FORGET_MS = 600_000;
 
 /** Somebody whom the peer filter has objected to, and for how long. */
 export interface SeenStranger extends Stranger {
@@ -29,10 +31,11 @@ export class PathStrangers {
       this.#seen.delete(key);
       this.#seen.set(key, { ...one, first, last: now });
     }
-    for (const key of this.#seen.keys()) if (this.#seen.size > MOST) this.#seen.delete(key);
+    for (const key of this.#seen.keys()) if (this.#seen.size > STRANGERS_MAX) this.#seen.delete(key);
   }
 
   list(): readonly SeenStranger[] {
-    return [...this.#seen.values()].reverse();
+    const since = this.#clock.now() - FORGET_MS;
+    return [...this.#seen.values()].filter(({ last }) => last > since).reverse();
   }
 }

@@ -8,8 +8,8 @@ import type { FromWorker, ToWorker, WorkerStart } from './assignment.ts';
 import { PATH_COUNTERS } from './loop-counts.ts';
 import { SharedPage } from './shared-page.ts';
 
-/** Packets are no objects in there: what is, comes with peers and settings. */
-const LIMITS = { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 2 };
+/** Packets are no objects in there; peers are, and of those there may be 32,767. */
+const LIMITS = { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 2 };
 
 /** Beside this file: as it is shipped, in one file with others, or as it is compiled. */
 const PROGRAM = join(import.meta.dirname, import.meta.filename.endsWith('.cjs') ? 'data-path-worker.cjs' : 'worker.js');
@@ -36,12 +36,12 @@ export class PathWorker {
   #beatsSeen = -1;
   #missedBeats = 0;
 
-  constructor(device: string, features: ReadonlySet<DataPathFeature>, listener: Listener) {
+  constructor(device: string, features: ReadonlySet<DataPathFeature>, listener: Listener, program = PROGRAM) {
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
     this.#doorbell = makeDoorbell();
     const start: WorkerStart = { port: port2, doorbell: this.#doorbell, page: this.#page.buffer, features };
-    this.#worker = new Worker(PROGRAM, {
+    this.#worker = new Worker(program, {
       workerData: start,
       transferList: [port2],
       name: `data path ${device}`,

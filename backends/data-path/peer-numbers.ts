@@ -54,6 +54,7 @@ export class PeerNumbers {
 
   /** Why the core does not take it; it is then not known at all, not even as it was before. */
   set(key: string, peer: PathPeer): string | undefined {
+    // Its room is its own: nobody else's who waits for some.
     this.#drop(key);
     const why = this.#objection(peer) ?? this.#add(key, peer);
     if (why !== undefined) this.#refused.set(key, { peer, why });
@@ -62,7 +63,7 @@ export class PeerNumbers {
 
   remove(key: string): void {
     this.#drop(key);
-    this.#retry();
+    this.#placeRefused();
   }
 
   #drop(key: string): void {
@@ -73,12 +74,12 @@ export class PeerNumbers {
     this.#forget(known);
   }
 
-  /** One went: there may be room for one that found none. */
-  #retry(): void {
+  /** There is room again: as many as find some. */
+  #placeRefused(): void {
     for (const [key, { peer }] of this.#refused) {
       if (this.#objection(peer) !== undefined) continue;
-      this.set(key, peer);
-      return;
+      if (this.#add(key, peer) !== undefined) return;
+      this.#refused.delete(key);
     }
   }
 

@@ -34,11 +34,11 @@ export type DecodedEcho = ({ readonly ok: true } & Echo) | { readonly ok: false;
 
 export function encodeEcho({ kind, id, sequence, payload }: Echo, ends: Ends): Buffer {
   const family = familyOf(ends.source);
-  const message = Buffer.alloc(ECHO_HEADER_BYTES + payload.length);
-  message[0] = (kind === 'request' ? REQUEST : REPLY)[family];
-  message.writeUInt16BE(id, 4);
-  message.writeUInt16BE(sequence, 6);
-  message.set(payload, ECHO_HEADER_BYTES);
+  const header = Buffer.allocUnsafe(ECHO_HEADER_BYTES);
+  header.writeUInt32BE((kind === 'request' ? REQUEST : REPLY)[family] * 0x1000000, 0);
+  header.writeUInt16BE(id, 4);
+  header.writeUInt16BE(sequence, 6);
+  const message = Buffer.concat([header, payload]);
   message.writeUInt16BE(checksum(message, family, ends), 2);
   return message;
 }

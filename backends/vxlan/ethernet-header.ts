@@ -21,12 +21,8 @@ export type DecodedEthernet =
   | { readonly ok: false; readonly reason: string };
 
 export function encodeEthernet({ destination, source, family }: EthernetHeader, payload: Uint8Array): Buffer {
-  const frame = Buffer.alloc(ETHERNET_HEADER_BYTES + payload.length);
-  frame.set(macToBytes(destination), 0);
-  frame.set(macToBytes(source), 6);
-  frame.writeUInt16BE(TYPE[family], 12);
-  frame.set(payload, ETHERNET_HEADER_BYTES);
-  return frame;
+  const type = Buffer.from([TYPE[family] >> 8, TYPE[family] & 0xff]);
+  return Buffer.concat([macToBytes(destination), macToBytes(source), type, payload]);
 }
 
 /** A frame that holds IP. The payload is a view of it, with what padding there is. */

@@ -35,32 +35,35 @@ export type DecodedIp =
 
 /** @param identification IPv4's, 16 bits: what tells its fragments from those of other packets */
 export function encodeIp(header: IpHeader, payload: Uint8Array, identification = 0): Buffer {
-  const family = familyOf(header.source);
-  const packet = Buffer.alloc(IP_HEADER_BYTES[family] + payload.length);
-  if (family === 4) write4(packet, header, identification);
-  else write6(packet, header);
-  packet.set(payload, IP_HEADER_BYTES[family]);
-  return packet;
+  const head =
+    familyOf(header.source) === 4 ? header4(header, payload.length, identification) : header6(header, payload.length);
+  return Buffer.concat([head, payload]);
 }
 
-function write4(packet: Buffer, { source, destination, protocol }: IpHeader, identification: number): void {
-  packet[0] = 0x45;
-  packet.writeUInt16BE(packet.length, 2);
-  packet.writeUInt16BE(identification, 4);
-  packet[8] = TIME_TO_LIVE;
-  packet[9] = protocol;
-  packet.set(ipToBytes(source), 12);
-  packet.set(ipToBytes(destination), 16);
-  packet.writeUInt16BE(internetChecksum(packet.subarray(0, 20)), 10);
+function header4({ source, destination, protocol }: IpHeader, payloadBytes: number, identification: number): Buffer {
+  const head = Buffer.allocUnsafe(IP_HEADER_BYTES[4]);
+  head.writeUInt16BE(0x4500, 0);
+  head.writeUInt16BE(IP_HEADER_BYTES[4] + payloadBytes, 2);
+  head.writeUInt16BE(identification, 4);
+  head.writeUInt16BE(0, 6);
+  head[8] = TIME_TO_LIVE;
+  head[9] = protocol;
+  head.writeUInt16BE(0, 10);
+  head.set(ipToBytes(source), 12);
+  head.set(ipToBytes(destination), 16);
+  head.writeUInt16BE(internetChecksum(head), 10);
+  return head;
 }
 
-function write6(packet: Buffer, { source, destination, protocol }: IpHeader): void {
-  packet[0] = 0x60;
-  packet.writeUInt16BE(packet.length - 40, 4);
-  packet[6] = protocol;
-  packet[7] = TIME_TO_LIVE;
-  packet.set(ipToBytes(source), 8);
-  packet.set(ipToBytes(destination), 24);
+function header6({ source, destination, protocol }: IpHeader, payloadBytes: number): Buffer {
+  const head = Buffer.allocUnsafe(IP_HEADER_BYTES[6]);
+  head.writeUInt32BE(0x60000000, 0);
+  head.writeUInt16BE(payloadBytes, 4);
+  head[6] = protocol;
+  head[7] = TIME_TO_LIVE;
+  head.set(ipToBytes(source), 8);
+  head.set(ipToBytes(destination), 24);
+  return head;
 }
 
 /** One whole packet; what stands behind its end is left off. A fragment is none, nor one whose header is damaged. */

@@ -58,8 +58,8 @@ export function smallestBytes({ address, local }: Pick<ProbeOrigin, 'address' | 
 
 /** The echo alone: what is asked through the kernel's own device. */
 export function echoOf(origin: ProbeOrigin, target: ProbeTarget, { id, sequence, nonce, bytes }: Question): Buffer {
-  const payload = Buffer.alloc(NONCE_BYTES + Math.max(0, bytes - smallestBytes(origin)));
-  payload.set(nonce);
+  // What is missing at the end is zero.
+  const payload = Buffer.concat([nonce], NONCE_BYTES + Math.max(0, bytes - smallestBytes(origin)));
   const ends = { source: origin.address, destination: target.address };
   return encodeEcho({ kind: 'request', id, sequence, payload }, ends);
 }

@@ -26,6 +26,11 @@ export class ProbeSchedule {
     return hasty === undefined || calm === undefined ? (hasty ?? calm) : Math.min(hasty, calm);
   }
 
+  /** Whether somebody in haste is due at `now`. */
+  isHasty(now: number): boolean {
+    return (this.#hasty.first?.at ?? Number.POSITIVE_INFINITY) <= now;
+  }
+
   /** Whose turn it is at `now`; undefined: nobody is due. */
   peek(now: number): string | undefined {
     return this.#lineAt(now)?.first?.key;

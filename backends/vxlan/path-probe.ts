@@ -240,7 +240,7 @@ export class PathProbe {
   }
 
   #askAll(wire: ProbeWire, times: Times): void {
-    let room = Math.max(this.#parts.packetsPerSecond ?? MOST_PER_SECOND, MOST_PER_ROUND);
+    let room = this.#room(times.monotonic);
     for (;;) {
       const key = this.#schedule.peek(times.monotonic);
       const peer = key === undefined ? undefined : this.#peers.get(key);
@@ -253,6 +253,12 @@ export class PathProbe {
       const wanted = { small: smallestBytes(this.#settings), large, isIntroduced };
       this.#ask(wire, this.#rounds.begin(key, peer.target, wanted, times));
     }
+  }
+
+  /** Where nobody is in haste, half of the rate: what thousands of peers cost at rest is that rate's doing. */
+  #room(now: number): number {
+    const share = this.#parts.packetsPerSecond ?? MOST_PER_SECOND;
+    return Math.max(this.#schedule.isHasty(now) ? share : Math.floor(share / 2), MOST_PER_ROUND);
   }
 
   #ask(wire: ProbeWire, { target, small, large, introduction }: Round): void {

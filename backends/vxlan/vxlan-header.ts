@@ -27,11 +27,10 @@ export type DecodedVxlan =
 /** What goes into the datagram. A `vni` beyond 24 bits is a fault of the caller. */
 export function encodeVxlan(vni: number, frame: Uint8Array): Buffer {
   if (!Number.isInteger(vni) || vni < 0 || vni > LAST_VNI) throw new RangeError(`no VNI: ${vni}`);
-  const datagram = Buffer.alloc(VXLAN_HEADER_BYTES + frame.length);
-  datagram[0] = HAS_VNI;
-  datagram.writeUIntBE(vni, 4, 3);
-  datagram.set(frame, VXLAN_HEADER_BYTES);
-  return datagram;
+  const header = Buffer.allocUnsafe(VXLAN_HEADER_BYTES);
+  header.writeUInt32BE(HAS_VNI << 24, 0);
+  header.writeUInt32BE(vni * 256, 4);
+  return Buffer.concat([header, frame]);
 }
 
 /** What is in a datagram. The frame is a view of it, as long as it is there: its own headers are not looked at. */

@@ -1,5 +1,8 @@
 /** Who gets packets through user space into a container, and what is made of datagrams that are none. */
 import test, { type ExecutionContext } from 'ava';
+import type { Status } from '../../agent/status.ts';
+import { tartanOn } from '../support/agent.ts';
+import { eventually } from '../support/eventually.ts';
 import { forge, receiverIn } from '../support/forgery.ts';
 import type { Host } from '../support/host.ts';
 import type { Member } from '../support/member.ts';
@@ -59,19 +62,65 @@ const KNOWN: readonly Sender[] = ['the peer by its own subnet'];
 const OWN: Sender = "the peer by the receiver's own subnet";
 const ALL_BUT_LOOPS = Object.keys(SENDERS).filter((sender) => sender !== OWN);
 
-const MODES: readonly { readonly flags: readonly string[]; readonly through: readonly string[] }[] = [
-  { flags: [], through: [...KNOWN, 'the peer by an address outside of the cluster'] },
-  { flags: ['--peer-filter=enforce'], through: [...KNOWN, 'the peer by an address outside of the cluster'] },
-  { flags: ['--peer-filter=strict'], through: KNOWN },
-  { flags: ['--peer-filter=report'], through: ALL_BUT_LOOPS },
-  { flags: ['--peer-filter=off'], through: ALL_BUT_LOOPS },
+/** How many are counted, and as what. */
+interface Counted {
+  readonly dropped: number;
+  readonly reported: number;
+  /** Whom the status names, by their verdicts. */
+  readonly named: readonly string[];
+}
+
+interface Mode extends Counted {
+  readonly flags: readonly string[];
+  readonly through: readonly string[];
+}
+
+const NAMED = ['spoofing', 'unknown'];
+const ENFORCED = {
+  ...{ through: [...KNOWN, 'the peer by an address outside of the cluster'], dropped: 3, reported: 0, named: NAMED },
+};
+
+const MODES: readonly Mode[] = [
+  { flags: [], ...ENFORCED },
+  { flags: ['--peer-filter=strict'], through: KNOWN, dropped: 4, reported: 0, named: ['foreign', ...NAMED] },
+  { flags: ['--peer-filter=report'], through: ALL_BUT_LOOPS, dropped: 0, reported: 3, named: NAMED },
+  { flags: ['--peer-filter=off'], through: ALL_BUT_LOOPS, dropped: 0, reported: 0, named: [] },
 ];
 
+async function statusOf({ cluster, target }: Scene): Promise<Status> {
+  const { status, stdout, stderr } = await tartanOn(cluster.lab, target.host, ['status', '--json']);
+  if (status !== 0) throw new Error(stderr);
+  return JSON.parse(stdout);
+}
+
+async function counted(scene: Scene): Promise<Counted> {
+  const {
+    dropped = Number.NaN,
+    reported = Number.NaN,
+    strangers = [],
+  } = (await statusOf(scene)).peerFilters?.[0] ?? {};
+  return { dropped, reported, named: [...new Set(strangers.map(({ verdict }) => verdict))].sort() };
+}
+
+/** Waits until the status tells so. What comes from ourselves is never counted with strangers. */
+async function checkCounted(t: ExecutionContext, scene: Scene, wanted: Counted): Promise<void> {
+  let seen: Counted | undefined;
+  const isTold = async () => {
+    seen = await counted(scene);
+    return JSON.stringify(seen) === JSON.stringify(wanted);
+  };
+  await eventually('it is told who was kept out', isTold, { timeoutMs: 10_000 }).catch(() => undefined);
+  t.deepEqual(seen, wanted);
+  t.true(((await statusOf(scene)).dataPaths?.[0]?.dropped['rx-looped'] ?? 0) > 0);
+}
+
 for (const ours of OURS) {
-  for (const { flags, through } of MODES) {
-    test(`${ours.title}: who gets in with ${flags.join() || 'nothing said'}`, async (t) => {
+  for (const { flags, through, ...count } of MODES) {
+    test(`${ours.title}: who gets in with ${flags.join() || 'nothing said'}, and what is told of the others`, async (t) => {
       const scene = await makeScene(t, ours, flags);
-      if (scene) t.deepEqual(await whoGetsThrough(scene), [...through]);
+      if (scene === undefined) return;
+      t.deepEqual(await whoGetsThrough(scene), [...through]);
+      await checkCounted(t, scene, count);
     });
   }
 }
@@ -105,8 +154,14 @@ let left = Number(count);
 const next = () => (left-- > 0 ? socket.send(packet(), Number(port), address, () => setImmediate(next)) : socket.close());
 next();`;
 
+/** Why datagrams of a peer's were dropped: garbage of each kind was among them. */
+const REASONS = {
+  udp: ['rx-short', 'rx-header', 'rx-length', 'rx-fragment', 'rx-ttl', 'rx-checksum'],
+  vxlan: ['rx-short', 'rx-vxlan-header', 'rx-vni', 'rx-header', 'rx-length', 'rx-fragment', 'rx-ttl', 'rx-checksum'],
+} as const;
+
 for (const ours of OURS) {
-  test(`${ours.title}: datagrams that are no packets do no harm, whoever sends them`, async (t) => {
+  test(`${ours.title}: datagrams that are no packets are dropped and counted, whoever sends them, and do no harm`, async (t) => {
     const scene = await makeScene(t, ours, []);
     if (scene === undefined) return;
     const { target, peer, stranger, path } = scene;
@@ -117,6 +172,13 @@ for (const ours of OURS) {
       t.true(ping.ok, `${ping.output}\n${target.agent.tail(20)}`);
     }
     t.true(target.agent.running);
+    const { dataPaths = [] } = await statusOf(scene);
+    const dropped = dataPaths[0]?.dropped ?? {};
+    t.log(JSON.stringify(dropped));
+    t.deepEqual(
+      REASONS[path].filter((reason) => dropped[reason] === undefined),
+      [],
+    );
     t.false(
       target.agent.lines.some((line) => line.includes('worker died')),
       target.agent.tail(20),

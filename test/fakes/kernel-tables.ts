@@ -6,6 +6,7 @@
  *   other MAC           its neighbours go
  *   last address gone   its neighbours go; plain routes too, without an event
  *   nexthop deleted     the routes on it go, without an event
+ *   tun or tap          one that goes with another process is not to be had; no nexthop stands on one that nobody holds
  *   IPv6 gateway        refused where a route, not to everywhere, sends it to another device, on-link or not
  */
 
@@ -259,6 +260,7 @@ export class KernelTables {
 
   #setNexthop(verb: Operation['verb'], object: Nexthop, marks: Omit<Observed, 'object'>): Result {
     if (verb === 'create' && this.nexthops.has(object.id)) return refusal('EEXIST');
+    if (this.links.get(object.dev)?.tun) return refusal('ENETDOWN', 'Carrier for nexthop device is down');
     const fault = this.#hopFault(object);
     if (fault) return fault;
     const observed = { object, ...marks };

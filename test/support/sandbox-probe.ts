@@ -3,6 +3,7 @@
  * found and Docker's options below /run/flannel, and tells systemd that it is ready. /etc/probe-exit: end with that.
  */
 import { existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
 import koffi from 'koffi';
 
 const SOL_SOCKET = 1;
@@ -11,6 +12,11 @@ const libc = koffi.load('libc.so.6');
 const socket = libc.func('int socket(int family, int type, int protocol)');
 const setsockopt = libc.func('int setsockopt(int fd, int level, int name, void *value, uint32_t length)');
 const sendto = libc.func('long sendto(int fd, void *data, size_t length, int flags, void *address, uint32_t size)');
+
+const ioctl = libc.func('int ioctl(int fd, unsigned long request, void *argument)');
+const eventfd = libc.func('int eventfd(unsigned int value, int flags)');
+const sendmmsg = libc.func('int sendmmsg(int fd, void *messages, unsigned int count, int flags)');
+const recvmmsg = libc.func('int recvmmsg(int fd, void *messages, unsigned int count, int flags, void *timeout)');
 
 const found: Record<string, string> = {};
 
@@ -37,6 +43,20 @@ function forcedReceiveBuffer(): number {
   return setsockopt(socket(16, 3, 0), SOL_SOCKET, SO_RCVBUFFORCE, size, 4);
 }
 
+/** TUNSETIFF, as the data path in user space attaches to its device. */
+function attachedDevice(): number {
+  const request = Buffer.alloc(40);
+  request.write('probe0');
+  request.writeUInt16LE(0x5001, 16);
+  return ioctl(openSync('/dev/net/tun', 'r+'), 0x400454ca, request);
+}
+
+/** With none of them: only whether it may be asked. */
+function manyMessages(): boolean {
+  const fd = socket(2, 2, 0);
+  return sendmmsg(fd, null, 0, 0x40) === 0 && recvmmsg(fd, null, 0, 0x40, null) === 0;
+}
+
 function notify(message: string): void {
   const path = process.env['NOTIFY_SOCKET'] ?? '';
   const address = Buffer.from(`\x01\0${path.replace(/^@/, '\0')}`);
@@ -56,7 +76,10 @@ attempt('/var/lib', () => writeFileSync('/var/lib/probe', ''));
 attempt('/etc', () => writeFileSync('/etc/probe', ''));
 attempt('/etc/machine-id', () => readFileSync('/etc/machine-id', 'utf8').length);
 attempt('/proc/net/netlink', () => readFileSync('/proc/net/netlink', 'utf8').length > 0);
-if (existsSync('/dev/net/tun')) attempt('/dev/net/tun', () => openSync('/dev/net/tun', 'r+') >= 0);
+attempt('doorbell', () => eventfd(0, 0) >= 0);
+attempt('many messages', manyMessages);
+attempt('thread', () => new Worker('', { eval: true }).threadId > 0);
+if (existsSync('/dev/net/tun')) attempt('/dev/net/tun', attachedDevice);
 
 if (existsSync('/etc/probe-exit')) process.exit(Number(readFileSync('/etc/probe-exit', 'utf8')));
 writeFileSync('/run/flannel/found.json', JSON.stringify(found));

@@ -4,6 +4,7 @@ import type { Status } from '../../../agent/status.ts';
 import { eventually } from '../../support/eventually.ts';
 import type { Host } from '../../support/host.ts';
 import type { LabProcess } from '../../support/process.ts';
+import { missing } from '../../support/require.ts';
 import { SUBNET_ENV, scenesOn, VXLAN } from './scene.ts';
 
 const scenes = scenesOn();
@@ -72,6 +73,11 @@ test('from the kernel to user space and back: the lease stays as it is', async (
   const agent = await scene.ready(host);
   await scene.status(host, agent, isInStep);
   const { key, value } = await scene.lease(host.ip);
+  if (missing('nft').length === 0) {
+    await eventually('there is a peer filter', async () =>
+      /tartan-flannel/.test(await host.run('nft', ['list', 'tables'])),
+    );
+  }
   let running = agent;
   for (const [config, kind] of [
     [USER, /flannel\.1: .*\n.*\n +tun type tap /],
@@ -83,7 +89,30 @@ test('from the kernel to user space and back: the lease stays as it is', async (
     await scene.status(host, running, isInStep);
     t.regex(await links(host), kind);
     t.like(await scene.lease(host.ip), { key, value });
+    if (missing('nft').length > 0) continue;
+    const isGuarded = async (): Promise<boolean> =>
+      /inet tartan-flannel\.1/.test(await host.run('nft', ['list', 'tables']));
+    await eventually('the kernel alone has a peer filter', async () => (await isGuarded()) === (config === VXLAN));
   }
+});
+
+test('udp: a network that is widened is followed by its route', async (t) => {
+  const scene = await scenes(t, { config: UDP });
+  if (!scene) return;
+  const host = scene.host(1);
+  const agent = await scene.ready(host);
+  await scene.status(host, agent, isInStep);
+  await scene.configure('{"Network":"10.4.0.0/15"}');
+  const routes = (): Promise<string> => host.run('ip', ['route', 'show', 'dev', 'flannel0']);
+  await eventually(
+    'one route, to all of it',
+    async () => /^10\.4\.0\.0\/15 proto 84 metric 84 *$/.test((await routes()).trim()),
+    {
+      context: () => agent.tail(),
+    },
+  );
+  await scene.status(host, agent, isInStep);
+  t.is((await networkRoute(host)).trim(), '', 'and the one before is gone');
 });
 
 for (const [what, config, name] of [

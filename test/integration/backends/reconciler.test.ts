@@ -492,7 +492,7 @@ test.serial('routes of others that shadow a peer are named, and left alone', asy
   t.true(agent.reconciler.step().inStep, 'ours are in place');
   t.regex(
     shadowProblem(agent.reconciler.shadows()) ?? '',
-    /10\.5\.2\.8\/29 dev eth0, protocol 3 \(peer 10\.5\.2\.0\/28\)/,
+    /10\.5\.2\.8\/29 dev eth0, protocol 3 \(before 10\.5\.2\.0\/28\)/,
   );
   run('ip route del 10.5.2.3/32; ip route del 10.5.2.8/29; ip route del 10.5.3.8/29; ip route del 10.5.4.5/32');
   await eventually('none is named', () => named().length === 0, { context: () => named().join() });

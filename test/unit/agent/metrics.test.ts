@@ -36,7 +36,7 @@ const busy: Status = {
   ...status,
   dataPaths: [
     {
-      ...{ device: 'flannel0', isUp: true, core: 'wasm', features: ['udp-gso'], restarts: 1 },
+      ...{ device: 'flannel0', isUp: true, core: 'wasm', features: ['udp-gso'], restarts: 1, refusals: {} },
       ...{ sent: { packets: 3, bytes: 300 }, received: { packets: 2, bytes: 200 }, dropped: { 'tx-no-route': 4 } },
     },
   ],

@@ -52,11 +52,18 @@ const running: Status = {
   ],
   dataPaths: [
     {
-      ...{ device: 'flannel.1', isUp: true, core: 'wasm', features: ['tun-offload', 'udp-gso', 'wasm'], restarts: 0 },
+      ...{
+        device: 'flannel.1',
+        isUp: true,
+        core: 'wasm',
+        features: ['tun-offload', 'udp-gso', 'wasm'],
+        restarts: 0,
+        refusals: {},
+      },
       ...{ sent: { packets: 12, bytes: 1_200 }, received: { packets: 9, bytes: 900 }, dropped: {} },
     },
     {
-      ...{ device: 'flannel-v6.1', isUp: false, features: [], restarts: 2 },
+      ...{ device: 'flannel-v6.1', isUp: false, features: [], restarts: 2, refusals: { 'send ENETUNREACH': 3 } },
       ...{ sent: { packets: 0, bytes: 0 }, received: { packets: 3, bytes: 300 } },
       dropped: { 'tx-no-route': 4, 'rx-length': 1 },
     },

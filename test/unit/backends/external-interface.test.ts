@@ -25,6 +25,7 @@ const LINKS = [
   link('eth1', 3, { mtuBytes: 9000 }),
   link('flannel.1', 4),
   link('bare', 5),
+  link('flannel0', 6),
 ];
 const ADDRESSES = [
   address('lo', '127.0.0.1'),
@@ -37,6 +38,7 @@ const ADDRESSES = [
   address('eth1', '10.1.0.5'),
   address('eth1', 'fd88::5'),
   address('flannel.1', '10.5.1.0'),
+  address('flannel0', '10.5.2.0'),
 ];
 const ROUTES = [
   route('0.0.0.0/0', 'eth0', { gateway: ip('192.168.77.1') }),

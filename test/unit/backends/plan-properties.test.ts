@@ -1,9 +1,11 @@
 import test from 'ava';
 import fc from 'fast-check';
+import type { BackendResult } from '../../../backends/backend-config.ts';
 import { isOurs } from '../../../backends/ownership.ts';
 import { type Actual, type Desired, plan, planKeys } from '../../../backends/plan.ts';
-import { type KernelObject, keyOf, type Observed, type Operation } from '../../../backends/state.ts';
+import { type KernelObject, keyOf, type Observed, type Operation, YIELDING_METRIC } from '../../../backends/state.ts';
 import { standing } from '../../../backends/taken-ids.ts';
+import { createUdp } from '../../../backends/udp/udp.ts';
 import { createVxlan } from '../../../backends/vxlan/vxlan.ts';
 import { apply } from './kernel-tables.ts';
 import {
@@ -19,12 +21,14 @@ import {
   MACS,
   mac,
   nexthopId,
+  POLICY as OF_VXLAN,
   OWN,
-  POLICY,
   prefix,
   texts,
   UNDERLAY,
 } from './values.ts';
+
+const POLICY = { ...OF_VXLAN, devices: new Set([...OF_VXLAN.devices, 'flannel0']) };
 
 // Peers come and go, change MAC and public IP, between two times; strangers stand about.
 const peer = fc
@@ -35,9 +39,13 @@ const peer = fc
     return lease(n, { publicIp, publicIp6, backendData, backendV6Data, ...half });
   });
 const desiredMap = fc
-  .record({ peers: fc.array(peer, { maxLength: 6 }), objects: fc.boolean(), direct: fc.boolean() })
-  .map(({ peers, objects, direct }) => {
-    const backend = backendOf(createVxlan({ DirectRouting: direct }, DUAL, UNDERLAY));
+  .record({
+    ...{ peers: fc.array(peer, { maxLength: 6 }), objects: fc.boolean(), direct: fc.boolean() },
+    type: fc.constantFrom('kernel', 'user', 'udp'),
+  })
+  .map(({ peers, objects, direct, type }) => {
+    const vxlan = (): BackendResult => createVxlan({ DirectRouting: direct, Mode: type }, DUAL, UNDERLAY);
+    const backend = backendOf(type === 'udp' ? createUdp({}, DUAL, UNDERLAY) : vxlan());
     const context = { isOnLink: (one: string) => /[3579]$/.test(one), nexthopId: objects ? nexthopId : undefined };
     const states = peers.map((one) => backend.peer(one, context));
     return byKey([
@@ -45,7 +53,7 @@ const desiredMap = fc
       ...states.flatMap((state) => ('objects' in state ? state.objects : [])),
     ]);
   });
-const dev = fc.constantFrom('flannel.1', 'flannel-v6.1', 'eth0');
+const dev = fc.constantFrom('flannel.1', 'flannel-v6.1', 'flannel0', 'eth0');
 const gateway = fc.constantFrom(ip('10.5.3.0'), ip('10.5.4.0'), ip('10.9.9.0'), ip('192.168.77.4'));
 const station = fc.constantFrom(mac('02:00:00:00:04:03'), mac('02:00:00:00:04:04'));
 const id = fc.integer({ min: FIRST_ID + 2, max: FIRST_ID + 5 });
@@ -63,6 +71,10 @@ const object: fc.Arbitrary<KernelObject> = fc.oneof(
     gateway,
     onlink,
     nexthopId: fc.option(id, { nil: undefined }),
+  }),
+  fc.record({
+    ...{ kind: fc.constant('route' as const), dst, metric: fc.constant(YIELDING_METRIC), dev, onlink },
+    ...{ gateway: fc.constant(undefined), nexthopId: fc.constant(undefined) },
   }),
 );
 const stranger = fc.record({ object, protocol: fc.constantFrom(0, 3, 4, 84), permanent: fc.boolean() });
@@ -173,7 +185,7 @@ test('a route is never without what it leads to while the plan is carried out', 
     for (const operation of plan(desired, actual, POLICY)) {
       tables = apply(tables, [operation]).tables;
       const { object: one, verb } = operation;
-      if (verb === 'delete' || one.kind !== 'route' || !one.onlink) continue;
+      if (verb === 'delete' || one.kind !== 'route' || !one.onlink || one.gateway === undefined) continue;
       if (!tables.has(`neighbour ${one.gateway} dev ${one.dev}`)) return false;
     }
     return true;

@@ -5,6 +5,7 @@ import { createHostGw } from '../../../backends/host-gw/host-gw.ts';
 import { plan, planKeys } from '../../../backends/plan.ts';
 import { type KernelObject, keyOf, type Observed, type Operation } from '../../../backends/state.ts';
 import { standing } from '../../../backends/taken-ids.ts';
+import { createUdp } from '../../../backends/udp/udp.ts';
 import { createVxlan } from '../../../backends/vxlan/vxlan.ts';
 import type { Lease } from '../../../leases/lease.ts';
 import { apply } from './kernel-tables.ts';
@@ -66,6 +67,26 @@ function golden(name: string, operations: readonly Operation[]): [string, string
 
 test('golden: a first start with two peers', (t) => {
   t.is(...golden('first-start', plan(desiredOf(dual, [lease(72), lease(73)]), new Map(), POLICY)));
+});
+
+test('golden: udp starts where a vxlan was, and vxlan where udp was', (t) => {
+  const policy = { ...POLICY, devices: new Set([...POLICY.devices, 'flannel0']) };
+  const udp = desiredOf(backendOf(createUdp({}, V4, UNDERLAY)), []);
+  const user = desiredOf(backendOf(createVxlan({ Mode: 'user' }, V4, UNDERLAY)), [lease(72)]);
+  const kernel = desiredOf(vxlan, [lease(72)]);
+  const steps = [
+    [kernel, udp],
+    [udp, kernel],
+    [kernel, user],
+    [user, kernel],
+  ] as const;
+  const operations = steps.flatMap(([before, after]) => plan(after, actualOf(before), policy));
+  t.is(...golden('user-space', operations));
+  for (const [before, after] of steps) {
+    const { tables, refused } = apply(actualOf(before), plan(after, actualOf(before), policy));
+    t.deepEqual(refused, []);
+    t.deepEqual(texts(plan(after, tables, policy)), []);
+  }
 });
 
 test('golden: a peer leaves', (t) => {

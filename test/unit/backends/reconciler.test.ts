@@ -197,9 +197,18 @@ const DRIFT: Record<string, (rig: Rig) => void> = {
   },
   'another MAC': ({ kernel }) => kernel.tables.changeLink(DEV, { mac: mac('02:00:00:00:00:99') }),
   'another MTU': ({ kernel }) => kernel.tables.changeLink(DEV, { mtuBytes: 1280 }),
-  'another device of that name': ({ kernel, backend }) => {
-    const [link] = backend.device(undefined, MACS);
-    if (link?.kind === 'link' && link.vxlan) kernel.tables.set('set', { ...link, vxlan: { ...link.vxlan, vni: 9 } });
+  'another vxlan of that name': ({ kernel }) => {
+    const vxlan = { vni: 9, port: 8472, local: ip('192.168.77.10'), lower: 'eth0', learning: false, gbp: false };
+    const device = { mac: mac('02:00:00:00:00:10'), mtuBytes: 1450, up: true };
+    kernel.tables.set('set', { kind: 'link', name: DEV, ...device, vxlan });
+  },
+  'a bridge of that name': ({ kernel }) => {
+    kernel.tables.deleteLink(DEV);
+    kernel.tables.addDevice(DEV, { type: 'bridge', mac: mac('02:00:00:00:00:10'), mtuBytes: 1450 });
+  },
+  'a tun of that name': ({ kernel }) => {
+    kernel.tables.deleteLink(DEV);
+    kernel.tables.set('set', { kind: 'link', name: DEV, mac: undefined, mtuBytes: 1450, up: true, vxlan: undefined });
   },
   'the address flushed': ({ kernel }) =>
     kernel.tables.delete({ kind: 'address', dev: DEV, ip: ip('10.5.1.0'), length: 32 }),
@@ -209,8 +218,9 @@ const DRIFT: Record<string, (rig: Rig) => void> = {
 
 for (const [what, happens] of Object.entries(DRIFT)) {
   test(`heals: ${what}`, async (t) => {
-    for (const options of [{}, { nexthopObjects: false }]) {
-      if (what.includes('nexthop') && 'nexthopObjects' in options) continue;
+    for (const options of [{}, { nexthopObjects: false }, { config: { Mode: 'user' } }]) {
+      const isPlain = 'nexthopObjects' in options || 'config' in options;
+      if ((what.includes('nexthop') && isPlain) || (what.includes('FDB') && 'config' in options)) continue;
       const rig = await new Rig(options).with(stored(2), stored(3));
       t.teardown(() => rig.stop());
       happens(rig);
@@ -978,4 +988,31 @@ test('a peer costs the same among many', async (t) => {
   t.deepEqual(rig.kernel.calls, ['apply']);
   t.is(rig.kernel.operations.length, 4);
   t.deepEqual(await rig.left(many.slice(1)), []);
+});
+
+test("a tap that another process's device keeps out is refused until that goes, and what stands on it waits", async (t) => {
+  const kernel = hostKernel();
+  const tun = { isTap: true, isPersistent: false, isMultiQueue: false };
+  kernel.tables.addDevice(DEV, { mac: mac('02:00:00:00:00:99'), type: 'tun', tun });
+  const rig = await new Rig({ kernel, config: { Mode: 'user' } }).with(stored(2));
+  t.teardown(() => rig.stop());
+  t.deepEqual(
+    rig.reconciler.step().missing.map(({ object, error }) => `${object}: ${error}`),
+    [`link ${DEV}: EBUSY: ${DEV} is held by another process: stop it`],
+  );
+  t.is(kernel.tables.links.get(DEV)?.mac, mac('02:00:00:00:00:99'), 'it is left alone');
+  kernel.tables.deleteLink(DEV);
+  await rig.clock.advance(WITHIN_MS);
+  await inStep(t, rig, stored(2));
+});
+
+test('from the kernel to user space and back: nothing of the other mode is left', async (t) => {
+  const kernel = hostKernel();
+  for (const Mode of ['kernel', 'user', 'kernel']) {
+    const rig = await new Rig({ kernel, config: { Mode } }).with(stored(2), stored(3));
+    await inStep(t, rig, stored(2), stored(3));
+    t.is(kernel.tables.links.get(DEV)?.type, Mode === 'user' ? 'tun' : 'vxlan');
+    t.deepEqual([kernel.tables.fdb.length, kernel.tables.nexthops.size], Mode === 'user' ? [0, 0] : [2, 2]);
+    await rig.stop();
+  }
 });

@@ -76,7 +76,7 @@ test('they are named with what tells whose they are; of many the first', (t) => 
   const one = shadows([found('10.5.2.7/32', { gateway: ip('192.0.2.1'), protocol: 186 })], desired, policy);
   t.regex(
     shadowProblem(one) ?? '',
-    /: 10\.5\.2\.7\/32 via 192\.0\.2\.1 dev eth0, protocol 186 \(peer 10\.5\.2\.0\/24\);/,
+    /: 10\.5\.2\.7\/32 via 192\.0\.2\.1 dev eth0, protocol 186 \(before 10\.5\.2\.0\/24\);/,
   );
   const many = Array.from({ length: 9 }, (_, i) => found(`10.5.2.${i}/32`));
   t.regex(shadowProblem(shadows(many, desired, policy)) ?? '', /10\.5\.2\.4\/32 .* and 4 more;/);

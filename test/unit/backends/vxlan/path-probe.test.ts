@@ -318,6 +318,22 @@ test('another address of ours: other sockets', async (t) => {
   await stop();
 });
 
+test('at rest a thousand peers take five packets a second, and a new one does not wait for them', async (t) => {
+  const network = new Network();
+  const probe = network.probe(1_000);
+  const stop = network.run(probe);
+  await network.clock.advance(20 * 60_000);
+  const before = network.sent.length;
+  await network.clock.advance(5 * 60_000);
+  const perSecond = (network.sent.length - before) / 300;
+  t.true(perSecond > 4 && perSecond <= 5, `${perSecond} packets a second`);
+  t.is(new Set(network.sent.slice(before).map(({ to }) => to)).size, 1_000);
+  probe.update([['peer1000', peer(1_000)]]);
+  await network.clock.advance(8_000);
+  t.is(probe.state().peers.get('peer1000')?.state, 'answering');
+  await stop();
+});
+
 /** The most packets in any span of a second. */
 function busiestSecond(sent: readonly Sent[]): number {
   let most = 0;
