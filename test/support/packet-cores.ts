@@ -31,8 +31,8 @@ import { compilePacketCore } from '../../deploy/packet-core.ts';
 import { type GuardedCore, openGuardedCore, READING, WRITING } from './guarded-core.ts';
 import { inRepository } from './repository.ts';
 
-/** The memory crosses a multiple of 4 GiB: pointers carry. */
-const ADDRESS = 0x7fffff800000n;
+/** The memory crosses a multiple of 4 GiB, among the headers of segments: pointers beyond carry. */
+const ADDRESS = 0x7fffffe90000n;
 const OFFLOADS: CoreOffloads = { grouping: true, mergingTcp: true, mergingUdp: true };
 
 export interface Frame {

@@ -5,8 +5,10 @@ import * as layout from '../../../../backends/data-path/core/layout.ts';
 import { MESSAGE_BYTES } from '../../../../backends/data-path/core/messages.ts';
 import { COUNTERS } from '../../../../backends/data-path/counters.ts';
 import { openPacketCore, PLACES } from '../../../../backends/data-path/packet-core.ts';
+import { PlainExchange } from '../../../../backends/data-path/plain-exchange.ts';
 import type { Prefix } from '../../../../config/address.ts';
-import { currentModule, UDP } from '../../../support/packet-cores.ts';
+import { currentModule, HERE, PEER_OUTER, THERE, UDP } from '../../../support/packet-cores.ts';
+import { udpPacket } from '../../../support/packets.ts';
 import { inRepository, readRepository } from '../../../support/repository.ts';
 
 const OFFLOADS = { grouping: true, mergingTcp: true, mergingUdp: true };
@@ -119,6 +121,38 @@ test('counters are given as either kind of number', async (t) => {
   core.copyCounters(integers);
   t.deepEqual([...integers].map(Number), [...floats]);
   t.is(floats[COUNTERS.findIndex(({ name }) => name === 'tx-short')], 1);
+});
+
+test('what the kernel cut off, or claims to have received beyond the buffer, is dropped', async (t) => {
+  const core = await openPacketCore(undefined);
+  core.configure({ ...UDP, filter: 'off' }, 0n, OFFLOADS);
+  const memory = Buffer.from(core.memory);
+  const packet = udpPacket({ from: THERE, to: HERE }, Buffer.alloc(20));
+  const exchange = new PlainExchange(core, 0n);
+  const written = (at: number, value: number): number => {
+    core.rxPrepare(1);
+    exchange.putDatagram(0, { data: packet, address: PEER_OUTER });
+    memory.writeInt32LE(value, PLACES.rxMessages + at);
+    return core.rx(1);
+  };
+  const truncated = (): number => {
+    const counters = new Float64Array(COUNTERS.length);
+    core.copyCounters(counters);
+    return counters[numbers.RX_TRUNCATED] ?? 0;
+  };
+  t.is(written(48, 0), 1);
+  const before = truncated();
+  for (const [at, value] of [
+    [48, 0x20],
+    [56, 0x10001],
+    [56, -1],
+  ] as const) {
+    t.is(written(at, value), 0);
+  }
+  t.is(truncated() - before, 3);
+  // More messages than there are.
+  core.rxPrepare(1000);
+  t.is(core.rx(1000), 0);
 });
 
 test('a counter goes on beyond 32 bits', (t) => {
