@@ -81,6 +81,8 @@ export class DataPath {
   #settings: PathSettings | undefined;
   #worker: PathWorker | undefined;
   #core: 'wasm' | 'js' | undefined;
+  /** Of the worker that works now. */
+  #hasBegun = false;
   #unplaced: string | undefined;
   #refusals: Refusals = {};
   #serial = 0;
@@ -230,6 +232,7 @@ export class DataPath {
       ended: (fault) => this.#ended(worker, fault),
     });
     this.#worker = worker;
+    this.#hasBegun = false;
     this.#untold = new Map(this.#peers);
     this.#assign();
     this.#tellPeers();
@@ -256,8 +259,8 @@ export class DataPath {
 
   #heard(message: FromWorker): void {
     if (message.kind === 'assigned') {
-      this.#core = message.core;
       this.#closeLent(message.serial);
+      this.#begun(message.core);
     } else if (message.kind === 'lost') {
       this.#dropDevice(message.fd, message.errno);
       this.#wakeup.ring();
@@ -270,6 +273,14 @@ export class DataPath {
     } else {
       this.#unplaced = message.peers === 0 ? undefined : `${message.peers} peers are left out: ${message.why}`;
     }
+  }
+
+  #begun(core: 'wasm' | 'js'): void {
+    if (this.#hasBegun) return;
+    this.#hasBegun = true;
+    this.#core = core;
+    const { device, features } = this.state();
+    this.#log.info('packets are moved in user space', { device, core, features });
   }
 
   #giveUp({ feature, fd, errno }: Extract<FromWorker, { kind: 'gaveUp' }>): void {
@@ -285,7 +296,7 @@ export class DataPath {
     this.#closeLent(Number.POSITIVE_INFINITY);
     if (this.#isClosed) return;
     this.#revival.ended(fault ?? new Error('it was stopped'));
-    this.#log.error('data path worker died, a new one is started', { device: this.#settings?.device, fault });
+    this.#log.error('data path worker died, a new one is started', { device: this.#settings?.device, error: fault });
     this.#converge(false);
     this.#wakeup.ring();
   }

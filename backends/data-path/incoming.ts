@@ -1,4 +1,3 @@
-import { lastErrno } from '../kernel/libc.ts';
 import { EAGAIN, EBADFD, EINTR, MSG_DONTWAIT, type PacketCalls, packetCalls } from '../kernel/packet-calls.ts';
 import type { LoopCounts } from './loop-counts.ts';
 import { type PacketCore, PLACES } from './packet-core.ts';
@@ -9,7 +8,7 @@ import type { Turn } from './turn.ts';
  * received until it has gone: the socket's buffer fills up, and there the kernel drops.
  */
 export class Incoming {
-  readonly #calls: PacketCalls = packetCalls();
+  readonly #calls: PacketCalls;
   readonly #core: PacketCore;
   /** Of the core's memory. */
   readonly #base: number;
@@ -20,7 +19,8 @@ export class Incoming {
   #written = 0;
   #writes = 0;
 
-  constructor(core: PacketCore, base: number, counts: LoopCounts) {
+  constructor(core: PacketCore, base: number, counts: LoopCounts, calls = packetCalls()) {
+    this.#calls = calls;
     this.#core = core;
     this.#base = base;
     this.#words = new Int32Array(core.memory);
@@ -53,7 +53,7 @@ export class Incoming {
     this.#received = 0;
     const taken = this.#calls.recvmmsg(socket, this.#base + PLACES.rxMessages, PLACES.rxMessageCount, MSG_DONTWAIT, 0);
     if (taken <= 0) {
-      const errno = lastErrno();
+      const errno = this.#calls.errno();
       if (taken < 0 && errno !== EAGAIN && errno !== EINTR) this.#counts.refusal('receive', errno);
       return 'idle';
     }
@@ -68,7 +68,7 @@ export class Incoming {
       const at = (PLACES.rxWrites >> 2) + 2 * this.#written;
       const vectors = this.#base + (this.#words[at] ?? 0);
       while (this.#calls.writev(tun, vectors, this.#words[at + 1] ?? 0) < 0) {
-        const errno = lastErrno();
+        const errno = this.#calls.errno();
         if (errno === EINTR) continue;
         if (errno === EBADFD) return 'lost';
         if (errno === EAGAIN) {

@@ -1,4 +1,3 @@
-import { lastErrno } from '../kernel/libc.ts';
 import { EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE, type PacketCalls, packetCalls } from '../kernel/packet-calls.ts';
 import type { LoopCounts } from './loop-counts.ts';
 import { type PacketCore, PLACES } from './packet-core.ts';
@@ -12,7 +11,7 @@ const SPLIT_FOR: ReadonlySet<number> = new Set([EINVAL, EMSGSIZE, EIO]);
  * until it has gone: the device's queue fills up, and there the kernel drops.
  */
 export class Outgoing {
-  readonly #calls: PacketCalls = packetCalls();
+  readonly #calls: PacketCalls;
   readonly #core: PacketCore;
   /** Of the core's memory. */
   readonly #base: number;
@@ -23,7 +22,8 @@ export class Outgoing {
   /** Grouping fails on this socket whatever the path. */
   onGroupingRefused: (errno: number) => void = () => undefined;
 
-  constructor(core: PacketCore, base: number, counts: LoopCounts) {
+  constructor(core: PacketCore, base: number, counts: LoopCounts, calls = packetCalls()) {
+    this.#calls = calls;
     this.#core = core;
     this.#base = base;
     this.#words = new Int32Array(core.memory);
@@ -53,7 +53,7 @@ export class Outgoing {
     for (let room = core.txRoomBytes(); room > 0; room = core.txRoomBytes()) {
       const bytes = this.#calls.read(tun, this.#base + core.txPointer(), room);
       if (bytes < 0) {
-        const errno = lastErrno();
+        const errno = this.#calls.errno();
         if (errno === EINTR) continue;
         if (errno !== EAGAIN) return 'lost';
         break;
@@ -81,7 +81,7 @@ export class Outgoing {
         this.#sent += taken;
         continue;
       }
-      const errno = lastErrno();
+      const errno = this.#calls.errno();
       if (errno === EINTR) continue;
       if (errno === EAGAIN) {
         this.#counts.waited('send');
@@ -112,7 +112,7 @@ export class Outgoing {
     for (let sent = 0; sent < messages; ) {
       const at = this.#base + PLACES.txSplit + sent * PLACES.messageBytes;
       const taken = this.#calls.sendmmsg(socket, at, messages - sent, 0);
-      if (taken <= 0) this.#counts.refusal('send', lastErrno());
+      if (taken <= 0) this.#counts.refusal('send', this.#calls.errno());
       sent += Math.max(taken, 1);
     }
   }

@@ -5,7 +5,7 @@
 import { closeSync, writeSync } from 'node:fs';
 import { familyOf, type Ip } from '../../config/address.ts';
 import type { KernelRefusal } from './kernel.ts';
-import { declare, declared, lastError } from './libc.ts';
+import { declare, declared, lastErrno, lastError } from './libc.ts';
 import { AF_INET, AF_INET6, socketAddress } from './socket-address.ts';
 import { setSocketOption, socketOption } from './syscalls.ts';
 
@@ -51,16 +51,15 @@ export const EINVAL = 22;
 export const EBADFD = 77;
 export const EMSGSIZE = 90;
 
-/**
- * Each gives -1 where it failed; `lastErrno` tells why. Addresses are in this process's memory; `flags` as the kernel
- * has them.
- */
+/** Each gives -1 where it failed. Addresses are in this process's memory; `flags` as the kernel has them. */
 export interface PacketCalls {
   read(fd: number, address: number, length: number): number;
   writev(fd: number, vectors: number, count: number): number;
   /** How many messages were taken. */
   sendmmsg(fd: number, messages: number, count: number, flags: number): number;
   recvmmsg(fd: number, messages: number, count: number, flags: number, timeout: number): number;
+  /** Of the call that failed last. */
+  errno(): number;
 }
 
 /** Of this thread. */
@@ -69,6 +68,7 @@ export const packetCalls = declared<PacketCalls>(() => ({
   writev: declare('intptr_t writev(int fd, uintptr_t vectors, int count)'),
   sendmmsg: declare('int sendmmsg(int fd, uintptr_t messages, unsigned int count, int flags)'),
   recvmmsg: declare('int recvmmsg(int fd, uintptr_t messages, unsigned int count, int flags, uintptr_t timeout)'),
+  errno: lastErrno,
 }));
 
 interface SetupCalls {

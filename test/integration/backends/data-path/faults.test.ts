@@ -150,7 +150,8 @@ test('a device that is held is named, and taken as soon as it is free', async (t
   run('ip link set flannel0 up && ip addr add 10.99.1.0/32 dev flannel0 && ip route add 10.99.2.0/24 dev flannel0');
   await heals('packets cross', 'udp');
   t.is(near.problem(), undefined);
-  t.deepEqual(said, ['data path has a problem', 'data path is up']);
+  const problems = said.filter((text) => text.startsWith('data path'));
+  t.deepEqual(problems, ['data path has a problem', 'data path is up']);
 });
 
 test('another outer address and another port: the old ones serve until the new ones are there', async (t) => {
