@@ -56,11 +56,15 @@ export function isHeldByAnother(error: unknown): error is TartanError {
   return error instanceof TartanError && error.code === 'KERNEL' && error.data['errno'] === BUSY;
 }
 
-/** Whether a lease value names our devices: that is how a flanneld on this very host is told from another host. */
+/**
+ * Whether a lease value names our devices: that is how a flanneld on this very host is told from another host. Where they
+ * are taps it makes its own in their place, with other MACs: then the public IP alone tells, as with a backend without.
+ */
 export function areOurDevices(
   { backend, macs }: { readonly backend: Backend; readonly macs: DeviceMacs },
   attributes: LeaseAttributes,
 ): boolean {
+  if (backend.userSpace) return true;
   return backend.devices.every((name) => {
     const published = backend.publishedMac(attributes, name);
     return published === undefined || published === macs.get(name);

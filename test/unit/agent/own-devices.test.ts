@@ -1,7 +1,8 @@
 import test from 'ava';
-import { isHeldByAnother, prepareDevices } from '../../../agent/own-devices.ts';
+import { areOurDevices, isHeldByAnother, prepareDevices } from '../../../agent/own-devices.ts';
 import type { DeviceMacs } from '../../../backends/backend.ts';
 import { createBackend } from '../../../backends/backends.ts';
+import { macFromBytes } from '../../../config/address.ts';
 import { refusal } from '../../fakes/kernel-tables.ts';
 import { hostKernel } from '../backends/rig.ts';
 import { MACS, UNDERLAY } from '../backends/values.ts';
@@ -93,4 +94,18 @@ test('the MAC stays where a device goes from the kernel to user space', async (t
   const before = await prepare('kernel');
   t.deepEqual(await prepare('user'), before);
   t.deepEqual(await prepare('kernel'), before);
+});
+
+test("a lease with another MAC is another host's, unless our device is one that a flanneld here would make anew", (t) => {
+  for (const [Mode, isOurs] of [
+    ['kernel', false],
+    ['user', true],
+  ] as const) {
+    const created = createBackend('vxlan', { Mode }, { ipv4: true, ipv6: false }, UNDERLAY);
+    if (!created.ok) return t.fail(created.problems.join());
+    const { backend } = created;
+    const theirs = backend.advertise(new Map([['flannel.1', macFromBytes(Buffer.from([2, 0, 0, 0, 0, 0x77]))]]));
+    t.true(areOurDevices({ backend, macs: MACS }, { ...backend.advertise(MACS), owner: undefined }));
+    t.is(areOurDevices({ backend, macs: MACS }, { ...theirs, owner: undefined }), isOurs);
+  }
 });

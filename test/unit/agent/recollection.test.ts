@@ -270,3 +270,19 @@ test('a host without a memory only waits', async (t) => {
   t.is(run.joined(), undefined);
   t.notRegex(run.phases.at(-1) ?? '', /memory/);
 });
+
+test('a device that another process holds is waited for without etcd too', async (t) => {
+  const world = new World(t);
+  world.etcd.put(`${PREFIX}/config`, '{"Network":"10.5.0.0/16"}');
+  const { held } = await world.firstRun();
+  world.kernel = hostKernel();
+  const tun = { isTap: false, isPersistent: false, isMultiQueue: false };
+  world.kernel.tables.addDevice('flannel0', { type: 'tun', tun });
+  const run = await world.start();
+  const isSaid = (): boolean => run.phases.some((problem) => /flannel0 is held by another process/.test(problem ?? ''));
+  t.true(await world.until(isSaid, 10_000));
+  t.is(run.joined(), undefined);
+  world.kernel.tables.deleteLink('flannel0');
+  t.true(await world.until(() => run.joined() !== undefined, 10_000));
+  t.deepEqual(run.joined()?.held, held);
+});
