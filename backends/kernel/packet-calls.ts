@@ -5,7 +5,7 @@
 import { closeSync, writeSync } from 'node:fs';
 import { familyOf, type Ip } from '../../config/address.ts';
 import type { KernelRefusal } from './kernel.ts';
-import { declare, declared, lastErrno, lastError } from './libc.ts';
+import { declare, declared, lacksLayouts, lastErrno, lastError } from './libc.ts';
 import { AF_INET, AF_INET6, socketAddress } from './socket-address.ts';
 import { setSocketOption, socketOption } from './syscalls.ts';
 
@@ -108,6 +108,8 @@ export function openPacketSocket(
   port: number,
   wanted: { readonly gro: boolean },
 ): OpenSocket | KernelRefusal {
+  const lacking = lacksLayouts();
+  if (lacking) return lacking;
   const isV4 = familyOf(local) === 4;
   const fd = setupCalls().socket(isV4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return { errno: lastError(), detail: '' };
