@@ -136,8 +136,12 @@ function setBuffer(fd: number, force: number, ask: number, bytes: number): void 
   if (setSocketOption(fd, SOL_SOCKET, force, bytes) !== undefined) setSocketOption(fd, SOL_SOCKET, ask, bytes);
 }
 
-/** Whether the calls that take many messages are allowed here: a sandbox may not know them. */
+/** Pointers of 32 bits: what the kernel reads is laid out otherwise than we write it. */
+const SHORT_POINTERS: readonly string[] = ['arm', 'ia32', 'mips', 'mipsel', 'ppc', 's390'];
+
+/** Whether the calls that take many messages can be made here: a sandbox may not know them. */
 export function mayBatch(): boolean {
+  if (SHORT_POINTERS.includes(process.arch)) return false;
   const fd = setupCalls().socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return false;
   const { sendmmsg, recvmmsg } = packetCalls();
