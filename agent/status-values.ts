@@ -45,11 +45,13 @@ export function peerOf(lease: StoredLease, probed: readonly ProbedDevice[]): Sta
 }
 
 function pathOf(device: string, result: PathResult): StatusPath {
-  const { state, since, asked, lost, smoothedMs, pathMtuBytes, isSmaller, refused } = result;
+  const { state, since, heard, asked, lost, smoothedMs, roundTripMs: last, pathMtuBytes, isSmaller, refused } = result;
   return {
     ...{ device, state, asked, lost, isSmaller },
     ...(since !== undefined && { since: iso(since) }),
+    ...(heard !== undefined && { heard: iso(heard) }),
     ...(smoothedMs !== undefined && { roundTripMs: smoothedMs }),
+    ...(last !== undefined && { lastRoundTripMs: last }),
     ...(pathMtuBytes !== undefined && { pathMtu: pathMtuBytes }),
     ...(refused !== undefined && { refused }),
   };

@@ -23,8 +23,11 @@ export interface StatusPath {
   /** Of the last probes, and how many of them were not answered. */
   readonly asked: number;
   readonly lost: number;
-  /** Smoothed. */
+  /** When the last question was asked that was answered. */
+  readonly heard?: string;
+  /** Smoothed, and the last. */
   readonly roundTripMs?: number;
+  readonly lastRoundTripMs?: number;
   /** The largest outer packet that crosses; absent while that is being found out. */
   readonly pathMtu?: number;
   /** Whether that is less than our device sends. */

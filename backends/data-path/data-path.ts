@@ -381,9 +381,9 @@ function deviceProblem({ errno, detail }: KernelRefusal, { device }: PathSetting
   return detail === '' ? `${device} can't be opened: ${errno}` : detail;
 }
 
-function socketProblem({ errno }: KernelRefusal, { local, port }: PathSettings): string {
+function socketProblem({ errno, detail }: KernelRefusal, { local, port }: PathSettings): string {
   if (errno === 'EADDRINUSE')
     return `UDP port ${port} of ${local} is taken, by another process or a vxlan device: see ss -ulpn and ip -d link show type vxlan`;
   if (errno === 'EADDRNOTAVAIL') return `${local} is no address of this host: UDP port ${port} can't be opened`;
-  return `UDP port ${port} of ${local} can't be opened: ${errno}`;
+  return `UDP port ${port} of ${local} can't be opened: ${detail || errno}`;
 }

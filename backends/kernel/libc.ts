@@ -20,6 +20,15 @@ interface Loaded {
   readonly library: ReturnType<Koffi['load']>;
 }
 
+/** Where the layouts of messages, vectors and addresses are known that these calls take (64 bits, little-endian). */
+const KNOWN_LAYOUTS: readonly string[] = ['x64', 'arm64'];
+
+/** Why messages can't be exchanged with the kernel here; undefined: they can. */
+export function lacksLayouts(): { readonly errno: string; readonly detail: string } | undefined {
+  if (KNOWN_LAYOUTS.includes(process.arch)) return undefined;
+  return { errno: 'ENOSYS', detail: `it needs ${KNOWN_LAYOUTS.join(' or ')}, and this is ${process.arch}` };
+}
+
 let loaded: Loaded | undefined;
 
 function load(): Loaded {

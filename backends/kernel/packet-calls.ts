@@ -5,7 +5,7 @@
 import { closeSync, writeSync } from 'node:fs';
 import { familyOf, type Ip } from '../../config/address.ts';
 import type { KernelRefusal } from './kernel.ts';
-import { declare, declared, lastErrno, lastError } from './libc.ts';
+import { declare, declared, lacksLayouts, lastErrno, lastError } from './libc.ts';
 import { AF_INET, AF_INET6, socketAddress } from './socket-address.ts';
 import { setSocketOption, socketOption } from './syscalls.ts';
 
@@ -108,6 +108,8 @@ export function openPacketSocket(
   port: number,
   wanted: { readonly gro: boolean },
 ): OpenSocket | KernelRefusal {
+  const lacking = lacksLayouts();
+  if (lacking) return lacking;
   const isV4 = familyOf(local) === 4;
   const fd = setupCalls().socket(isV4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return { errno: lastError(), detail: '' };
@@ -134,8 +136,12 @@ function setBuffer(fd: number, force: number, ask: number, bytes: number): void 
   if (setSocketOption(fd, SOL_SOCKET, force, bytes) !== undefined) setSocketOption(fd, SOL_SOCKET, ask, bytes);
 }
 
-/** Whether the calls that take many messages are allowed here: a sandbox may not know them. */
+/** Pointers of 32 bits: what the kernel reads is laid out otherwise than we write it. */
+const SHORT_POINTERS: readonly string[] = ['arm', 'ia32', 'mips', 'mipsel', 'ppc', 's390'];
+
+/** Whether the calls that take many messages can be made here: a sandbox may not know them. */
 export function mayBatch(): boolean {
+  if (SHORT_POINTERS.includes(process.arch)) return false;
   const fd = setupCalls().socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return false;
   const { sendmmsg, recvmmsg } = packetCalls();

@@ -11,7 +11,7 @@
 import { closeSync } from 'node:fs';
 import { type Family, familyOf, type Ip } from '../../config/address.ts';
 import type { KernelRefusal } from './kernel.ts';
-import { addressOf, declare, declared, lastError } from './libc.ts';
+import { addressOf, declare, declared, lacksLayouts, lastError } from './libc.ts';
 import { sendTo } from './packet-calls.ts';
 import { AF_INET, AF_INET6, parseSocketAddress, socketAddress } from './socket-address.ts';
 import {
@@ -136,6 +136,8 @@ export class EchoSocket {
    * @returns EPERM: CAP_NET_RAW is missing
    */
   static open(address: Ip, id: number): EchoSocket | KernelRefusal {
+    const lacking = lacksLayouts();
+    if (lacking) return lacking;
     const family = familyOf(address);
     const [domain, protocol] = family === 4 ? [AF_INET, IPPROTO_ICMP] : [AF_INET6, IPPROTO_ICMPV6];
     const fd = calls().socket(domain, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);

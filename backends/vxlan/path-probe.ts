@@ -284,7 +284,9 @@ export class PathProbe {
     this.#count(outcome);
     this.#watchOwnFilter(round, outcome);
     if (path.state !== peer.path.state) {
-      this.#parts.log.debug(`a peer is ${path.state}`, { device: this.#settings.device, lease: key });
+      this.#parts.log.debug('what is known of the path to a peer has changed', {
+        ...{ device: this.#settings.device, lease: key, state: path.state },
+      });
     }
     if (settledBytes(peer.path, sizes) === undefined) this.#watchSize(key, settledBytes(path, sizes), times);
   }
@@ -374,7 +376,7 @@ function fullBytes({ local, mtuBytes }: PathProbeSettings): number {
 function problemOf({ errno, detail }: KernelRefusal, local: Ip): string {
   if (errno === 'EPERM' || errno === 'EACCES') return 'a raw ICMP socket needs CAP_NET_RAW';
   if (errno === 'EADDRNOTAVAIL') return `this host does not have ${local}`;
-  return `${detail}: ${errno}`;
+  return `${detail} (${errno})`;
 }
 
 function resultOf(path: Path, sizes: Sizes): PathResult {
