@@ -126,6 +126,8 @@ export class Network {
     const { options, clock, log } = context;
     const { held, macs } = this.#joined;
     status.join(this.#joined);
+    const { note } = this.#joined.backend;
+    if (note) log.warn('the backend is not all that it could be', { note });
     const made = { macs: new Map([...this.#leftovers.made.macs, ...macs]), networks: this.#networks() };
     memory.update({ ...made, files: [...new Set([...memory.current.files, ...publishedFiles(options)])] });
     const holder = this.#hold();

@@ -10,6 +10,8 @@ import { type Route, type TcpResult, tcpFlow } from '../support/iperf.ts';
 import { setOffloads } from '../support/offloads.ts';
 import type { LabProcess } from '../support/process.ts';
 import type { SubnetEnv } from '../support/subnet-env.ts';
+import { loopDelay } from './loop-delay.ts';
+import { memoryOf } from './process-memory.ts';
 import { cpuSeconds } from './processor-time.ts';
 import { machineSeconds } from './processor-use.ts';
 
@@ -19,6 +21,8 @@ export interface End {
   readonly argv: readonly [string, ...string[]];
   /** The network config's `Backend` when it starts. */
   readonly backend: Readonly<Record<string, unknown>>;
+  /** Whether it was told METRICS_FLAGS. */
+  readonly hasMetrics: boolean;
 }
 
 /** Who sends, then who receives. */
@@ -35,6 +39,7 @@ interface Member {
   readonly host: Host;
   readonly agent: LabProcess;
   readonly env: SubnetEnv;
+  readonly hasMetrics: boolean;
 }
 
 const GB = 1e9;
@@ -44,13 +49,13 @@ function base({ subnet }: SubnetEnv): string {
   return subnet.replace(/\.1\/.*/, '.0');
 }
 
-async function join(lab: Lab, prefix: string, { argv, backend }: End): Promise<Member> {
+async function join(lab: Lab, prefix: string, { argv, backend, hasMetrics }: End): Promise<Member> {
   const config = { Network: '10.5.0.0/16', EnableNFTables: true, Backend: backend };
   await lab.etcd.put(`${prefix}/config`, JSON.stringify(config));
   const host = await lab.addHost();
   const [command, ...args] = argv;
   const agent = host.spawn(command, [...args, ...lab.etcd.flags, `--etcd-prefix=${prefix}`, '--iface=eth0']);
-  return { host, agent, env: await subnetOf(host, agent) };
+  return { host, agent, env: await subnetOf(host, agent), hasMetrics };
 }
 
 export class Pair {
@@ -110,6 +115,17 @@ export class Pair {
     const gigabytes = result.bytes / GB;
     const secondsPerGb = (machineSeconds() - machine) / gigabytes;
     return { ...result, secondsPerGb, agentSecondsPerGb: ((await this.#agentSeconds()) - agents) / gigabytes };
+  }
+
+  /** Of the sender's agent, since this was last asked: p99, ms. undefined: it does not tell. */
+  async loopDelay(): Promise<number | undefined> {
+    return this.#from.hasMetrics ? await loopDelay(this.#from.host) : undefined;
+  }
+
+  /** Of the two agents the larger one, MB. */
+  async resident(): Promise<number> {
+    const all = await Promise.all([this.#from, this.#to].map(({ agent }) => memoryOf(agent.pid)));
+    return Math.max(...all.map(({ resident }) => resident));
   }
 
   async #agentSeconds(): Promise<number> {

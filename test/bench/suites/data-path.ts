@@ -5,6 +5,7 @@
 import { createLab, type Lab } from '../../support/hosts.ts';
 import { missing } from '../../support/require.ts';
 import type { Contestant } from '../contestant.ts';
+import { METRICS_FLAGS } from '../loop-delay.ts';
 import { floodRate, installPackets, pacedRate } from '../packet-rate.ts';
 import { type End, Pair, type Stream, type Way } from '../pair.ts';
 import { roundTrip } from '../round-trip.ts';
@@ -35,9 +36,11 @@ const BARE = ['--peer-filter=off', '--iptables-forward-rules=false'];
 /** Without flanneld those that need it are not there. */
 function waysOf([ours, flanneld]: readonly Contestant[]): ReadonlyMap<Name, Way> {
   if (ours === undefined) return new Map();
-  const end = ({ argv }: Contestant, backend: End['backend'], ...flags: readonly string[]): End => {
-    const [command, ...args] = argv;
-    return { argv: [command, ...args, ...flags], backend };
+  const end = (who: Contestant, backend: End['backend'], ...flags: readonly string[]): End => {
+    const [command, ...args] = who.argv;
+    const hasMetrics = who === ours;
+    const own = hasMetrics ? METRICS_FLAGS : [];
+    return { argv: [command, ...args, ...own, ...flags], backend, hasMetrics };
   };
   const udp = end(ours, { Type: 'udp' });
   const user = end(ours, { Type: 'vxlan', Mode: 'user' });
@@ -77,10 +80,14 @@ const UNITS = {
   everybody: 's/GB',
   agents: 's/GB',
   roundTrip: 'ms',
+  /** How late the sender's agent does anything else. */
+  loopDelay: 'ms',
+  /** Of the larger agent. */
+  resident: 'MB',
 } as const satisfies Record<string, Unit>;
 
 type Mark = keyof typeof UNITS;
-type Marks = Partial<Record<Mark, number>>;
+type Marks = Partial<Record<Mark, number | undefined>>;
 
 function marksOf({ gigabitsPerSecond, secondsPerGb, agentSecondsPerGb }: Stream): Marks {
   return { carried: gigabitsPerSecond, everybody: secondsPerGb, agents: agentSecondsPerGb };
@@ -97,14 +104,19 @@ type Exercise =
 
 const EXERCISES: Readonly<Record<Exercise, (pair: Pair, extent: Extent) => Promise<Marks>>> = {
   'one TCP stream': async (pair, { seconds }) => marksOf(await pair.stream(pair.hosts, seconds, 1)),
-  'four TCP streams': async (pair, { seconds }) => marksOf(await pair.stream(pair.hosts, seconds, 4)),
+  'four TCP streams': async (pair, { seconds }) => {
+    await pair.loopDelay();
+    const stream = await pair.stream(pair.hosts, seconds, 4);
+    return { ...marksOf(stream), loopDelay: await pair.loopDelay() };
+  },
   'one TCP stream, MTU-size frames': (pair, { seconds }) =>
     pair.withPlainFrames(async () => marksOf(await pair.stream(pair.hosts, seconds, 1))),
   'one TCP stream, container to container': async (pair, { seconds }) =>
     marksOf(await pair.stream(await pair.containers(), seconds, 1)),
-  'packets of 200 B, flood': async (pair, { packetMs }) => ({
-    packets: (await floodRate(pair.hosts, packetMs)) / 1000,
-  }),
+  'packets of 200 B, flood': async (pair, { packetMs }) => {
+    const packets = (await floodRate(pair.hosts, packetMs)) / 1000;
+    return { packets, resident: await pair.resident() };
+  },
   'packets of 200 B, under 1 % lost': async (pair, { packetMs, steps }) => ({
     packets: (await pacedRate(pair.hosts, packetMs, steps)) / 1000,
   }),
@@ -117,6 +129,8 @@ interface Wanted {
   readonly mark: Mark;
   /** References, with what we are to be of them: at most for what costs, at least for what is carried. */
   readonly against: Partial<Record<typeof KERNEL | typeof FLANNELD, number | undefined>>;
+  /** What our own figure is to be at most. */
+  readonly atMost?: number;
 }
 
 /** What the ways of ours are called in the report. */
@@ -138,7 +152,9 @@ const WANTED: readonly Wanted[] = [
   carried('udp', 'one TCP stream, MTU-size frames', { [KERNEL]: 0.8, [FLANNELD]: undefined }),
   carried('udp', 'one TCP stream, container to container', { [KERNEL]: 0.5, [FLANNELD]: 8 }),
   carried('udp', 'four TCP streams', { [KERNEL]: 0.5, [FLANNELD]: undefined }),
+  { ours: 'udp', exercise: 'four TCP streams', mark: 'loopDelay', against: {}, atMost: 20 },
   carried('udp', 'packets of 200 B, flood', { [KERNEL]: undefined, [FLANNELD]: 2 }),
+  { ours: 'udp', exercise: 'packets of 200 B, flood', mark: 'resident', against: {}, atMost: 120 },
   carried('udp', 'packets of 200 B, under 1 % lost', { [KERNEL]: undefined, [FLANNELD]: 1.1 }),
   {
     ours: 'udp',
@@ -160,6 +176,8 @@ const WANTED: readonly Wanted[] = [
 
 const PREFIXES: Partial<Record<Mark, string>> = {
   everybody: 'processor time of all, ',
+  loopDelay: 'event loop delay, p99, ',
+  resident: 'resident memory, ',
   agents: 'processor time of the agents, ',
 };
 
@@ -200,11 +218,12 @@ async function startAll(lab: Lab, plan: Plan): Promise<ReadonlyMap<Name, Pair>> 
 }
 
 async function note(notes: Notebook, round: Round, wanted: Wanted): Promise<void> {
-  const { ours, exercise, mark, against } = wanted;
+  const { ours, exercise, mark, against, atMost } = wanted;
   const [title, unit] = [titleOf(wanted), UNITS[mark]];
   const mine = await round.mark(ours, exercise, mark);
   if (mine === undefined) return;
   notes.add(title, unit, OURS, mine);
+  if (atMost !== undefined) notes.aim(title, atMost);
   for (const who of [KERNEL, FLANNELD] as const) {
     const theirs = who in against ? await round.mark(who, exercise, mark) : undefined;
     if (theirs === undefined) continue;
