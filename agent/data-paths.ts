@@ -54,6 +54,7 @@ export class DataPaths {
   /** How long from the start on strangers are only reported, and until when that is by the wall clock. */
   readonly #reportMs: number;
   #reportUntil: number | undefined;
+  #arePeersKnown = false;
   /** What of each path's strangers was only reported, once they are dropped. */
   readonly #reported = new Map<string, number>();
 
@@ -81,23 +82,34 @@ export class DataPaths {
   /** Lease, config or underlay are others than before; peers with them. */
   follow(): void {
     const { backend, own, macs } = this.#parts.current();
-    const leases = [...this.#parts.peers()];
     for (const settings of backend.userSpace?.paths(own, macs) ?? []) {
-      const path = this.#paths.get(settings.device);
-      path?.configure({ ...settings, filter: this.#filter() });
-      path?.setPeers(new Map(leases.flatMap((lease) => this.#peer(lease, settings.device))));
+      this.#paths.get(settings.device)?.configure({ ...settings, filter: this.#filter() });
+    }
+    if (this.#arePeersKnown) this.#setPeers();
+  }
+
+  #setPeers(): void {
+    const leases = [...this.#parts.peers()];
+    for (const [device, path] of this.#paths) {
+      path.setPeers(new Map(leases.flatMap((lease) => this.#peer(lease, device))));
     }
   }
 
+  /** The first call tells that all peers are known that there are, by etcd or by memory: from then on packets move. */
   update(changes: readonly PeerChange[]): void {
+    if (!this.#arePeersKnown) {
+      this.#arePeersKnown = true;
+      this.#setPeers();
+      return;
+    }
     const { userSpace } = this.#parts.current().backend;
     for (const [device, path] of this.#paths) {
       path.update(changes.map(({ key, after }) => [key, after && userSpace?.peer(after, device)] as const));
     }
   }
 
-  /** By the socket of that device's path; undefined: the kernel has it. */
-  sender(device: string): ((datagram: Buffer, endpoint: Ip) => boolean) | undefined {
+  /** By the socket of that device's path, see DataPath.send; undefined: the kernel has it. */
+  sender(device: string): ((datagram: Buffer, endpoint: Ip) => string | undefined) | undefined {
     const path = this.#paths.get(device);
     return path && ((datagram, endpoint) => path.send(datagram, endpoint));
   }

@@ -32,7 +32,8 @@ export interface WorkerStart {
 
 export type ToWorker =
   | { readonly kind: 'assign'; readonly assignment: Assignment }
-  | { readonly kind: 'peers'; readonly changes: PeerChange }
+  /** `isWhole`: with these it has been told of every peer that is known. */
+  | { readonly kind: 'peers'; readonly changes: PeerChange; readonly isWhole: boolean }
   | { readonly kind: 'stop' };
 
 export type FromWorker =
@@ -44,5 +45,5 @@ export type FromWorker =
   | { readonly kind: 'gaveUp'; readonly feature: DataPathFeature; readonly fd: number; readonly errno: string }
   | { readonly kind: 'strangers'; readonly seen: readonly Stranger[] }
   | { readonly kind: 'refusals'; readonly refusals: Refusals }
-  /** Some peers found no room, all the time or no more. */
+  /** How many peers are left out now, as the core's tables have no room for them, and why; 0: none any more. */
   | { readonly kind: 'unplaced'; readonly peers: number; readonly why: string };

@@ -1,7 +1,7 @@
 import { monotonicMs } from '../../config/clock.ts';
 import { errnoName } from '../kernel/errno.ts';
 import { addressOf } from '../kernel/libc.ts';
-import { packetCalls } from '../kernel/packet-calls.ts';
+import { EBADFD, packetCalls } from '../kernel/packet-calls.ts';
 import { POLLIN, POLLOUT, PollSet } from '../kernel/poll-set.ts';
 import type { Assignment } from './assignment.ts';
 import { Bookkeeper } from './bookkeeper.ts';
@@ -15,6 +15,9 @@ import type { Turn } from './turn.ts';
 const DEVICE = 0;
 const SOCKET = 1;
 const DOORBELL = 2;
+
+/** A device that hands over nothing but errors is read no oftener: it may go on for ever. */
+const REFUSED_REST_MS = 1;
 
 /**
  * The loop: a batch out, a batch in, and so on by turns while there is anything to do; else it waits in poll(2). The
@@ -69,7 +72,7 @@ export class BatchedPath {
   #lose(fd: number): void {
     this.#outgoing.forget();
     this.#incoming.forget();
-    this.#desk.lose(fd, 'EBADFD');
+    this.#desk.lose(fd, errnoName(EBADFD));
     this.#out = 'idle';
     this.#in = 'idle';
   }
@@ -78,12 +81,13 @@ export class BatchedPath {
   #wait(assignment: Assignment | undefined, timeoutMs: number): void {
     const { tun, socket } = assignment ?? {};
     const isWhole = tun !== undefined && socket !== undefined;
-    const device = (this.#out === 'full' ? 0 : POLLIN) | (this.#in === 'full' ? POLLOUT : 0);
+    const wasRefused = this.#out === 'refused';
+    const device = (this.#out === 'full' || wasRefused ? 0 : POLLIN) | (this.#in === 'full' ? POLLOUT : 0);
     const outer = (this.#in === 'full' ? 0 : POLLIN) | (this.#out === 'full' ? POLLOUT : 0);
     this.#polled.watch(DEVICE, isWhole ? tun.fd : undefined, device);
     this.#polled.watch(SOCKET, isWhole ? socket.fd : undefined, outer);
     this.#polled.watch(DOORBELL, this.#doorbell, POLLIN);
-    this.#polled.wait(timeoutMs);
+    this.#polled.wait(wasRefused ? REFUSED_REST_MS : timeoutMs);
     if (this.#polled.cameOf(DOORBELL) !== 0) packetCalls().read(this.#doorbell, this.#bellAt, this.#bell.length);
     if (tun && this.#polled.isGone(DEVICE)) this.#lose(tun.fd);
   }

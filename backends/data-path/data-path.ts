@@ -37,7 +37,7 @@ const PEERS_AT_ONCE = 500;
 /** What a data path does, and how. */
 export interface PathState {
   readonly device: string;
-  /** Whether packets can cross: device and socket are there, and a worker has them. */
+  /** Whether packets can cross once peers are known: device and socket are there, and a worker has them. */
   readonly isUp: boolean;
   /** undefined: no worker has begun yet. */
   readonly core: 'wasm' | 'js' | undefined;
@@ -80,6 +80,9 @@ export class DataPath {
   /** What the worker is still to be told. */
   #untold = new Map<string, PathPeer | undefined>();
   #isTelling = false;
+  #arePeersKnown = false;
+  /** Whether the worker that works now was told of all of them once. */
+  #isTableWhole = false;
   #settings: PathSettings | undefined;
   #worker: PathWorker | undefined;
   #core: 'wasm' | 'js' | undefined;
@@ -132,7 +135,7 @@ export class DataPath {
     this.#wakeup.ring();
   }
 
-  /** All peers, by any key that is theirs. */
+  /** All peers, by any key that is theirs. Until it was called no packet is moved: what comes waits in the kernel. */
   setPeers(peers: ReadonlyMap<string, PathPeer>): void {
     for (const key of this.#peers.keys()) if (!peers.has(key)) this.#untold.set(key, undefined);
     for (const [key, peer] of peers) {
@@ -140,6 +143,7 @@ export class DataPath {
       if (known === undefined || !isSamePeer(known, peer)) this.#untold.set(key, peer);
     }
     this.#peers = new Map(peers);
+    this.#arePeersKnown = true;
     this.#tellPeers();
   }
 
@@ -154,14 +158,16 @@ export class DataPath {
 
   /** A few at a time: the first ones at once, the others in later turns of the loop. */
   #tellPeers(): void {
-    if (this.#isTelling || this.#untold.size === 0 || this.#worker === undefined) return;
+    if (this.#isTelling || this.#worker === undefined) return;
+    if (this.#untold.size === 0 && (this.#isTableWhole || !this.#arePeersKnown)) return;
     const changes: [string, PathPeer | undefined][] = [];
     for (const change of this.#untold) {
       if (changes.length === PEERS_AT_ONCE) break;
       changes.push(change);
       this.#untold.delete(change[0]);
     }
-    this.#worker.tell({ kind: 'peers', changes });
+    this.#isTableWhole ||= this.#arePeersKnown && this.#untold.size === 0;
+    this.#worker.tell({ kind: 'peers', changes, isWhole: this.#isTableWhole });
     if (this.#untold.size === 0) return;
     this.#isTelling = true;
     setImmediate(() => {
@@ -236,6 +242,7 @@ export class DataPath {
     this.#worker = worker;
     this.#hasBegun = false;
     this.#untold = new Map(this.#peers);
+    this.#isTableWhole = false;
     this.#assign();
     this.#tellPeers();
   }
@@ -345,11 +352,14 @@ export class DataPath {
     };
   }
 
-  /** One datagram from the path's own socket, to the port that all hosts share. @returns whether the kernel took it */
-  send(frame: Buffer, endpoint: Ip): boolean {
+  /**
+   * One datagram from the path's own socket, to the port that all hosts share.
+   * @returns the error's name where it was not taken, ENOTCONN where there is no socket
+   */
+  send(frame: Buffer, endpoint: Ip): string | undefined {
     const socket = this.#socket.got;
-    if (socket === undefined || this.#settings === undefined) return false;
-    return sendTo(socket.fd, frame, endpoint, this.#settings.port) === undefined;
+    if (socket === undefined || this.#settings === undefined) return 'ENOTCONN';
+    return sendTo(socket.fd, frame, endpoint, this.#settings.port);
   }
 
   /** For good. Resolves when device and socket are given back. */

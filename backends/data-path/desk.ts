@@ -12,6 +12,7 @@ export class Desk {
   readonly #port: MessagePort;
   readonly #base: bigint;
   #assignment: Assignment | undefined;
+  #isTableWhole = false;
   #settings = '';
   #unplaced = { peers: 0, why: '' };
 
@@ -23,9 +24,12 @@ export class Desk {
     this.#base = base;
   }
 
-  /** undefined: nothing is to be done yet. */
+  /**
+   * undefined: nothing is to be done yet. Nor is it while only some of the peers are known: the others' packets would be
+   * dropped as strangers', and those for them answered with "unreachable". In the kernel they wait.
+   */
   get assignment(): Assignment | undefined {
-    return this.#assignment;
+    return this.#isTableWhole ? this.#assignment : undefined;
   }
 
   say(message: FromWorker): void {
@@ -39,7 +43,7 @@ export class Desk {
       const message: ToWorker = next.message;
       if (message.kind === 'stop') return false;
       if (message.kind === 'assign') this.#assign(message.assignment);
-      else this.#changePeers(message.changes);
+      else this.#changePeers(message.changes, message.isWhole);
     }
     return true;
   }
@@ -61,7 +65,8 @@ export class Desk {
     this.#tellUnplaced();
   }
 
-  #changePeers(changes: PeerChange): void {
+  #changePeers(changes: PeerChange, isWhole: boolean): void {
+    this.#isTableWhole ||= isWhole;
     for (const [key, peer] of changes) {
       if (peer) this.core.setPeer(key, peer);
       else this.core.removePeer(key);

@@ -3,7 +3,11 @@ import { COUNTERS, type Counter } from './counters.ts';
 
 /** What the kernel did with what it was given, which the core does not see. */
 const LOOP_COUNTERS = [
-  { name: 'tx-refused', kind: 'drop', help: 'Messages for peers that the kernel would not send.' },
+  {
+    name: 'tx-refused',
+    kind: 'drop',
+    help: 'Messages for peers that the kernel would not send, and packets that the device would not hand over.',
+  },
   { name: 'tx-split', kind: 'traffic', help: 'Packets sent one by one, as the kernel refused them together.' },
   { name: 'tx-waits', kind: 'traffic', help: 'How often the socket was full, and the device had to wait.' },
   { name: 'rx-refused', kind: 'drop', help: 'Frames that the device would not take.' },
@@ -14,7 +18,7 @@ const LOOP_COUNTERS = [
 export const PATH_COUNTERS = [...COUNTERS, ...LOOP_COUNTERS] as const;
 
 type Name = (typeof LOOP_COUNTERS)[number]['name'];
-type What = 'send' | 'write' | 'receive';
+type What = 'read' | 'send' | 'write' | 'receive';
 
 /** How often the kernel refused which call with which error: `send ENETUNREACH`. */
 export type Refusals = Readonly<Record<string, number>>;
@@ -35,7 +39,7 @@ export class LoopCounts {
 
   refusal(what: What, errno: number): void {
     this.refused += 1;
-    this.#add(what === 'send' ? 'tx-refused' : 'rx-refused', 1);
+    this.#add(what === 'send' || what === 'read' ? 'tx-refused' : 'rx-refused', 1);
     const ofCall = this.#refusals.get(what) ?? new Map<number, number>();
     this.#refusals.set(what, ofCall.set(errno, (ofCall.get(errno) ?? 0) + 1));
   }

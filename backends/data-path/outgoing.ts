@@ -1,10 +1,13 @@
-import { EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE, type PacketCalls, packetCalls } from '../kernel/packet-calls.ts';
+import { EAGAIN, EBADFD, EINTR, EINVAL, EIO, EMSGSIZE, type PacketCalls, packetCalls } from '../kernel/packet-calls.ts';
 import type { LoopCounts } from './loop-counts.ts';
 import { type PacketCore, PLACES } from './packet-core.ts';
 import type { Turn } from './turn.ts';
 
 /** Of a message that was refused so the datagrams are sent one by one. */
 const SPLIT_FOR: ReadonlySet<number> = new Set([EINVAL, EMSGSIZE, EIO]);
+
+/** Of one batch: it ends there. */
+const READS_REFUSED_MAX = 32;
 
 /**
  * From the device to the socket, a batch at a time. What the socket has no room for stays here, and nothing more is read
@@ -50,18 +53,24 @@ export class Outgoing {
     const core = this.#core;
     core.txReset();
     let frames = 0;
-    for (let room = core.txRoomBytes(); room > 0; room = core.txRoomBytes()) {
-      const bytes = this.#calls.read(tun, this.#base + core.txPointer(), room);
-      if (bytes < 0) {
-        const errno = this.#calls.errno();
-        if (errno === EINTR) continue;
-        if (errno !== EAGAIN) return 'lost';
-        break;
+    let refused = 0;
+    while (core.txRoomBytes() > 0 && refused < READS_REFUSED_MAX) {
+      const bytes = this.#calls.read(tun, this.#base + core.txPointer(), core.txRoomBytes());
+      if (bytes >= 0) {
+        core.tx(bytes);
+        frames++;
+        continue;
       }
-      core.tx(bytes);
-      frames++;
+      const errno = this.#calls.errno();
+      if (errno === EBADFD) return 'lost';
+      if (errno === EAGAIN) break;
+      if (errno === EINTR) continue;
+      // A single odd packet, EINVAL: the kernel has dropped it.
+      this.#counts.refusal('read', errno);
+      refused++;
     }
-    return frames > 0 ? 'worked' : 'idle';
+    if (frames > 0) return 'worked';
+    return refused > 0 ? 'refused' : 'idle';
   }
 
   /** ICMP errors for whom the device's host speaks to. They are worth one try. */

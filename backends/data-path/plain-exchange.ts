@@ -21,7 +21,7 @@ export interface SentDatagram extends Datagram {
   readonly segmentBytes: number | undefined;
 }
 
-/** As often as memory is given here, views of it are made once. */
+/** Views of the core's memory are made in the constructor: one object serves for as long as the core does. */
 export class PlainExchange {
   readonly #core: PacketCore;
   readonly #bytes: Buffer;

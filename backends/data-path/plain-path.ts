@@ -3,6 +3,7 @@ import { readSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { familyOf, parseIp } from '../../config/address.ts';
 import { monotonicMs } from '../../config/clock.ts';
+import { errnoName } from '../kernel/errno.ts';
 import { duplicate, EAGAIN, EBADFD, VIRTIO_BYTES } from '../kernel/packet-calls.ts';
 import { POLLIN, PollSet } from '../kernel/poll-set.ts';
 import type { Assignment } from './assignment.ts';
@@ -19,6 +20,8 @@ const DOORBELL = 1;
 const FRAME_BYTES = 65_600;
 /** Frames between two looks at what was received. */
 const FRAMES_PER_TURN = 32;
+/** A device that hands over nothing but errors is read no oftener: it may go on for ever. */
+const REFUSED_REST_MS = 1;
 /** Datagrams that may wait for the socket. */
 const WAITING_MAX = 256;
 
@@ -38,6 +41,7 @@ export class PlainPath {
   #socket: Socket | undefined;
   #socketFd: number | undefined;
   #hasWorked = false;
+  #wasRefused = false;
 
   /** @param desk told that the core's memory is at 0 */
   constructor(desk: Desk, doorbell: number) {
@@ -78,23 +82,28 @@ export class PlainPath {
   }
 
   #readDevice({ tun, settings }: Assignment): void {
+    this.#wasRefused = false;
     if (tun === undefined || this.#socket === undefined) return;
     for (let i = 0; i < FRAMES_PER_TURN; i++) {
       const bytes = this.#readFrame(tun.fd);
       if (bytes === 0) return;
+      if (bytes === undefined) continue;
       this.#hasWorked = true;
       this.#send(this.#frame.subarray(0, bytes), tun.fd, settings.port);
     }
   }
 
-  /** 0: nothing is there. */
-  #readFrame(fd: number): number {
+  /** 0: nothing is there; undefined: an odd packet was dropped. */
+  #readFrame(fd: number): number | undefined {
     try {
       return readSync(fd, this.#frame);
     } catch (error) {
       const errno = errnoOf(error);
-      if (errno !== EAGAIN) this.#desk.lose(fd, 'EBADFD');
-      return 0;
+      if (errno === EBADFD) this.#desk.lose(fd, errnoName(errno));
+      if (errno === EBADFD || errno === EAGAIN) return 0;
+      this.#failed('read', error);
+      this.#wasRefused = true;
+      return undefined;
     }
   }
 
@@ -137,22 +146,23 @@ export class PlainPath {
     try {
       writeSync(tun, frame);
     } catch (error) {
-      if (errnoOf(error) === EBADFD) this.#desk.lose(tun, 'EBADFD');
+      if (errnoOf(error) === EBADFD) this.#desk.lose(tun, errnoName(EBADFD));
       else this.#failed('write', error);
     }
   }
 
-  #failed(what: 'send' | 'write' | 'receive', error: unknown): void {
+  #failed(what: 'read' | 'send' | 'write' | 'receive', error: unknown): void {
     this.#counts.refusal(what, errnoOf(error));
   }
 
   /** In Node's thread pool: what is received is taken meanwhile. */
   async #wait(tun: number | undefined, timeoutMs: number): Promise<void> {
-    this.#polled.watch(DEVICE, this.#socket === undefined ? undefined : tun, POLLIN);
+    const isRead = this.#socket !== undefined && !this.#wasRefused;
+    this.#polled.watch(DEVICE, isRead ? tun : undefined, POLLIN);
     this.#polled.watch(DOORBELL, this.#doorbell, POLLIN);
-    await this.#polled.waitInPool(timeoutMs);
+    await this.#polled.waitInPool(this.#wasRefused ? REFUSED_REST_MS : timeoutMs);
     if (this.#polled.cameOf(DOORBELL) !== 0) readSync(this.#doorbell, this.#bell);
-    if (tun !== undefined && this.#polled.isGone(DEVICE)) this.#desk.lose(tun, 'EBADFD');
+    if (tun !== undefined && this.#polled.isGone(DEVICE)) this.#desk.lose(tun, errnoName(EBADFD));
   }
 }
 

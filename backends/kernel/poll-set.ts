@@ -35,7 +35,10 @@ export class PollSet {
     this.#count = count;
   }
 
-  /** @param fd undefined: none, also where its errors would end the wait @param events 0: for none */
+  /**
+   * Says what is waited for at `place`. Where `fd` is undefined or `events` is 0 the place is left out of the wait
+   * altogether: poll(2) would else return for errors of a descriptor that nobody asked about.
+   */
   watch(place: number, fd: number | undefined, events: number): void {
     const at = place * POLLFD_BYTES;
     this.#view.setInt32(at, fd === undefined || events === 0 ? NOBODY : fd, true);

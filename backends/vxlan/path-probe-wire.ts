@@ -15,8 +15,8 @@ import { decodeEcho, ICMP } from './echo-message.ts';
 import { decodeIp } from './ip-header.ts';
 import type { Heard } from './path-probe-rounds.ts';
 
-/** Hands a datagram to a user-space VTEP's own socket. @returns whether it was taken */
-export type SendDatagram = (datagram: Buffer, endpoint: Ip) => boolean;
+/** Hands a datagram to a user-space VTEP's own socket. @returns the error's name (`ENETUNREACH`) where it was not taken */
+export type SendDatagram = (datagram: Buffer, endpoint: Ip) => string | undefined;
 
 export interface ProbeWireSettings {
   readonly local: Ip;
@@ -91,7 +91,8 @@ class DatagramWire implements ProbeWire {
     const { send } = this.#settings;
     if (send === undefined) return this.large(datagram, endpoint, refused);
     return timed(() => {
-      if (!send(datagram, endpoint)) refused('EAGAIN');
+      const errno = send(datagram, endpoint);
+      if (errno !== undefined) refused(errno);
     });
   }
 

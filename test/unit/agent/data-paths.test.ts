@@ -30,12 +30,12 @@ function scene({ peerFilter, adoptedMsAgo }: { readonly peerFilter: PathFilter; 
     peers: () => [],
     make: () => ({
       configure: ({ device, filter }) => told.push(`${device} ${filter}`),
-      setPeers: () => undefined,
-      update: () => undefined,
+      setPeers: (peers) => told.push(`${peers.size} peers`),
+      update: (changes) => told.push(`${changes.length} changes`),
       run: (signal) => clock.sleep(Number.POSITIVE_INFINITY, signal).then(() => Promise.reject(signal.reason)),
       state: () => ({ ...NOTHING, counters: { 'rx-stranger': strangers } }),
       problem: () => undefined,
-      send: () => true,
+      send: () => undefined,
     }),
   });
   return { clock, told, paths, see: (packets: number) => (strangers += packets) };
@@ -52,6 +52,18 @@ test('each device is told what becomes of strangers', (t) => {
     paths.follow();
     t.deepEqual(told, [`flannel.1 ${peerFilter}`, `flannel-v6.1 ${peerFilter}`]);
   }
+});
+
+test('devices are told of no peers before all are known, and then of all', (t) => {
+  const { paths, told } = scene({ peerFilter: 'off' });
+  paths.follow();
+  t.deepEqual(told.splice(0), ['flannel.1 off', 'flannel-v6.1 off']);
+  paths.update([]);
+  t.deepEqual(told.splice(0), ['0 peers', '0 peers']);
+  paths.update([]);
+  t.deepEqual(told.splice(0), ['0 changes', '0 changes']);
+  paths.follow();
+  t.deepEqual(told, ['flannel.1 off', 'flannel-v6.1 off', '0 peers', '0 peers']);
 });
 
 test('taken over from a flanneld, strangers are reported for an hour, however the clock is set meanwhile', async (t) => {

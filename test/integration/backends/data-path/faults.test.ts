@@ -6,7 +6,7 @@ import test, { type ExecutionContext } from 'ava';
 import type { DataPath } from '../../../../backends/data-path/data-path.ts';
 import { openTun } from '../../../../backends/kernel/tun.ts';
 import type { Log } from '../../../../config/log.ts';
-import { ip } from '../../../support/addresses.ts';
+import { ip, prefix } from '../../../support/addresses.ts';
 import { eventually } from '../../../support/eventually.ts';
 import { FarSide } from '../../../support/far-side.ts';
 import { enterFreshNamespace, run } from '../../../support/netns.ts';
@@ -100,6 +100,60 @@ for (const wire of ['udp', 'vxlan'] as const) {
     t.is(near.state().restarts, 0);
   });
 }
+
+for (const without of [[], ['batches']] as const) {
+  const title = without.length === 0 ? 'batches' : 'packets one by one';
+
+  test(`${title}: until the peers are known packets wait, those for them and those of them`, async (t) => {
+    const near = startPath(t, 'udp', NEAR, { without, isLonely: true });
+    const remote = far.inside(() => startPath(t, 'udp', FAR));
+    await eventually('both are up', () => near.state().isUp && remote.state().isUp);
+    const pings = spawn('ping', ['-n', '-c', '5', '-i', '0.05', '-W', '10', addressOf('udp', 2)], {
+      env: { PATH: searchPath() },
+    });
+    let text = '';
+    pings.stdout.setEncoding('utf8').on('data', (part: string) => (text += part));
+    const ended = once(pings, 'close');
+    const sent = far.exec('ping', ['-n', '-c', '5', '-i', '0.05', '-W', '10', addressOf('udp', 1)]);
+    await eventually('those of the other one came', () => (remote.state().counters['tx-packets'] ?? 0) >= 5);
+    near.update([['other', peerOf('udp', 2)]]);
+    t.deepEqual([near.state().counters['rx-packets'], near.state().counters['tx-packets']], [0, 0]);
+    near.setPeers(new Map([['other', peerOf('udp', 2)]]));
+    await ended;
+    t.regex(text, /5 received, 0% packet loss/);
+    t.regex(await sent, /5 received, 0% packet loss/);
+    t.deepEqual(near.state().strangers, []);
+  });
+}
+
+test('a worker that follows another has all peers before it moves a packet', async (t) => {
+  const { near } = pairOf(t, 'udp');
+  const { sources, subnets, ...rest } = peerOf('udp', 2);
+  const crowd = Array.from({ length: 3000 }, (_, i) => {
+    const one = `10.98.${i >> 8}.${i & 255}`;
+    return [`peer ${i}`, { ...rest, sources: [ip(one)], subnets: [prefix(`${one}/32`)] }] as const;
+  });
+  // The one that lives is told last.
+  near.setPeers(new Map([...crowd, ['other', { ...rest, sources, subnets }]]));
+  await heals('packets cross', 'udp');
+  const pings = await stream('udp');
+  for (let deaths = 1; deaths <= 2; deaths++) {
+    poison(near, true);
+    poison(near, false);
+    await eventually('another worker', () => near.state().restarts === deaths && near.state().isUp);
+    await heals('packets cross again', 'udp');
+  }
+  const { lost, answers } = await pings.stop();
+  t.log(`${lost} lost, ${answers} answered`);
+  t.deepEqual(near.state().strangers, []);
+  t.falsy(near.state().counters['rx-stranger']);
+});
+
+test('a datagram of our own that the kernel does not take comes back with the reason', async (t) => {
+  const { near } = pairOf(t, 'udp');
+  t.is(near.send(Buffer.alloc(8), ip('192.0.2.2')), undefined);
+  t.is(near.send(Buffer.alloc(8), ip('203.0.113.1')), 'ENETUNREACH');
+});
 
 test('a worker that dies again and again is started ever later, and said so', async (t) => {
   const { near } = pairOf(t, 'udp');

@@ -118,6 +118,8 @@ export interface PathOptions {
   readonly log?: Log;
   /** The device is there already. */
   readonly isMade?: boolean;
+  /** Its peers are told by the test. */
+  readonly isLonely?: boolean;
 }
 
 /** Device and data path there, until the test ends. */
@@ -129,7 +131,7 @@ export function startPath(t: ExecutionContext, wire: Wire, side: Side, options: 
     without: new Set(options.without ?? []),
   });
   path.configure(settingsOf(wire, side.number));
-  path.setPeers(new Map([['other', peerOf(wire, other(side))]]));
+  if (options.isLonely !== true) path.setPeers(new Map([['other', peerOf(wire, other(side))]]));
   const ending = new AbortController();
   const running = path.run(ending.signal).catch(() => undefined);
   t.teardown(async () => {

@@ -151,6 +151,28 @@ test('outgoing: a device that is gone is lost, what was read before goes its way
   t.deepEqual(destinations(calls), [['192.0.2.2', 1]]);
 });
 
+test('outgoing: a frame that the device can’t hand over is counted, and the ones behind it go', (t) => {
+  const { calls, counts, out } = scene();
+  calls.toRead.push(frame(2), frame(3));
+  calls.refuse('read', EINVAL, 0, EIO);
+  t.is(out.turn(TUN, SOCKET), 'worked');
+  t.deepEqual(destinations(calls), [
+    ['192.0.2.2', 1],
+    ['192.0.2.3', 1],
+  ]);
+  t.deepEqual(counts.refusals(), { 'read EINVAL': 1, 'read EIO': 1 });
+});
+
+test('outgoing: a device that hands over nothing but errors ends the batch', (t) => {
+  const { calls, counts, out } = scene();
+  calls.refuse('read', ...Array.from({ length: 40 }, () => EINVAL));
+  t.is(out.turn(TUN, SOCKET), 'refused');
+  t.is(calls.called.length, 32);
+  t.is(out.turn(TUN, SOCKET), 'refused');
+  t.is(out.turn(TUN, SOCKET), 'idle');
+  t.deepEqual(counts.refusals(), { 'read EINVAL': 40 });
+});
+
 test('outgoing: what nobody takes is answered into the device', (t) => {
   const { calls, out } = scene();
   core.allowReplies(1);
