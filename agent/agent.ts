@@ -81,7 +81,7 @@ class Agent {
     const memory = await Memory.open(stateDir, prefix, log, (found) => footprint(found, options, this.#made));
     this.#memory = memory;
     await removeHalfWritten(options);
-    const { claim, held, macs } = memory.current;
+    const { claim, held } = memory.current;
     const owner: LeaseOwner = { ...(await identifyHost(options.nodeName, claim)), claim };
     const etcd = await EtcdConnection.open(options);
     const { store } = etcd;
@@ -103,6 +103,7 @@ class Agent {
       memory.update({ macs: new Map([...memory.current.macs, ...devices]), ...adopted });
       await memory.settled();
     };
+    const macs = () => memory.current.macs;
     const facts = { options, clock, log, signal, owner, store, macs, remembered: memory, rememberDevices };
     const { known, current } = memory;
     const resuming = resumeEarly({ ...facts, known, hasRivals: current.hasRivals === true, kernel: () => opening });

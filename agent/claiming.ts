@@ -90,7 +90,7 @@ export class Claiming {
         avoid: plan.survey.underlayNetworks,
         ...{ previous, ttlSeconds: options.leaseTtl, view: cluster.takeFreshView(), trust: cluster.trust },
         attributes: async (target) => {
-          macs = await prepareDevices(kernel, plan.backend, target, this.#context.macs, rememberDevices);
+          macs = await prepareDevices(kernel, plan.backend, target, this.#context.macs(), rememberDevices);
           // It had this host until now, though the device may be one that we made before.
           if (target !== undefined && target.owner === undefined) await rememberDevices(macs, true);
           return plan.backend.advertise(macs);

@@ -79,7 +79,7 @@ async function tryToResume(context: EarlyContext): Promise<Joined | undefined> {
   const created = await createBackendHere(kernel, type, config.backend, familiesOf(config), survey.underlay);
   if (!created.ok || unfit(held, config, created.backend) !== undefined) return undefined;
   const { backend } = created;
-  const macs = await prepareDevices(kernel, backend, held.attributes, context.macs, context.rememberDevices);
+  const macs = await prepareDevices(kernel, backend, held.attributes, context.macs(), context.rememberDevices);
   const attributes = { ...backend.advertise(macs), owner };
   if (!isAsPublished(held, attributes)) return undefined;
   const target = { relation: 'ours', lease: decoded.lease } as const;

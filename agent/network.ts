@@ -54,6 +54,7 @@ import { UnderlayWatch } from './underlay-watch.ts';
 const LOOK_AT_DEVICE_MS = 500;
 /** A thread is there within some 50 ms. */
 const LOOK_AT_PATH_MS = 10;
+const MEND_PATH_MS = 1_000;
 const LOOK_FOR_LEFTOVERS_MS = 2_000;
 const ANNOUNCE_MS = 60_000;
 /** Peers come in flocks, and the kernel first. */
@@ -272,12 +273,19 @@ export class Network {
 
   /** Where the packets are ours to carry: nobody is told of the network before they can cross. */
   async #carry(): Promise<void> {
-    const { context, tasks, status } = this.#parts;
+    const { context, tasks, status, kernel } = this.#parts;
+    const { clock, log } = context;
     this.#dataPaths.follow();
     for (const task of this.#dataPaths.tasks()) tasks.start(task);
+    let mendedAt = clock.monotonic();
     while (!this.#dataPaths.areUp()) {
       status.setPhase('waiting for the data path');
-      await context.clock.sleep(LOOK_AT_PATH_MS, tasks.signal);
+      await clock.sleep(LOOK_AT_PATH_MS, tasks.signal);
+      if (clock.monotonic() - mendedAt < MEND_PATH_MS) continue;
+      // A device of an earlier config may hold our port, and somebody may have deleted ours.
+      await this.#leftovers.sweep(kernel, this.#networks(), log);
+      await this.#place();
+      mendedAt = clock.monotonic();
     }
   }
 

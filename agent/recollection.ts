@@ -28,8 +28,8 @@ export interface RecollectionContext {
   readonly clock: Clock;
   readonly log: Log;
   readonly owner: LeaseOwner;
-  /** MACs that an earlier run published. */
-  readonly macs: DeviceMacs;
+  /** Devices that this run or an earlier one made, as of now. */
+  macs(): DeviceMacs;
   /** What an earlier run left. */
   readonly remembered: {
     readonly held: HeldState | undefined;
@@ -74,7 +74,8 @@ export class Recollection {
     backend: Backend,
   ): Promise<{ readonly held: HeldLease; readonly macs: DeviceMacs } | undefined> {
     if (this.#isPatient()) return undefined;
-    const { kernel, cluster, macs: known, rememberDevices } = this.#context;
+    const { kernel, cluster, rememberDevices } = this.#context;
+    const known = this.#context.macs();
     const hadAnswered = cluster.version !== undefined;
     const lease = this.#lease();
     if (!lease.ok) return this.forgo(lease.reason);

@@ -96,6 +96,20 @@ test('from the kernel to user space and back: the lease stays as it is', async (
   }
 });
 
+test('from the kernel to user space with another VNI: the device before, which holds the port, makes room', async (t) => {
+  const scene = await scenes(t);
+  if (!scene) return;
+  const host = scene.host(1);
+  const agent = await scene.ready(host);
+  await scene.status(host, agent, isInStep);
+  t.is((await agent.stop()).status, 0);
+  await scene.configure('{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan","VNI":2,"Mode":"user"}}');
+  const next = await scene.ready(host);
+  await scene.status(host, next, isInStep);
+  t.regex(await links(host), /flannel\.2: .*\n.*\n +tun type tap /);
+  t.notRegex(await links(host), /flannel\.1:/);
+});
+
 test('udp: a network that is widened is followed by its route', async (t) => {
   const scene = await scenes(t, { config: UDP });
   if (!scene) return;

@@ -39,7 +39,7 @@ async function joinedBefore(t: ExecutionContext) {
   cluster.follow(following.signal).catch(() => undefined);
   let joined: Joined | undefined;
   const joining = join({
-    ...{ ...shared, options: options(), store, kernel, cluster, previous: undefined, macs: new Map() },
+    ...{ ...shared, options: options(), store, kernel, cluster, previous: undefined, macs: () => new Map() },
     ...{ remembered: nothing, onPhase: () => undefined },
   });
   joining.then(
@@ -60,7 +60,7 @@ async function joinedBefore(t: ExecutionContext) {
       ...shared,
       options: options(),
       store: next,
-      macs,
+      macs: () => macs,
       known: version,
       hasRivals: false,
       kernel: async () => kernel,

@@ -1,6 +1,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { Cluster } from '../../../agent/cluster.ts';
 import { type Joined, join } from '../../../agent/joining.ts';
+import type { DeviceMacs } from '../../../backends/backend.ts';
 import { parseCommandLine } from '../../../config/command-line.ts';
 import type { ErrorCode } from '../../../config/errors.ts';
 import { silentLog } from '../../../config/log.ts';
@@ -12,8 +13,8 @@ const PREFIX = '/coreos.com/network';
 const NOTHING = { held: undefined, cluster: async () => ({ ok: false as const, reason: 'there is none' }) };
 const OTHER = '{"PublicIP":"192.0.2.9","PublicIPv6":null,"BackendType":"host-gw"}';
 
-/** A host that joins, and what it says that it waits for. */
-function scene(t: ExecutionContext, config: string | undefined, ...flags: readonly string[]) {
+/** A host that joins, and what it says that it waits for. `meanwhile`: as soon as it has written its device down. */
+function scene(t: ExecutionContext, config: string | undefined, meanwhile: (etcd: FakeEtcd) => void = () => undefined) {
   const clock = new VirtualClock();
   const etcd = new FakeEtcd(clock);
   if (config !== undefined) etcd.put(`${PREFIX}/config`, config);
@@ -22,13 +23,14 @@ function scene(t: ExecutionContext, config: string | undefined, ...flags: readon
     stop.abort();
     etcd.stop();
   });
-  const parsed = parseCommandLine(flags, {});
+  const parsed = parseCommandLine([], {});
   if (!parsed.ok) throw new TypeError(parsed.problems.join('; '));
   const store = etcd.connect();
   const kernel = hostKernel();
   const cluster = new Cluster({ store, prefix: PREFIX, clock, log: silentLog, known: undefined });
   const said: (ErrorCode | undefined)[] = [];
   const adoptions: boolean[] = [];
+  let made: DeviceMacs = new Map();
   let joined: Joined | undefined;
   cluster.follow(stop.signal).catch(() => undefined);
   const owner = { node: 'n1', name: 'host1', claim: '0'.repeat(32) };
@@ -43,8 +45,12 @@ function scene(t: ExecutionContext, config: string | undefined, ...flags: readon
       signal: stop.signal,
       owner,
     },
-    ...{ previous: undefined, macs: new Map(), remembered: NOTHING },
-    rememberDevices: async (_, isAdopted) => void adoptions.push(isAdopted),
+    ...{ previous: undefined, macs: () => made, remembered: NOTHING },
+    rememberDevices: async (devices, isAdopted) => {
+      made = new Map([...made, ...devices]);
+      adoptions.push(isAdopted);
+      meanwhile(etcd);
+    },
     onPhase: (_phase, _problem, code) => said.push(code),
   }).then(
     (held) => {
@@ -100,6 +106,18 @@ test('a lease taken over from a flanneld is told, whoever made the device', asyn
   t.true(await clock.advanceUntil(() => joined() !== undefined, 60_000));
   t.is(joined()?.held.subnet.toString(), '10.5.7.0/24');
   t.deepEqual(adoptions, [true]);
+});
+
+test("a claim that is lost to another host finds the device that it made itself, not a flanneld's", async (t) => {
+  const two = '{"Network":"10.5.0.0/16","SubnetMin":"10.5.1.0","SubnetMax":"10.5.2.0","Backend":{"Type":"vxlan"}}';
+  const take = (subnet: string) => (etcd: FakeEtcd) => void etcd.put(`${PREFIX}/subnets/${subnet}-24`, OTHER);
+  const rounds = ['10.5.1.0', '10.5.2.0'].map((lost) => scene(t, two, take(lost)));
+  for (const { clock, joined } of rounds) t.true(await clock.advanceUntil(() => joined() !== undefined, 60_000));
+  t.true(rounds.some(({ joined }) => joined()?.transactions === 2));
+  t.deepEqual(
+    rounds.map(({ adoptions }) => adoptions),
+    [[false], [false]],
+  );
 });
 
 test('a device that another process holds is waited for, and said', async (t) => {

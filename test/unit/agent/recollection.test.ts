@@ -91,7 +91,7 @@ class World {
     let joined: Joined | undefined;
     join({
       ...{ options: parsed.invocation.options, store, kernel, cluster, clock, log: silentLog, signal: stop.signal },
-      ...{ owner, previous: memory.held, macs: memory.current.macs, remembered: memory },
+      ...{ owner, previous: memory.held, macs: () => memory.current.macs, remembered: memory },
       rememberDevices: async (macs) => memory.update({ macs }),
       onPhase: (_phase, problem) => phases.push(problem),
     }).then(

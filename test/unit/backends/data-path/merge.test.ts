@@ -213,6 +213,10 @@ test('IPv4 that may be fragmented is merged only with the next id', (t) => {
     tcpPacket({ ...WAYS[4], fragment: 0, id, sequence: i * 100 }, bytes(100, i * 100)),
   );
   t.deepEqual(shapes(packets, 40), [2, 2]);
+  const wrapping = [0xfffe, 0xffff, 0, 1].map((id, i) =>
+    tcpPacket({ ...WAYS[4], fragment: 0, id, sequence: i * 100 }, bytes(100, i * 100)),
+  );
+  t.deepEqual(shapes(wrapping, 40), [4]);
 });
 
 test('frames of other stations stay apart', (t) => {

@@ -95,6 +95,18 @@ test('a peer that moves is reached at its new address at once', (t) => {
   cores.removePeer('never heard of');
 });
 
+test('addresses that differ in one place only go to different peers, each after the other', (t) => {
+  const all = ['fd00::', 'fe00::', 'fd00:0:1::', 'fd00::1:0:0:0', 'fd00::1'] as Ip[];
+  const endpoint = (i: number): Ip => `192.0.2.${10 + i}` as Ip;
+  cores.begin(
+    EVERYTHING,
+    all.map((ip, i) => ({ endpoint: endpoint(i), sources: [], subnets: [`${ip}/128` as Prefix], mac: undefined })),
+  );
+  for (const [i, a] of all.entries()) {
+    for (const [j, b] of all.entries()) t.deepEqual([next(a), next(b)], [endpoint(i), endpoint(j)]);
+  }
+});
+
 test('what waits to be sent goes where it was to go, whatever becomes of the peer', (t) => {
   cores.begin(UDP);
   t.is(next('10.5.2.9' as Ip), PEER.endpoint);
