@@ -4,12 +4,12 @@ import { addressOf } from '../kernel/libc.ts';
 import { EBADFD, packetCalls } from '../kernel/packet-calls.ts';
 import { POLLIN, POLLOUT, PollSet } from '../kernel/poll-set.ts';
 import type { Assignment } from './assignment.ts';
-import { Bookkeeper } from './bookkeeper.ts';
-import type { Desk } from './desk.ts';
+import { Housekeeping } from './housekeeping.ts';
 import { Incoming } from './incoming.ts';
 import { LoopCounts } from './loop-counts.ts';
 import { Outgoing } from './outgoing.ts';
 import type { Turn } from './turn.ts';
+import type { WorkerInbox } from './worker-inbox.ts';
 
 /** Places of the descriptors that are waited for. */
 const DEVICE = 0;
@@ -24,38 +24,38 @@ const REFUSED_REST_MS = 1;
  * thread does nothing beside this.
  */
 export class BatchedPath {
-  readonly #desk: Desk;
+  readonly #inbox: WorkerInbox;
   readonly #doorbell: number;
   readonly #polled = new PollSet(3);
   readonly #bell = new Uint8Array(8);
   readonly #bellAt = Number(addressOf(this.#bell));
-  readonly #books: Bookkeeper;
+  readonly #housekeeping: Housekeeping;
   readonly #outgoing: Outgoing;
   readonly #incoming: Incoming;
   #out: Turn = 'idle';
   #in: Turn = 'idle';
 
   /** @param base where the core's memory is */
-  constructor(desk: Desk, doorbell: number, base: number) {
+  constructor(inbox: WorkerInbox, doorbell: number, base: number) {
     const counts = new LoopCounts();
-    this.#desk = desk;
+    this.#inbox = inbox;
     this.#doorbell = doorbell;
-    this.#books = new Bookkeeper(desk, counts);
-    this.#outgoing = new Outgoing(desk.core, base, counts);
-    this.#incoming = new Incoming(desk.core, base, counts);
-    this.#outgoing.onGroupingRefused = (errno) => this.#desk.giveUpGrouping(errnoName(errno));
+    this.#housekeeping = new Housekeeping(inbox, counts);
+    this.#outgoing = new Outgoing(inbox.core, base, counts);
+    this.#incoming = new Incoming(inbox.core, base, counts);
+    this.#outgoing.onGroupingRefused = (errno) => this.#inbox.giveUpGrouping(errnoName(errno));
   }
 
   /** Until it is told to stop. */
   run(): void {
-    while (this.#desk.readMail()) {
-      this.#desk.page.beat();
-      const { assignment } = this.#desk;
+    while (this.#inbox.readMail()) {
+      this.#inbox.page.beat();
+      const { assignment } = this.#inbox;
       if (assignment) this.#turn(assignment);
       const hasWorked = this.#out === 'worked' || this.#in === 'worked';
       const now = monotonicMs();
-      this.#books.keep(now, hasWorked);
-      if (!hasWorked) this.#wait(this.#desk.assignment, this.#books.restMs(now));
+      this.#housekeeping.keep(now, hasWorked);
+      if (!hasWorked) this.#wait(this.#inbox.assignment, this.#housekeeping.restMs(now));
     }
   }
 
@@ -72,7 +72,7 @@ export class BatchedPath {
   #lose(fd: number): void {
     this.#outgoing.forget();
     this.#incoming.forget();
-    this.#desk.lose(fd, errnoName(EBADFD));
+    this.#inbox.lose(fd, errnoName(EBADFD));
     this.#out = 'idle';
     this.#in = 'idle';
   }

@@ -7,11 +7,11 @@ import { errnoName } from '../kernel/errno.ts';
 import { duplicate, EAGAIN, EBADFD, VIRTIO_BYTES } from '../kernel/packet-calls.ts';
 import { POLLIN, PollSet } from '../kernel/poll-set.ts';
 import type { Assignment } from './assignment.ts';
-import { Bookkeeper } from './bookkeeper.ts';
-import type { Desk } from './desk.ts';
+import { Housekeeping } from './housekeeping.ts';
 import { LoopCounts } from './loop-counts.ts';
 import { PLACES } from './packet-core.ts';
 import { PlainExchange } from './plain-exchange.ts';
+import type { WorkerInbox } from './worker-inbox.ts';
 
 const DEVICE = 0;
 const DOORBELL = 1;
@@ -30,11 +30,11 @@ const WAITING_MAX = 256;
  * refuse the calls which take many. Only to wait for the device needs a call that Node does not have.
  */
 export class PlainPath {
-  readonly #desk: Desk;
+  readonly #inbox: WorkerInbox;
   readonly #doorbell: number;
   readonly #exchange: PlainExchange;
   readonly #counts = new LoopCounts();
-  readonly #books: Bookkeeper;
+  readonly #housekeeping: Housekeeping;
   readonly #polled = new PollSet(2);
   readonly #frame = Buffer.alloc(FRAME_BYTES);
   readonly #bell = Buffer.alloc(8);
@@ -43,25 +43,25 @@ export class PlainPath {
   #hasWorked = false;
   #wasRefused = false;
 
-  /** @param desk told that the core's memory is at 0 */
-  constructor(desk: Desk, doorbell: number) {
-    this.#desk = desk;
+  /** @param inbox told that the core's memory is at 0 */
+  constructor(inbox: WorkerInbox, doorbell: number) {
+    this.#inbox = inbox;
     this.#doorbell = doorbell;
-    this.#exchange = new PlainExchange(desk.core, 0n);
-    this.#books = new Bookkeeper(desk, this.#counts);
+    this.#exchange = new PlainExchange(inbox.core, 0n);
+    this.#housekeeping = new Housekeeping(inbox, this.#counts);
   }
 
   /** Until it is told to stop. */
   async run(): Promise<void> {
-    while (this.#desk.readMail()) {
-      this.#desk.page.beat();
-      const { assignment } = this.#desk;
+    while (this.#inbox.readMail()) {
+      this.#inbox.page.beat();
+      const { assignment } = this.#inbox;
       this.#adopt(assignment?.socket?.fd);
       if (assignment) this.#readDevice(assignment);
       const now = monotonicMs();
-      this.#books.keep(now, this.#hasWorked);
+      this.#housekeeping.keep(now, this.#hasWorked);
       this.#hasWorked = false;
-      await this.#wait(assignment?.tun?.fd, this.#books.restMs(now));
+      await this.#wait(assignment?.tun?.fd, this.#housekeeping.restMs(now));
     }
     this.#socket?.close();
   }
@@ -72,7 +72,7 @@ export class PlainPath {
     this.#socket?.close();
     this.#socketFd = fd;
     this.#socket = undefined;
-    const { assignment } = this.#desk;
+    const { assignment } = this.#inbox;
     if (fd === undefined || assignment === undefined) return;
     const socket = createSocket(familyOf(assignment.settings.local) === 4 ? 'udp4' : 'udp6');
     socket.on('message', (data, { address }) => this.#receive(data, address));
@@ -99,7 +99,7 @@ export class PlainPath {
       return readSync(fd, this.#frame);
     } catch (error) {
       const errno = errnoOf(error);
-      if (errno === EBADFD) this.#desk.lose(fd, errnoName(errno));
+      if (errno === EBADFD) this.#inbox.lose(fd, errnoName(errno));
       if (errno === EBADFD || errno === EAGAIN) return 0;
       this.#failed('read', error);
       this.#wasRefused = true;
@@ -108,7 +108,7 @@ export class PlainPath {
   }
 
   #send(read: Buffer, tun: number, port: number): void {
-    const { core } = this.#desk;
+    const { core } = this.#inbox;
     core.txReset();
     this.#exchange.putFrame(read.subarray(VIRTIO_BYTES), read.subarray(0, VIRTIO_BYTES));
     const messages = core.txDone();
@@ -130,11 +130,11 @@ export class PlainPath {
   }
 
   #receive(data: Buffer, address: string): void {
-    const { tun } = this.#desk.assignment ?? {};
+    const { tun } = this.#inbox.assignment ?? {};
     const sender = parseIp(address.replace(/%.*$/, ''));
     if (tun === undefined || sender === undefined) return;
     this.#hasWorked = true;
-    const { core } = this.#desk;
+    const { core } = this.#inbox;
     core.rxPrepare(1);
     this.#exchange.putDatagram(0, { data, address: sender });
     for (let writes = core.rx(1); writes > 0; writes = core.rxMore()) {
@@ -146,7 +146,7 @@ export class PlainPath {
     try {
       writeSync(tun, frame);
     } catch (error) {
-      if (errnoOf(error) === EBADFD) this.#desk.lose(tun, errnoName(EBADFD));
+      if (errnoOf(error) === EBADFD) this.#inbox.lose(tun, errnoName(EBADFD));
       else this.#failed('write', error);
     }
   }
@@ -162,7 +162,7 @@ export class PlainPath {
     this.#polled.watch(DOORBELL, this.#doorbell, POLLIN);
     await this.#polled.waitInPool(this.#wasRefused ? REFUSED_REST_MS : timeoutMs);
     if (this.#polled.cameOf(DOORBELL) !== 0) readSync(this.#doorbell, this.#bell);
-    if (tun !== undefined && this.#polled.isGone(DEVICE)) this.#desk.lose(tun, errnoName(EBADFD));
+    if (tun !== undefined && this.#polled.isGone(DEVICE)) this.#inbox.lose(tun, errnoName(EBADFD));
   }
 }
 

@@ -1,6 +1,6 @@
 import { COUNTERS } from './counters.ts';
-import type { Desk } from './desk.ts';
 import { type LoopCounts, PATH_COUNTERS } from './loop-counts.ts';
+import type { WorkerInbox } from './worker-inbox.ts';
 
 /** How old what the main thread sees may be. */
 const PUBLISH_MS = 100;
@@ -13,8 +13,8 @@ const REPLIES = 20;
 const FILTERED = COUNTERS.flatMap(({ kind }, i) => (kind === 'filter' ? [i] : []));
 
 /** What is to be done now and then while packets pass: the main thread is told, the core allowed some ICMP errors. */
-export class Bookkeeper {
-  readonly #desk: Desk;
+export class Housekeeping {
+  readonly #inbox: WorkerInbox;
   readonly #counts: LoopCounts;
   readonly #values = new Float64Array(PATH_COUNTERS.length);
   #isDirty = true;
@@ -23,8 +23,8 @@ export class Bookkeeper {
   #repliesAt = 0;
   #told = 0;
 
-  constructor(desk: Desk, counts: LoopCounts) {
-    this.#desk = desk;
+  constructor(inbox: WorkerInbox, counts: LoopCounts) {
+    this.#inbox = inbox;
     this.#counts = counts;
   }
 
@@ -33,7 +33,7 @@ export class Bookkeeper {
     this.#isDirty ||= hasWorked;
     if (now >= this.#repliesAt) {
       this.#repliesAt = now + REPLIES_MS;
-      this.#desk.core.allowReplies(REPLIES);
+      this.#inbox.core.allowReplies(REPLIES);
     }
     if (this.#isDirty && now >= this.#publishAt) this.#publish(now);
     if (this.#hasNews() && now >= this.#newsAt) this.#tellNews(now);
@@ -48,9 +48,9 @@ export class Bookkeeper {
   #publish(now: number): void {
     this.#isDirty = false;
     this.#publishAt = now + PUBLISH_MS;
-    this.#desk.core.copyCounters(this.#values);
+    this.#inbox.core.copyCounters(this.#values);
     this.#values.set(this.#counts.values, COUNTERS.length);
-    this.#desk.page.publish(this.#values);
+    this.#inbox.page.publish(this.#values);
   }
 
   #newsworthy(): number {
@@ -64,8 +64,8 @@ export class Bookkeeper {
   #tellNews(now: number): void {
     this.#newsAt = now + NEWS_MS;
     this.#told = this.#newsworthy();
-    const seen = this.#desk.core.takeStrangers();
-    if (seen.length > 0) this.#desk.say({ kind: 'strangers', seen });
-    this.#desk.say({ kind: 'refusals', refusals: this.#counts.refusals() });
+    const seen = this.#inbox.core.takeStrangers();
+    if (seen.length > 0) this.#inbox.say({ kind: 'strangers', seen });
+    this.#inbox.say({ kind: 'refusals', refusals: this.#counts.refusals() });
   }
 }

@@ -5,8 +5,8 @@ import { PATH_COUNTERS } from './loop-counts.ts';
 import type { PacketCore } from './packet-core.ts';
 import { SharedPage } from './shared-page.ts';
 
-/** The worker's desk: what the main thread tells comes in here, and into the core. */
-export class Desk {
+/** What the main thread tells the worker: taken in here, put into the core where it belongs there, and answered. */
+export class WorkerInbox {
   readonly page: SharedPage;
   readonly core: PacketCore;
   readonly #port: MessagePort;
