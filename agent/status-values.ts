@@ -85,7 +85,7 @@ export function dataPathOf({
   };
 }
 
-const VERDICTS = { stranger: 'unknown', spoofed: 'spoofing', foreign: 'foreign' } as const;
+const VERDICTS = { stranger: 'unknown', spoofed: 'spoofing', foreign: 'foreign', ethertype: 'foreign' } as const;
 
 function strangerOf({ reason, outer, inner, first, last }: PathState['strangers'][number]): StatusStranger {
   const verdict = VERDICTS[reason];

@@ -43,6 +43,7 @@ export const COUNTERS = [
     kind: 'filter',
     help: 'Packets with an inner source outside of the networks (with the strict filter).',
   },
+  { name: 'rx-ethertype', kind: 'filter', help: 'Frames that are neither IP nor ARP, such as those with a VLAN tag.' },
 ] as const satisfies readonly Counter[];
 
 export type CounterName = (typeof COUNTERS)[number]['name'];

@@ -14,11 +14,13 @@
  * batches only. Offsets count from the beginning of the memory; a write is two 32-bit numbers: the offset of an array of
  * iovecs, and how many they are.
  */
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { endianness } from 'node:os';
 import { join } from 'node:path';
 import { familyOf, type Ip, ipFromBytes } from '../../config/address.ts';
 import { addressWords, macWords, prefixWords } from './address-words.ts';
+import { RX_ETHERTYPE, RX_FOREIGN, RX_SPOOFED } from './core/counters.ts';
 import {
   COUNTERS_AT,
   REPLY_WRITES,
@@ -65,7 +67,7 @@ export interface CoreOffloads {
 
 /** Somebody whom the peer filter has objected to. */
 export interface Stranger {
-  readonly reason: 'stranger' | 'spoofed' | 'foreign';
+  readonly reason: 'stranger' | 'spoofed' | 'foreign' | 'ethertype';
   /** The datagram's source. */
   readonly outer: Ip | undefined;
   /** The packet's in it; undefined: it is not IP. */
@@ -110,15 +112,23 @@ const FILTERS: Readonly<Record<PathFilter, number>> = { off: 0, report: 1, enfor
 /** A VXLAN header's second word, in network order. */
 const vniWord = (vni: number): number => Buffer.from([vni >>> 16, vni >>> 8, vni, 0]).readInt32LE();
 const STRANGER_BYTES = 48;
+/** By the counter's number. */
+const REASONS: Readonly<Record<number, Stranger['reason']>> = {
+  [RX_SPOOFED]: 'spoofed',
+  [RX_FOREIGN]: 'foreign',
+  [RX_ETHERTYPE]: 'ethertype',
+};
 
 class Core {
   readonly #core: CoreFunctions;
+  readonly #seed: number;
   readonly #peers: PeerNumbers;
   readonly #counters: BigUint64Array;
   readonly #bytes: Buffer;
 
-  constructor(core: CoreFunctions, memory: ArrayBuffer) {
+  constructor(core: CoreFunctions, memory: ArrayBuffer, seed: number) {
     this.#core = core;
+    this.#seed = seed;
     this.#peers = new PeerNumbers(core);
     this.#counters = new BigUint64Array(memory, COUNTERS_AT, COUNTERS.length);
     this.#bytes = Buffer.from(memory);
@@ -127,7 +137,7 @@ class Core {
   configure(settings: PathSettings, address: bigint, offloads: CoreOffloads): void {
     const core = this.#core;
     const { encapsulation, local, networks, own } = settings;
-    core.clearPeers();
+    core.clearPeers(this.#seed);
     core.setBase(Number(BigInt.asIntN(32, address)), Number(BigInt.asIntN(32, address >> 32n)));
     if (encapsulation.kind === 'udp') core.setUdp();
     else core.setVxlan(vniWord(encapsulation.vni), ...macWords(encapsulation.mac));
@@ -173,9 +183,8 @@ class Core {
   }
 
   #stranger(at: number): Stranger {
-    const name = COUNTERS[this.#bytes.readInt32LE(at)]?.name;
     return {
-      reason: name === 'rx-spoofed' ? 'spoofed' : name === 'rx-foreign' ? 'foreign' : 'stranger',
+      reason: REASONS[this.#bytes.readInt32LE(at)] ?? 'stranger',
       outer: this.#address(at + 12, this.#bytes.readInt32LE(at + 4)),
       inner: this.#address(at + 28, this.#bytes.readInt32LE(at + 8)),
     };
@@ -186,9 +195,14 @@ class Core {
   }
 }
 
-/** A core of these functions, which work on that memory. */
-export function packetCoreOf(kind: PacketCore['kind'], functions: CoreFunctions, memory: ArrayBuffer): PacketCore {
-  const core = new Core(functions, memory);
+/** A core of these functions, which work on that memory. `seed`: 32 bits that nobody can guess. */
+export function packetCoreOf(
+  kind: PacketCore['kind'],
+  functions: CoreFunctions,
+  memory: ArrayBuffer,
+  seed: number,
+): PacketCore {
+  const core = new Core(functions, memory, seed);
   const { txReset, txPointer, txRoomBytes, tx, txDone, txReplies, txSplit, rxPrepare, rx, rxMore, allowReplies } =
     functions;
   return {
@@ -221,16 +235,19 @@ export function shippedPacketCore(): Uint8Array | undefined {
 
 /**
  * The core of these bytes; as JavaScript where there are none, or this machine does not run them. JavaScript's keeps its
- * state in its modules: one in each thread.
+ * state in its modules: one in each thread. Cores of one `seed` leave the same bytes in memory.
  */
-export async function openPacketCore(wasm: Uint8Array | undefined): Promise<PacketCore> {
+export async function openPacketCore(
+  wasm: Uint8Array | undefined,
+  seed = randomBytes(4).readInt32LE(),
+): Promise<PacketCore> {
   if (endianness() !== 'LE') throw new Error('the packet core needs a little-endian machine');
   if (typeof WebAssembly === 'object' && wasm !== undefined && WebAssembly.validate(wasm)) {
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(wasm));
     const { memory } = exports;
     if (!(memory instanceof WebAssembly.Memory)) throw new Error('the packet core has no memory');
-    return packetCoreOf('wasm', exports as CoreFunctions, memory.buffer);
+    return packetCoreOf('wasm', exports as CoreFunctions, memory.buffer, seed);
   }
   const { SCRIPT_CORE, SCRIPT_MEMORY } = await import('./script-core.ts');
-  return packetCoreOf('js', SCRIPT_CORE, SCRIPT_MEMORY);
+  return packetCoreOf('js', SCRIPT_CORE, SCRIPT_MEMORY, seed);
 }

@@ -4,7 +4,7 @@ import type { Ip, Mac, Prefix } from '../../config/address.ts';
 export interface PathPeer {
   /** Where its datagrams are sent; the port is everybody's own. */
   readonly endpoint: Ip;
-  /** Outer sources that are its own: its public IP, and what else its lease publishes. */
+  /** Outer sources that are its own: its public IP, and what else its lease publishes. Only the first few are known. */
   readonly sources: readonly Ip[];
   /** Inner addresses that are its own. */
   readonly subnets: readonly Prefix[];

@@ -20,9 +20,9 @@ export interface PathShape {
   readonly port: number;
   /** Of the device: the largest inner IP packet. */
   readonly mtuBytes: number;
-  /** This host's subnets, of the device's family. */
+  /** This host's subnets; of both families where a frame may hold either. */
   readonly own: readonly Prefix[];
-  /** The cluster's ranges, of the device's family. */
+  /** The cluster's ranges, likewise. */
   readonly networks: readonly Prefix[];
 }
 

@@ -5,8 +5,10 @@ import { PEERS_MAX } from './core/layout.ts';
 import type { PathPeer } from './path-peer.ts';
 import type { CoreFunctions } from './script-core.ts';
 
-/** Of subnets, and of sources: a lease with more of them is made by nobody. */
-const MOST_OF_ONE_PEER = 16;
+/** Entries of the core's table that are one peer's: so many of everybody always find room. */
+const ROOM_OF_ONE_PEER = 6;
+/** A MAC and a source besides. A lease has one. */
+const MOST_SUBNETS = ROOM_OF_ONE_PEER - 2;
 
 interface Known {
   readonly number: number;
@@ -52,7 +54,10 @@ export class PeerNumbers {
     for (const [key, peer] of [...peers, ...refused]) this.set(key, peer);
   }
 
-  /** Why the core does not take it; it is then not known at all, not even as it was before. */
+  /**
+   * Why the core does not take it; it is then not known at all, not even as it was before. Of many sources it takes the
+   * first ones, four where there is one subnet: a peer's public IP comes first.
+   */
   set(key: string, peer: PathPeer): string | undefined {
     // Its room is its own: nobody else's who waits for some.
     this.#drop(key);
@@ -83,21 +88,21 @@ export class PeerNumbers {
     }
   }
 
-  #objection({ endpoint, subnets, sources }: PathPeer): string | undefined {
+  #objection({ endpoint, subnets }: PathPeer): string | undefined {
     if (familyOf(endpoint) !== this.#outer.family) return `${endpoint} is not IPv${this.#outer.family}`;
-    if (subnets.length > MOST_OF_ONE_PEER) return `more than ${MOST_OF_ONE_PEER} subnets`;
-    if (sources.length > MOST_OF_ONE_PEER) return `more than ${MOST_OF_ONE_PEER} sources`;
+    if (subnets.length > MOST_SUBNETS) return `more than ${MOST_SUBNETS} subnets`;
     return undefined;
   }
 
   #add(key: string, peer: PathPeer): string | undefined {
     const number = this.#free.pop() ?? this.#unused();
     if (number === undefined) return `there is room for ${PEERS_MAX - 1} peers`;
-    if (!this.#tell(number, peer)) {
-      this.#forget({ number, peer });
-      return 'there is no more room for subnets and sources';
-    }
-    this.#known.set(key, { number, peer });
+    const known = {
+      number,
+      peer: { ...peer, sources: peer.sources.slice(0, ROOM_OF_ONE_PEER - 1 - peer.subnets.length) },
+    };
+    this.#tell(known);
+    this.#known.set(key, known);
     return undefined;
   }
 
@@ -106,14 +111,12 @@ export class PeerNumbers {
     return this.#used + 1 < PEERS_MAX ? ++this.#used : undefined;
   }
 
-  #tell(number: number, { endpoint, subnets, sources, mac }: PathPeer): boolean {
+  #tell({ number, peer: { endpoint, subnets, sources, mac } }: Known): void {
     const core = this.#core;
     core.setEndpoint(number, familyOf(endpoint), this.#outer.port, ...addressWords(endpoint));
-    return (
-      subnets.every((subnet) => core.addSubnet(number, ...prefixWords(subnet))) &&
-      sources.every((source) => core.addSource(number, familyOf(source), ...addressWords(source))) &&
-      (mac === undefined || Boolean(core.addMac(number, ...macWords(mac))))
-    );
+    for (const subnet of subnets) core.addSubnet(number, ...prefixWords(subnet));
+    for (const source of sources) core.addSource(number, familyOf(source), ...addressWords(source));
+    if (mac !== undefined) core.addMac(number, ...macWords(mac));
   }
 
   #forget({ number, peer: { subnets, sources, mac } }: Known): void {

@@ -8,15 +8,7 @@
  *     fdb       c2:88:f0:5b:5f:ac → 192.168.77.11
  *     outer     192.168.77.10:… → 192.168.77.11:8472, VNI 1
  */
-import {
-  type Family,
-  familyOf,
-  type Ip,
-  ipFromBigInt,
-  type Mac,
-  networkAddress,
-  type Prefix,
-} from '../../config/address.ts';
+import { type Family, type Ip, ipFromBigInt, type Mac, networkAddress, type Prefix } from '../../config/address.ts';
 import { TartanError } from '../../config/errors.ts';
 import type { JsonObject } from '../../config/go-json.ts';
 import type { Lease, LeaseAttributes, LeaseSubnets } from '../../leases/lease.ts';
@@ -42,6 +34,7 @@ import { OVERHEAD_4, OVERHEAD_6, readVxlanConfig, type VxlanConfig } from './vxl
 import { decodeVtepMac, encodeVxlanData } from './vxlan-lease.ts';
 
 const TYPE = 'vxlan';
+const FAMILIES: readonly Family[] = [4, 6];
 
 /** One family's side of the overlay on this host. */
 interface Side extends TunnelEnd {
@@ -198,14 +191,11 @@ class Vxlan implements Backend {
 
   #paths(own: OwnPart, macs: DeviceMacs): readonly PathShape[] {
     const { vni, port } = this.#config;
+    // A frame may hold either family, whichever device's it is: a source of the other one is no peer's here.
+    const inside = { own: FAMILIES.flatMap((family) => subnetOf(own, family) ?? []), networks: own.networks };
     return this.#sides.map((side) => {
-      const { family, device, local, mtuBytes } = side;
-      const subnet = subnetOf(own, family);
+      const { device, local, mtuBytes } = side;
       const encapsulation = { kind: 'vxlan', vni, mac: macOf(side, macs) } as const;
-      const inside = {
-        own: subnet === undefined ? [] : [subnet],
-        networks: own.networks.filter((network) => familyOf(network) === family),
-      };
       return { device, encapsulation, local, port, mtuBytes, ...inside };
     });
   }

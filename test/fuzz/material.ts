@@ -134,6 +134,7 @@ export function datagram(chance: Chance, kind: Encapsulation, hosts: number): Re
     const harmed = happens(chance, train.length === 1 ? 0.4 : 0.05) ? damaged(chance, each) : each;
     if (kind === 'udp') return harmed;
     const outer = vxlan(7, ethernet(PEER_MAC, OWN_MAC, harmed.length > 0 ? harmed : Buffer.from([0x45])));
+    if (happens(chance, 0.02)) outer.writeUInt16BE(one(chance, [0x0806, 0x8100, 0x88a8]), 20);
     return happens(chance, 0.05) ? damaged(chance, outer) : outer;
   });
   const data = Buffer.concat(wrapped).subarray(0, 65_500);

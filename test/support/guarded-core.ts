@@ -44,7 +44,7 @@ export const multiply = machine.multiply;
 `;
 
 /** Independent of every other one. */
-export async function openGuardedCore(): Promise<GuardedCore> {
+export async function openGuardedCore(seed: number): Promise<GuardedCore> {
   const dir = mkdtempSync(join(tmpdir(), 'tartan-guarded-core-'));
   try {
     const compiled = inRepository('dist/backends/data-path');
@@ -55,7 +55,7 @@ export async function openGuardedCore(): Promise<GuardedCore> {
     writeFileSync(join(dir, 'package.json'), '{"type":"module"}');
     const { SCRIPT_CORE, SCRIPT_MEMORY } = await import(pathToFileURL(join(dir, 'script-core.js')).href);
     const { forbidden, end } = await import(pathToFileURL(join(dir, 'core/memory.js')).href);
-    return { core: packetCoreOf('js', SCRIPT_CORE, SCRIPT_MEMORY), forbidden, end };
+    return { core: packetCoreOf('js', SCRIPT_CORE, SCRIPT_MEMORY, seed), forbidden, end };
   } finally {
     rmSync(dir, { recursive: true });
   }

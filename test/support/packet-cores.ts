@@ -33,6 +33,8 @@ import { inRepository } from './repository.ts';
 
 /** The memory crosses a multiple of 4 GiB, among the headers of segments: pointers beyond carry. */
 const ADDRESS = 0x7fffffe90000n;
+/** The same of all, or entries would lie elsewhere. */
+const SEED = 0x7a57a9e5;
 const OFFLOADS: CoreOffloads = { grouping: true, mergingTcp: true, mergingUdp: true };
 
 export interface Frame {
@@ -115,8 +117,12 @@ export class PacketCores {
 
   /** Once in a process. */
   static async open(): Promise<PacketCores> {
-    const guarded = await openGuardedCore();
-    const cores = [await openPacketCore(await currentModule()), await openPacketCore(undefined), guarded.core];
+    const guarded = await openGuardedCore(SEED);
+    const cores = [
+      await openPacketCore(await currentModule(), SEED),
+      await openPacketCore(undefined, SEED),
+      guarded.core,
+    ];
     deepEqual(
       cores.map(({ kind }) => kind),
       ['wasm', 'js', 'js'],

@@ -33,7 +33,8 @@ export const RX_LOOPED = 24;
 export const RX_STRANGER = 25;
 export const RX_SPOOFED = 26;
 export const RX_FOREIGN = 27;
-export const COUNTER_COUNT = 28;
+export const RX_ETHERTYPE = 28;
+export const COUNTER_COUNT = 29;
 
 export function count(counter: i32, by: i32): void {
   const at = COUNTERS_AT + (counter << 3);

@@ -2,10 +2,10 @@
  * Who may send what. The outer source must be a live peer's (else a stranger). Where the inner source lies in the
  * cluster's networks, it must lie in a subnet of a peer with that outer source (else spoofed); elsewhere it passes, but
  * for the strict (foreign). What claims to come from this host has gone round in a circle (looped), and is dropped
- * whatever the filter.
+ * whatever the filter. What is neither IP nor ARP may hold any source, where nobody looks: it does not pass.
  */
 import { listHolds } from './address-list.ts';
-import { count, RX_FOREIGN, RX_LOOPED, RX_SPOOFED, RX_STRANGER } from './counters.ts';
+import { count, RX_ETHERTYPE, RX_FOREIGN, RX_LOOPED, RX_SPOOFED, RX_STRANGER } from './counters.ts';
 import { NETWORKS, OWN } from './layout.ts';
 import { load8, load16, load32 } from './memory.ts';
 import { findAnother, findOf, findSlot, peerAt, SOURCE4, SOURCE6, SUBNET4, SUBNET6 } from './peer-table.ts';
@@ -59,9 +59,17 @@ function judgeOuter(): i32 {
   return known ? 0 : RX_STRANGER;
 }
 
-/** Whether a packet with its source address at `source` passes; version 0: it is not IP. What does not is counted. */
+/** Whether a packet with its source address at `source` passes. What does not is counted. */
 export function passes(version: i32, source: i32): boolean {
-  const inner = version === 0 ? 0 : verdictOf(version, source);
+  return permits(verdictOf(version, source), version, source);
+}
+
+/** Whether a frame passes in which nobody has looked for a source; `harmless`: nor will the kernel. */
+export function passesUnread(harmless: boolean): boolean {
+  return permits(harmless || filter === FILTER_OFF ? 0 : RX_ETHERTYPE, 0, 0);
+}
+
+function permits(inner: i32, version: i32, source: i32): boolean {
   const verdict = outerVerdict === 0 || inner === RX_LOOPED ? inner : outerVerdict;
   if (verdict === 0) return true;
   count(verdict, 1);

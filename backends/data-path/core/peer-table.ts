@@ -25,17 +25,27 @@ const LAST_SLOT = TABLE_SLOTS - 1;
 const ENTRIES_MAX = (TABLE_SLOTS / 4) * 3;
 
 let entries = 0;
+/** Makes it another set of keys that collide: leases are written by others. */
+let seed = 0;
 
 function at(slot: i32): i32 {
   return TABLE + (slot << 5);
 }
 
-function homeOf(kind: i32, a: i32, b: i32, c: i32, d: i32): i32 {
-  let hash = multiply(a ^ kind, 0x5bd1e995);
-  hash = multiply((hash ^ (hash >>> 15)) + b, 0x2c1b3c6d);
-  hash = multiply((hash ^ (hash >>> 13)) + c, 0x297a2d39);
-  hash = multiply((hash ^ (hash >>> 14)) + d, 0x5bd1e995);
-  return (hash ^ (hash >>> 15)) & LAST_SLOT;
+/** Every bit of the sum depends on every bit of both (constants: "lowbias32" of Chris Wellons' hash prospector). */
+function mixed(hash: i32, word: i32): i32 {
+  let mix = hash ^ word;
+  mix = multiply(mix ^ (mix >>> 16), 0x21f0aaad);
+  mix = multiply(mix ^ (mix >>> 15), 0x735a2d97);
+  return mix ^ (mix >>> 15);
+}
+
+/** The slot where the search for a key begins. */
+export function homeOf(kind: i32, a: i32, b: i32, c: i32, d: i32): i32 {
+  let hash = mixed(multiply(seed ^ kind, 0x5bd1e995), a);
+  // IPv4 is one word.
+  if ((b | c | d) !== 0) hash = mixed(mixed(mixed(hash, b), c), d);
+  return hash & LAST_SLOT;
 }
 
 function matches(entry: i32, kind: i32, a: i32, b: i32, c: i32, d: i32): boolean {
@@ -119,7 +129,8 @@ export function removeSlot(removed: i32): void {
   entries--;
 }
 
-export function clearTable(): void {
+export function clearTable(newSeed: i32): void {
+  seed = newSeed;
   if (entries === 0) return;
   for (let slot = 0; slot < TABLE_SLOTS; slot++) {
     if (load32(at(slot)) === 0) continue;

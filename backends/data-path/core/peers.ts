@@ -17,9 +17,9 @@ import { clearLengths, releaseLength, useLength } from './prefix-lengths.ts';
 const AF_INET = 2;
 const AF_INET6 = 10;
 
-/** Nobody is known any more. */
-export function clearPeers(): void {
-  clearTable();
+/** Nobody is known any more. `seed` is any number. */
+export function clearPeers(seed: i32): void {
+  clearTable(seed);
   clearLengths();
   clearLists();
   forgetDestination();

@@ -16,6 +16,7 @@
 /** As they are loaded. */
 export const ETHERTYPE_IPV4 = 0x0008;
 export const ETHERTYPE_IPV6 = 0xdd86;
+export const ETHERTYPE_ARP = 0x0608;
 
 export const ICMP = 1;
 export const TCP = 6;

@@ -15,7 +15,7 @@ import {
   RX_TRUNCATED,
   RX_TTL,
 } from './counters.ts';
-import { passes, takeSender } from './filter.ts';
+import { passes, passesUnread, takeSender } from './filter.ts';
 import {
   RX_BUFFER_BYTES,
   RX_BUFFER_IOVS,
@@ -37,7 +37,7 @@ import {
   storeIov,
   storeMessage,
 } from './messages.ts';
-import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, TCP, TCP_CHECKSUM, UDP, UDP_CHECKSUM } from './protocols.ts';
+import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, TCP, TCP_CHECKSUM, UDP, UDP_CHECKSUM } from './protocols.ts';
 import { linkBytes, mtu, tunnelBytes } from './settings.ts';
 import { lowerTtl } from './ttl.ts';
 import { tunnelFault } from './tunnel-header.ts';
@@ -45,6 +45,9 @@ import { faultOf, packetBytes } from './validity.ts';
 import { GSO_NONE, GSO_TCP4, GSO_TCP6 } from './virtio-header.ts';
 
 const NAME_BYTES = 32;
+/** Of an ARP packet with addresses of 6 and 4 bytes, and where it says so, as it is loaded. */
+const ARP_BYTES = 28;
+const ARP_LENGTHS = 0x0406;
 
 /** The message at hand, how many there are, and how much of the one at hand is done. */
 let message = 0;
@@ -122,9 +125,8 @@ function takeMessage(): boolean {
 
 function takeDatagram(at: i32, bytes: i32): void {
   if (tunnelBytes === 0) {
-    const version = load8(at) >>> 4;
-    if (version !== 4 && version !== 6) count(RX_HEADER, 1);
-    else takePacket(at, bytes, version);
+    if (load8(at) >>> 4 === 4) takePacket(at, bytes, 4);
+    else count(RX_HEADER, 1);
     return;
   }
   const fault = tunnelFault(at, bytes);
@@ -140,10 +142,18 @@ function takeFrame(frame: i32, bytes: i32): void {
   if (type === ETHERTYPE_IPV4) takePacket(frame, bytes, 4);
   else if (type === ETHERTYPE_IPV6) takePacket(frame, bytes, 6);
   else if (bytes - linkBytes > mtu) count(RX_OVERSIZED, 1);
-  else if (passes(0, 0)) {
+  else if (type === ETHERTYPE_ARP ? passesAsArp(frame, bytes) : passesUnread(false)) {
     note(bytes);
     addFrame(frame, bytes);
   }
+}
+
+/** RFC 826: of IPv4 on Ethernet, whose sender is a source as any other. Linux drops every other ARP packet. */
+function passesAsArp(frame: i32, bytes: i32): boolean {
+  const arp = frame + linkBytes;
+  const whole = bytes >= linkBytes + ARP_BYTES;
+  const ofIpv4 = whole && load16(arp + 2) === ETHERTYPE_IPV4 && load16(arp + 4) === ARP_LENGTHS;
+  return ofIpv4 ? passes(4, arp + 14) : passesUnread(true);
 }
 
 function note(bytes: i32): void {
@@ -170,7 +180,7 @@ function takePacket(frame: i32, bytes: i32, version: i32): void {
     count(RX_OVERSIZED, 1);
     return;
   }
-  if (tunnelBytes === 0 && !lowerTtl(ip, version)) {
+  if (tunnelBytes === 0 && !lowerTtl(ip)) {
     count(RX_TTL, 1);
     return;
   }

@@ -109,14 +109,15 @@ export function txSplit(index: i32): i32 {
 function routed(ip: i32, length: i32): i32 {
   const version = length > 0 ? load8(ip) >>> 4 : 0;
   if (!(version === 4 && length >= 20) && !(version === 6 && length >= 40)) return dropped(TX_SHORT);
-  const to = version === 4 ? ip + 16 : ip + 24;
-  if (version === 4 ? load8(to) >= 224 : load8(to) === 255) return dropped(TX_MULTICAST);
-  const peer = peerOfAddress(version, to);
+  // Nobody takes IPv6: the kernel's own router solicitations, mostly.
+  if (version === 6) return dropped(load8(ip + 24) === 255 ? TX_MULTICAST : TX_NO_ROUTE);
+  if (load8(ip + 16) >= 224) return dropped(TX_MULTICAST);
+  const peer = peerOfAddress(ip + 16);
   if (peer === 0) {
-    if (version === 4) replyUnreachable(ip, length);
+    replyUnreachable(ip, length);
     return dropped(TX_NO_ROUTE);
   }
-  return lowerTtl(ip, version) ? peer : dropped(TX_TTL);
+  return lowerTtl(ip) ? peer : dropped(TX_TTL);
 }
 
 /** The peer that a frame is addressed to. */

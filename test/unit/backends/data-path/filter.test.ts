@@ -1,6 +1,6 @@
 import test from 'ava';
 import type { PathFilter } from '../../../../backends/data-path/path-settings.ts';
-import type { Ip, Prefix } from '../../../../config/address.ts';
+import { type Ip, ipToBytes, macToBytes, type Prefix } from '../../../../config/address.ts';
 import {
   HERE,
   HERE6,
@@ -15,7 +15,7 @@ import {
   UDP,
   VXLAN,
 } from '../../../support/packet-cores.ts';
-import { ethernet, ipPacket, udpPacket, vxlan } from '../../../support/packets.ts';
+import { ethernet, udpPacket, vxlan } from '../../../support/packets.ts';
 
 const cores = await PacketCores.open();
 
@@ -34,8 +34,13 @@ const NOBODY = '198.51.100.9' as Ip;
 
 /** Whether a packet of that inner source, from that outer one, reaches the device; and what is counted. */
 function arrives(from: Ip, address: Ip): { readonly passed: boolean; readonly counted: readonly string[] } {
-  const to = from.includes(':') ? HERE6 : HERE;
-  const written = cores.receive([{ data: udpPacket({ from, to }, Buffer.alloc(20)), address }]);
+  const six = from.includes(':');
+  const packet = udpPacket({ from, to: six ? HERE6 : HERE }, Buffer.alloc(20));
+  return received(six ? vxlan(7, ethernet(PEER_MAC, OWN_MAC, packet)) : packet, address);
+}
+
+function received(data: Buffer, address: Ip): ReturnType<typeof arrives> {
+  const written = cores.receive([{ data, address }]);
   const traffic = ['rx-packets', 'rx-bytes', 'rx-messages', 'rx-writes'];
   return {
     passed: written.length === 1,
@@ -72,7 +77,8 @@ const CASES: readonly (readonly [string, string, string | undefined, string])[] 
 for (const [inner, outer, counter, verdicts] of CASES) {
   test(`from ${inner} in a datagram from ${outer}: ${counter ?? 'passes'}`, (t) => {
     for (const [i, filter] of FILTERS.entries()) {
-      cores.begin({ ...UDP, filter }, [PEER, OTHER]);
+      // udp has no IPv6.
+      cores.begin({ ...(inner.includes(':') ? VXLAN : UDP), filter }, [PEER, OTHER]);
       const { passed, counted } = arrives(inner as Ip, outer as Ip);
       t.is(passed, verdicts[i] === 'y', filter);
       const silent = counter !== 'rx-looped' && (filter === 'off' || (counter === 'rx-foreign' && filter !== 'strict'));
@@ -115,16 +121,64 @@ test('a peer may have several sources, of both families', (t) => {
   t.false(arrives(THERE, '2001:db8::3' as Ip).passed);
 });
 
-test('what is not IP passes from a peer, and from nobody else', (t) => {
-  for (const [address, passes] of [
-    [PEER_OUTER, true],
-    [NOBODY, false],
-  ] as const) {
-    cores.begin({ ...VXLAN, filter: 'strict' });
-    const frame = ethernet(PEER_MAC, OWN_MAC, ipPacket({ from: THERE, to: HERE }, 1, Buffer.alloc(20)));
-    frame.writeUInt16BE(0x0806, 12);
-    t.is(cores.receive([{ data: vxlan(7, frame), address }]).length, passes ? 1 : 0);
-    t.deepEqual(cores.takeStrangers(), passes ? [] : [{ reason: 'stranger', outer: NOBODY, inner: undefined }]);
+/** RFC 826, an announcement. */
+function arp(sender: Ip, lengths = '0604', protocol = '0800'): Buffer {
+  const start = Buffer.from(`0001${protocol}${lengths}0001`, 'hex');
+  return Buffer.concat([start, macToBytes(PEER_MAC), ipToBytes(sender), macToBytes(OWN_MAC), ipToBytes(HERE)]);
+}
+
+const inside = udpPacket({ from: '10.5.9.1' as Ip, to: HERE }, Buffer.alloc(20));
+const tagged = (tag: string): Buffer => Buffer.concat([Buffer.from(`${tag}0800`, 'hex'), inside]);
+
+/** Ethertype, what is behind it, the counter, and whether it passes with each of the filters. */
+const NOT_IP: readonly (readonly [string, string, Buffer, string | undefined, string])[] = [
+  ['ARP of a peer', '0806', arp(THERE), undefined, 'yyyy'],
+  ['ARP of somebody else', '0806', arp('10.5.3.1' as Ip), 'rx-spoofed', 'yynn'],
+  ['ARP of the outside', '0806', arp('203.0.113.1' as Ip), 'rx-foreign', 'yyyn'],
+  ['ARP of this host', '0806', arp(HERE), 'rx-looped', 'nnnn'],
+  ['ARP with other addresses', '0806', arp('10.5.3.1' as Ip, '0606'), undefined, 'yyyy'],
+  ['ARP of another protocol', '0806', arp('10.5.3.1' as Ip, '0604', '86dd'), undefined, 'yyyy'],
+  ['half an ARP', '0806', arp('10.5.3.1' as Ip).subarray(0, 27), undefined, 'yyyy'],
+  ['a tag of VLAN 0', '8100', tagged('0000'), 'rx-ethertype', 'yynn'],
+  ['a tag of VLAN 5', '8100', tagged('0005'), 'rx-ethertype', 'yynn'],
+  ['a service tag', '88a8', tagged('0000'), 'rx-ethertype', 'yynn'],
+  ['an old service tag', '9100', tagged('0000'), 'rx-ethertype', 'yynn'],
+  ['PPPoE', '8864', Buffer.alloc(30), 'rx-ethertype', 'yynn'],
+  ['IEEE 802.3', '002a', Buffer.alloc(42), 'rx-ethertype', 'yynn'],
+];
+
+for (const [what, type, rest, counter, verdicts] of NOT_IP) {
+  test(`not IP: ${what}`, (t) => {
+    const frame = Buffer.concat([macToBytes(OWN_MAC), macToBytes(PEER_MAC), Buffer.from(type, 'hex'), rest]);
+    for (const [i, filter] of FILTERS.entries()) {
+      cores.begin({ ...VXLAN, filter }, [PEER, OTHER]);
+      const { passed, counted } = received(vxlan(7, frame), PEER_OUTER);
+      t.is(passed, verdicts[i] === 'y', filter);
+      const silent = counter !== 'rx-looped' && (filter === 'off' || (counter === 'rx-foreign' && filter !== 'strict'));
+      t.deepEqual(counted, counter === undefined || silent ? [] : [counter], filter);
+      const named = counter === undefined || counter === 'rx-looped' || silent ? [] : [counter.slice(3)];
+      t.deepEqual(
+        cores.takeStrangers().map(({ reason, outer }) => [reason, outer]),
+        named.map((reason) => [reason, PEER_OUTER]),
+        filter,
+      );
+      // From nobody's address.
+      t.is(
+        received(vxlan(7, frame), NOBODY).passed,
+        counter !== 'rx-looped' && (filter === 'off' || filter === 'report'),
+      );
+    }
+  });
+}
+
+test('a device of one family knows the networks of both: a source of the other one is no peer’s', (t) => {
+  const subnets = PEER.subnets.filter((subnet) => !subnet.includes(':'));
+  for (const filter of ['enforce', 'strict'] as const) {
+    cores.begin({ ...VXLAN, filter }, [{ ...PEER, subnets }]);
+    t.true(arrives('fe80::1' as Ip, PEER_OUTER).passed);
+    t.deepEqual(arrives(THERE6, PEER_OUTER).counted, ['rx-spoofed']);
+    cores.begin({ ...VXLAN, filter }, [{ ...PEER, subnets }]);
+    t.deepEqual(arrives(HERE6, PEER_OUTER).counted, ['rx-looped']);
   }
 });
 

@@ -276,7 +276,7 @@ for (const settings of [UDP, VXLAN]) {
   const { kind } = settings.encapsulation;
   test(`what is cut is put together again: ${kind}`, (t) => {
     const cases = fc.record({
-      family: fc.constantFrom(4 as const, 6 as const),
+      family: kind === 'udp' ? fc.constant(4 as const) : fc.constantFrom(4 as const, 6 as const),
       tcp: fc.boolean(),
       size: fc.integer({ min: 100, max: kind === 'udp' ? 1400 : 1370 }),
       packets: fc.integer({ min: 2, max: 64 }),

@@ -7,7 +7,7 @@ import { COUNTERS } from '../../../../backends/data-path/counters.ts';
 import { openPacketCore, PLACES } from '../../../../backends/data-path/packet-core.ts';
 import { PlainExchange } from '../../../../backends/data-path/plain-exchange.ts';
 import type { Prefix } from '../../../../config/address.ts';
-import { currentModule, HERE, PEER_OUTER, THERE, UDP } from '../../../support/packet-cores.ts';
+import { currentModule, HERE, PEER, PEER_OUTER, THERE, UDP } from '../../../support/packet-cores.ts';
 import { udpPacket } from '../../../support/packets.ts';
 import { inRepository, readRepository } from '../../../support/repository.ts';
 
@@ -89,6 +89,19 @@ test('the module is small, asks for nothing, and its memory never grows', async 
   const core = await openPacketCore(module);
   t.is(core.kind, 'wasm');
   t.is(core.memory.byteLength, layout.MEMORY_BYTES);
+});
+
+test('where entries lie in the table is drawn for each core', async (t) => {
+  const module = await currentModule();
+  const table = async (seed?: number): Promise<Buffer> => {
+    const core = await openPacketCore(module, seed);
+    core.configure(UDP, 0n, OFFLOADS);
+    core.setPeer('a', PEER);
+    return Buffer.from(core.memory).subarray(layout.TABLE);
+  };
+  t.true((await table(7)).equals(await table(7)));
+  t.false((await table(7)).equals(await table(8)));
+  t.false((await table()).equals(await table()));
 });
 
 test('every source is portable: only memory.ts differs', (t) => {

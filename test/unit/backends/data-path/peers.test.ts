@@ -10,18 +10,19 @@ import {
   parsePrefix,
   prefixLength,
 } from '../../../../config/address.ts';
-import { HERE, HERE6, OWN_MAC, PacketCores, PEER, UDP, VXLAN } from '../../../support/packet-cores.ts';
-import { ethernet, ipPacket } from '../../../support/packets.ts';
+import { HERE, HERE6, OWN_MAC, PacketCores, PEER, PEER_MAC, UDP, VXLAN } from '../../../support/packet-cores.ts';
+import { ethernet, ipPacket, vxlan } from '../../../support/packets.ts';
 
 const cores = await PacketCores.open();
 
 test.afterEach(() => cores.compareMemory());
 
 const EVERYTHING = { ...UDP, own: [], networks: [], filter: 'off' } as const;
+const CHECKED = { ...VXLAN, own: [], networks: ['0.0.0.0/0', '::/0'] as Prefix[] };
 
 /** Where a packet to `to` goes. */
 function next(to: Ip): Ip | undefined {
-  const frame = ipPacket({ from: to.includes(':') ? HERE6 : HERE, to }, 200, Buffer.alloc(4));
+  const frame = ipPacket({ from: HERE, to }, 200, Buffer.alloc(4));
   return cores.transmit([{ frame }]).messages[0]?.address;
 }
 
@@ -30,6 +31,12 @@ function naive(peers: ReadonlyMap<string, PathPeer>, to: Ip): Ip | undefined {
   const all = [...peers.values()].flatMap(({ endpoint, subnets }) => subnets.map((subnet) => ({ endpoint, subnet })));
   const holding = all.filter(({ subnet }) => containsIp(subnet, to));
   return holding.sort((a, b) => prefixLength(b.subnet) - prefixLength(a.subnet))[0]?.endpoint;
+}
+
+/** Whether a packet of `from` out of a VXLAN that the peer at `outer` sent is its own. */
+function isOwnOf(outer: Ip, from: Ip): boolean {
+  const packet = ipPacket({ from, to: from.includes(':') ? HERE6 : HERE }, 200, Buffer.alloc(4));
+  return cores.receive([{ data: vxlan(7, ethernet(PEER_MAC, OWN_MAC, packet)), address: outer }]).length === 1;
 }
 
 const address4 = fc.integer({ min: 0, max: 0x3ff }).map((low) => ipFromBigInt(0x0a05_0000n + BigInt(low), 4));
@@ -54,33 +61,55 @@ const step = fc.record({
   ),
 });
 
+/** Does as the step says, to the cores and to `known`. */
+function take(
+  { key, subnets }: { key: number; subnets: readonly (Prefix | undefined)[] | undefined },
+  known: Map<string, PathPeer>,
+): void {
+  const name = `peer ${key}`;
+  known.delete(name);
+  if (subnets === undefined) {
+    cores.removePeer(name);
+    return;
+  }
+  const endpoint = `192.0.2.${100 + key}` as Ip;
+  const held = subnets.filter((each) => each !== undefined);
+  const peer = { endpoint, sources: [endpoint], subnets: held, mac: undefined };
+  known.set(name, peer);
+  cores.setPeer(name, peer);
+}
+
 test('peers come and go; the longest prefix that holds an address decides', (t) => {
   fc.assert(
-    fc.property(
-      fc.array(step, { maxLength: 25 }),
-      fc.array(fc.oneof(address4, address6), { minLength: 8 }),
-      (steps, asked) => {
-        cores.begin(EVERYTHING, []);
-        const known = new Map<string, PathPeer>();
-        for (const { key, subnets } of steps) {
-          const name = `peer ${key}`;
-          known.delete(name);
-          if (subnets === undefined) cores.removePeer(name);
-          else {
-            const peer = {
-              endpoint: `192.0.2.${100 + key}` as Ip,
-              sources: [],
-              subnets: subnets.filter((each) => each !== undefined),
-              mac: undefined,
-            };
-            known.set(name, peer);
-            cores.setPeer(name, peer);
-          }
-          for (const to of asked.slice(0, 2)) t.is(next(to), naive(known, to));
-        }
-        for (const to of asked) t.is(next(to), naive(known, to));
-      },
-    ),
+    fc.property(fc.array(step, { maxLength: 25 }), fc.array(address4, { minLength: 8 }), (steps, asked) => {
+      cores.begin(EVERYTHING, []);
+      const known = new Map<string, PathPeer>();
+      for (const each of steps) {
+        take(each, known);
+        for (const to of asked.slice(0, 2)) t.is(next(to), naive(known, to));
+      }
+      for (const to of asked) t.is(next(to), naive(known, to));
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test('peers come and go; any of its prefixes that holds an address makes it a peer’s own', (t) => {
+  const asked = fc.array(fc.tuple(fc.integer({ min: 0, max: 9 }), fc.oneof(address4, address6)), { minLength: 8 });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 25 }), asked, (steps, questions) => {
+      cores.begin(CHECKED, []);
+      const known = new Map<string, PathPeer>();
+      const check = ([key, from]: readonly [number, Ip]): void => {
+        const expected = known.get(`peer ${key}`)?.subnets.some((each) => containsIp(each, from)) ?? false;
+        t.is(isOwnOf(`192.0.2.${100 + key}` as Ip, from), expected);
+      };
+      for (const each of steps) {
+        take(each, known);
+        for (const question of questions.slice(0, 2)) check(question);
+      }
+      for (const question of questions) check(question);
+    }),
     { numRuns: 60 },
   );
 });
@@ -95,15 +124,15 @@ test('a peer that moves is reached at its new address at once', (t) => {
   cores.removePeer('never heard of');
 });
 
-test('addresses that differ in one place only go to different peers, each after the other', (t) => {
+test('addresses that differ in one place only are of different peers', (t) => {
   const all = ['fd00::', 'fe00::', 'fd00:0:1::', 'fd00::1:0:0:0', 'fd00::1'] as Ip[];
   const endpoint = (i: number): Ip => `192.0.2.${10 + i}` as Ip;
-  cores.begin(
-    EVERYTHING,
-    all.map((ip, i) => ({ endpoint: endpoint(i), sources: [], subnets: [`${ip}/128` as Prefix], mac: undefined })),
-  );
-  for (const [i, a] of all.entries()) {
-    for (const [j, b] of all.entries()) t.deepEqual([next(a), next(b)], [endpoint(i), endpoint(j)]);
+  const peerOf = (ip: Ip, i: number): PathPeer => {
+    return { endpoint: endpoint(i), sources: [endpoint(i)], subnets: [`${ip}/128` as Prefix], mac: undefined };
+  };
+  cores.begin(CHECKED, all.map(peerOf));
+  for (const [i] of all.entries()) {
+    for (const [j, ip] of all.entries()) t.is(isOwnOf(endpoint(i), ip), i === j);
   }
 });
 
@@ -144,14 +173,24 @@ test('a peer of the other outer family is refused, and known again where it fits
   cores.removePeer('six');
 });
 
-test('one peer cannot fill the tables', (t) => {
+test('a peer has room for four subnets, and for as many of its first sources as fill six entries', (t) => {
+  const subnets = Array.from({ length: 5 }, (_, i) => `10.5.${i}.0/24` as Prefix);
+  const sources = Array.from({ length: 16 }, (_, i) => `192.0.2.${100 + i}` as Ip);
   cores.begin(UDP, []);
-  const subnets = Array.from({ length: 17 }, (_, i) => `10.5.${i}.0/24` as Prefix);
-  const sources = Array.from({ length: 17 }, (_, i) => `192.0.2.${i}` as Ip);
-  t.is(cores.setPeer('a', { ...PEER, subnets }), 'more than 16 subnets');
-  t.is(cores.setPeer('a', { ...PEER, sources }), 'more than 16 sources');
-  t.is(cores.setPeer('a', { ...PEER, subnets: subnets.slice(1), sources: sources.slice(1) }), undefined);
-  t.is(next('10.5.16.1' as Ip), PEER.endpoint);
+  t.is(cores.setPeer('peer', { ...PEER, subnets }), 'more than 4 subnets');
+  for (const [held, known] of [
+    [1, 4],
+    [4, 1],
+  ] as const) {
+    cores.begin({ ...CHECKED, own: [] }, []);
+    t.is(cores.setPeer('peer', { ...PEER, subnets: subnets.slice(0, held), sources }), undefined);
+    t.deepEqual(
+      sources.filter((source) => isOwnOf(source, '10.5.0.9' as Ip)),
+      sources.slice(0, known),
+    );
+    cores.removePeer('peer');
+    t.false(isOwnOf(PEER.endpoint, '10.5.0.9' as Ip));
+  }
 });
 
 /** Peer number `i`, with as many subnets and sources. */
@@ -163,29 +202,19 @@ function many(i: number, each: number): PathPeer {
   return { endpoint: ips[0] ?? PEER.endpoint, sources: ips, subnets: ips.map((ip) => `${ip}/24` as Prefix), mac };
 }
 
-test('20,000 peers with four subnets and sources each have room; beyond, they are refused and nothing else is harmed', (t) => {
-  cores.begin(EVERYTHING, []);
-  for (let i = 0; i < 20_000; i++) if (cores.setPeer(`m${i}`, many(i, 4)) !== undefined) t.fail(`refused ${i}`);
-  const refused: number[] = [];
-  for (let i = 20_000; i < 22_500; i++) if (cores.setPeer(`m${i}`, many(i, 4)) !== undefined) refused.push(i);
-  t.true(refused.length > 0 && refused.length < 2500);
-  const [first = 0] = refused;
-  t.is(cores.refusedPeers().get(`m${first}`), 'there is no more room for subnets and sources');
-  for (let i = 0; i < first; i += 977)
-    t.is(next(many(i, 4).subnets[3]?.replace('.0/24', '.9') as Ip), many(i, 4).endpoint);
-  t.is(next(many(first, 4).subnets[0]?.replace('.0/24', '.9') as Ip), undefined);
-  // Room that is given back is room again, for those who came first.
-  for (let i = 0; i < 10; i++) cores.removePeer(`m${i}`);
-  t.is(cores.refusedPeers().size, refused.length - 10);
-  t.is(next(many(first, 4).subnets[0]?.replace('.0/24', '.9') as Ip), many(first, 4).endpoint);
-});
-
-test('there are 32,767 numbers', (t) => {
-  cores.begin(EVERYTHING, []);
-  for (let i = 0; i < 32_767; i++) if (cores.setPeer(`m${i}`, many(i, 1)) !== undefined) t.fail(`refused ${i}`);
-  t.is(cores.setPeer('one more', PEER), 'there is room for 32767 peers');
-  t.is(next(many(32_766, 1).subnets[0]?.replace('.0/24', '.9') as Ip), many(32_766, 1).endpoint);
-  cores.removePeer('m5');
-  t.deepEqual(cores.refusedPeers(), new Map());
-  t.is(next('10.5.2.9' as Ip), PEER.endpoint);
-});
+for (const each of [1, 4, 16]) {
+  test(`32,767 peers have room, whatever they ask for: ${each}`, (t) => {
+    const peerOf = (i: number): PathPeer => ({ ...many(i, each), subnets: many(i, Math.min(each, 4)).subnets });
+    const ofPeer = (i: number): Ip => many(i, 1).subnets[0]?.replace('.0/24', '.9') as Ip;
+    cores.begin(EVERYTHING, []);
+    for (let i = 0; i < 32_767; i++) if (cores.setPeer(`m${i}`, peerOf(i)) !== undefined) t.fail(`refused ${i}`);
+    t.is(cores.setPeer('one more', PEER), 'there is room for 32767 peers');
+    t.deepEqual(cores.refusedPeers(), new Map([['one more', 'there is room for 32767 peers']]));
+    for (const i of [0, 977, 32_766]) t.is(next(ofPeer(i)), peerOf(i).endpoint);
+    // Room that is given back is room again.
+    cores.removePeer('m5');
+    t.deepEqual(cores.refusedPeers(), new Map());
+    t.is(next('10.5.2.9' as Ip), PEER.endpoint);
+    t.is(next(ofPeer(5)), undefined);
+  });
+}

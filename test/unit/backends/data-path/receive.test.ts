@@ -1,6 +1,6 @@
 import test from 'ava';
 import type { CounterName } from '../../../../backends/data-path/counters.ts';
-import type { Mac } from '../../../../config/address.ts';
+import type { Ip, Mac } from '../../../../config/address.ts';
 import {
   HERE,
   HERE6,
@@ -54,13 +54,10 @@ function mended(packet: Buffer): Buffer {
 }
 
 test('a packet comes out of its datagram with one hop less', (t) => {
-  for (const family of [4, 6] as const) {
-    cores.begin(UDP);
-    const written = cores.receive([{ data: udpPacket(WAYS[family], bytes(33)), address: PEER_OUTER }]);
-    t.deepEqual(written, [Buffer.concat([NOTHING, udpPacket({ ...WAYS[family], ttl: 63 }, bytes(33))])]);
-    const length = family === 4 ? 61 : 81;
-    t.deepEqual(cores.counters(), { 'rx-packets': 1, 'rx-bytes': length, 'rx-messages': 1, 'rx-writes': 1 });
-  }
+  cores.begin(UDP);
+  const written = cores.receive([{ data: udpPacket(WAYS[4], bytes(33)), address: PEER_OUTER }]);
+  t.deepEqual(written, [Buffer.concat([NOTHING, udpPacket({ ...WAYS[4], ttl: 63 }, bytes(33))])]);
+  t.deepEqual(cores.counters(), { 'rx-packets': 1, 'rx-bytes': 61, 'rx-messages': 1, 'rx-writes': 1 });
 });
 
 test('a frame comes out of its VXLAN as it is', (t) => {
@@ -71,7 +68,7 @@ test('a frame comes out of its VXLAN as it is', (t) => {
   }
 });
 
-test('what pads an Ethernet frame is left out; what is not IP stays whole', (t) => {
+test('what pads an Ethernet frame is left out; ARP stays whole', (t) => {
   cores.begin(VXLAN);
   const frame = ethernet(PEER_MAC, OWN_MAC, udpPacket(WAYS[4], bytes(2)));
   const padded = Buffer.concat([frame, Buffer.alloc(16)]);
@@ -117,7 +114,8 @@ test('TCP and UDP that are too short for it pass as they are', (t) => {
         const [there, here] = [64, 63].map((ttl) => ipPacket({ ...WAYS[family], ttl }, protocol, bytes(length)));
         if (there === undefined || here === undefined) throw new Error('two packets');
         cores.begin(UDP);
-        t.deepEqual(cores.receive([{ data: there, address: PEER_OUTER }]), [Buffer.concat([NOTHING, here])]);
+        const arriving = family === 4 ? [Buffer.concat([NOTHING, here])] : [];
+        t.deepEqual(cores.receive([{ data: there, address: PEER_OUTER }]), arriving);
         cores.begin(VXLAN);
         const frame = ethernet(PEER_MAC, OWN_MAC, there);
         t.deepEqual(cores.receive([{ data: vxlan(7, frame), address: PEER_OUTER }]), [Buffer.concat([NOTHING, frame])]);
@@ -161,19 +159,17 @@ const FAULTS: readonly (readonly [string, typeof UDP, Buffer, CounterName])[] = 
   ['nothing', UDP, Buffer.alloc(0), 'rx-short'],
   ['one byte', UDP, whole4.subarray(0, 1), 'rx-short'],
   ['19 bytes of IPv4', UDP, whole4.subarray(0, 19), 'rx-short'],
-  ['39 bytes of IPv6', UDP, whole6.subarray(0, 39), 'rx-short'],
+  ['IPv6', UDP, whole6, 'rx-header'],
+  ['IPv6 from its own link', UDP, udpPacket({ from: 'fe80::1' as Ip, to: HERE6 }, bytes(40)), 'rx-header'],
   ['neither IPv4 nor IPv6', UDP, changed(whole4, { 0: 0x55 }), 'rx-header'],
   ['a header of four words', UDP, mended(changed(whole4, { 0: 0x44 })), 'rx-header'],
   ['a header longer than the packet', UDP, changed(whole4.subarray(0, 40), { 0: 0x4f }), 'rx-header'],
   ['a total length within the header', UDP, mended(changed(whole4, { 2: 0, 3: 19 })), 'rx-length'],
   ['a total length beyond the datagram', UDP, mended(changed(whole4, { 3: whole4.length + 1 })), 'rx-length'],
   ['a total length short of the datagram', UDP, mended(changed(whole4, { 3: whole4.length - 1 })), 'rx-length'],
-  ['a payload length beyond the datagram', UDP, changed(whole6, { 5: 49 }), 'rx-length'],
-  ['a payload length short of the datagram', UDP, changed(whole6, { 5: 47 }), 'rx-length'],
   ['a fragment that ends too far', UDP, mended(changed(whole4, { 6: 0x1f, 7: 0xff })), 'rx-fragment'],
   ['no hop', UDP, mended(changed(whole4, { 8: 0 })), 'rx-ttl'],
   ['the last hop', UDP, mended(changed(whole4, { 8: 1 })), 'rx-ttl'],
-  ['the last hop of IPv6', UDP, changed(whole6, { 7: 1 }), 'rx-ttl'],
   ['a wrong header checksum', UDP, changed(whole4, { 11: 0 }), 'rx-checksum'],
   ['more than the device takes', UDP, udpPacket(WAYS[4], bytes(1472 - 27)), 'rx-oversized'],
   ['VXLAN: nothing', VXLAN, Buffer.alloc(0), 'rx-short'],
