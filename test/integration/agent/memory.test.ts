@@ -61,6 +61,22 @@ async function rebooted(scene: Scene, { host }: Member, flags: readonly string[]
   return { host: booted, agent: scene.start(booted, flags) };
 }
 
+test('packets in user space move by the peers of memory, while etcd is away', async (t) => {
+  const scene = await world(t, 2);
+  if (!scene) return;
+  await scene.configure('{"Network":"10.5.0.0/16"}');
+  const members = await readyAll(scene);
+  const [one, two] = members;
+  if (!one || !two) return;
+  await Promise.all(members.map(({ host }) => remembers(host, 1)));
+  const [here, there] = await Promise.all([container(one.host), container(two.host)]);
+  await scene.lab.etcd.stop();
+  await one.agent.kill();
+  const again = scene.start(one.host);
+  t.truthy((await scene.isReady(one.host, again)).fromMemory?.leasesOf);
+  await eventually('packets cross', async () => (await here.ping(there)).ok);
+});
+
 test('a host that boots while etcd is away runs from memory, and is in step when etcd is back', async (t) => {
   const scene = await world(t, 3);
   if (!scene) return;
