@@ -30,8 +30,10 @@ type Name =
 /** What of the data path is left out in the plain one. */
 const PLAIN = '--data-path-without=tun-offload,udp-gso,udp-gro,batches';
 
-/** Rules cost time for each packet: the bare kernel is what we compare with. */
-const BARE = ['--peer-filter=off', '--iptables-forward-rules=false'];
+/** Rules of packet filters cost time for each packet, whoever carries it: none has any. */
+const NO_RULES = ['--iptables-forward-rules=false', '--docker-rules=off'];
+/** The kernel's VXLAN is guarded by such rules; the data path in user space knows its peers anyway. */
+const BARE = ['--peer-filter=off'];
 
 /** Without flanneld those that need it are not there. */
 function waysOf([ours, flanneld]: readonly Contestant[]): ReadonlyMap<Name, Way> {
@@ -39,7 +41,7 @@ function waysOf([ours, flanneld]: readonly Contestant[]): ReadonlyMap<Name, Way>
   const end = (who: Contestant, backend: End['backend'], ...flags: readonly string[]): End => {
     const [command, ...args] = who.argv;
     const hasMetrics = who === ours;
-    const own = hasMetrics ? METRICS_FLAGS : [];
+    const own = hasMetrics ? [...METRICS_FLAGS, ...NO_RULES] : [];
     return { argv: [command, ...args, ...own, ...flags], backend, hasMetrics };
   };
   const udp = end(ours, { Type: 'udp' });
