@@ -9,8 +9,8 @@
  *   │         VXLAN network identifier (VNI)        │   reserved    │
  *   └───────────────────────────────────────────────┴───────────────┘
  *
- * I says that there is a VNI. What is reserved is zero when sent and not looked at when received: group policies (GBP)
- * are in there. Around it, for an inner packet of 1450 bytes on a link of 1500:
+ * I says that there is a VNI. What is reserved is zero when sent. This codec does not look at it when received: group
+ * policies (GBP) are in there; a VTEP without them refuses such frames (core/receive.ts, as the kernel does). Around it, for an inner packet of 1450 bytes on a link of 1500:
  *
  *   │ IP 20 (IPv6: 40) │ UDP 8 │ VXLAN 8 │ Ethernet 14 │ inner IP packet … │
  */

@@ -1,9 +1,10 @@
 /** Packets go on whatever ends: a worker, an agent, peers by the dozen. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
+import type { Status } from '../../agent/status.ts';
 import { kernelDump } from '../integration/agent/scene.ts';
 import { PREFIX, tartanOn } from '../support/agent.ts';
 import { eventually } from '../support/eventually.ts';
+import type { Host } from '../support/host.ts';
 import type { Lab } from '../support/hosts.ts';
 import { deviceOf } from '../support/kernel-tables.ts';
 import { LeakWatch } from '../support/leak-watch.ts';
@@ -12,8 +13,8 @@ import { checkTransfers, OURS, type Pair, PathCluster, UDP } from '../support/pa
 import { transfer } from '../support/tcp-transfer.ts';
 
 const MB = 1e6;
-/** Of pings a hundredth of a second apart: three seconds. What the goal is, a second, is said; a busy machine is no fault. */
-const MOST_LOST = 300;
+/** Of pings a hundredth of a second apart: fifteen seconds, for faults alone. How many it were, of a second's, is logged. */
+const MOST_LOST = 1_500;
 
 /** Containers on both, and a stream of pings each way. */
 async function startStreams({ one, two }: Pair): Promise<readonly PacketStream[]> {
@@ -40,6 +41,11 @@ async function crowd({ etcd }: Lab, path: 'udp' | 'vxlan', what: 'comes' | 'goes
   await etcd.ctl(['txn'], { input: `\n${lines.join('\n')}\n\n\n` });
 }
 
+async function peersOf(lab: Lab, host: Host): Promise<number> {
+  const status: Status = JSON.parse((await tartanOn(lab, host, ['status', '--json'])).stdout);
+  return status.peers.length;
+}
+
 for (const { title, side, path } of OURS) {
   test(`${title}: peers come and go by the dozen, and a living one loses no packet`, async (t) => {
     const pair = await PathCluster.pair(t, [side, side]);
@@ -52,7 +58,10 @@ for (const { title, side, path } of OURS) {
     for (let round = 0; round < 4; round++) {
       for (const what of ['comes', 'goes'] as const) {
         await crowd(lab, path, what);
-        await sleep(300);
+        const wanted = what === 'comes' ? 91 : 1;
+        for (const { host } of [one, two]) {
+          await eventually(`the crowd ${what}`, async () => (await peersOf(lab, host)) === wanted);
+        }
       }
     }
     await isRight;

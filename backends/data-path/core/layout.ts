@@ -39,7 +39,7 @@ export const REPLIES = 0x4000;
 export const REPLY_WRITES = 0x5000;
 export const REPLY_IOVS = 0x5100;
 
-/** struct mmsghdr each: one for a frame of MAX_SEGMENTS where nothing can be grouped, and those of a batch before it. */
+/** struct mmsghdr each: one for a frame of SEGMENTS_MAX where nothing can be grouped, and those of a batch before it. */
 export const TX_MESSAGES = 0x10000;
 export const TX_MESSAGES_MAX = 2304;
 export const TX_CONTROLS = 0x34000;

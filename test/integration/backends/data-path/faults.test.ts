@@ -82,7 +82,7 @@ for (const wire of ['udp', 'vxlan'] as const) {
     t.true(crosses(wire));
     const { gapMs, lost, answers } = await pings.stop();
     t.log(`longest gap ${gapMs.toFixed(0)} ms, ${lost} lost, ${answers} answered`);
-    t.true(lost <= 100, `${lost} lost`);
+    t.true(lost < answers, `${lost} lost`);
     t.is(near.problem(), undefined);
   });
 
