@@ -177,7 +177,7 @@ test('status, its check and wait: before, while it waits, and when it is ready',
     /^lease +10\.5\.\d+\.0\/24 as 192\.168\.77\.\d+ \(2[34]h\d\dm left\)$/m,
     /^device +flannel\.1 [0-9a-f:]{17} mtu 1450$/m,
     /^kernel +in step for \d+s$/m,
-    new RegExp(`^10\\.5\\.\\d+\\.0/24 +${peer.ip} +${peer.name}$`, 'm'),
+    new RegExp(`^10\\.5\\.\\d+\\.0/24 +${peer.ip} +${peer.name} +\\S`, 'm'),
   ];
   for (const line of wanted) t.regex(stdout, line);
   const json = JSON.parse((await scene.run(host, ['status', '--json'])).stdout);
