@@ -324,9 +324,15 @@ function peersBlock(peers: Status['peers'], now: number): string {
   const areProbed = peers.some(({ paths }) => paths !== undefined);
   const rows = peers.map(({ subnet, subnet6, publicIp, publicIp6, name, paths = [] }) => [
     ...[dual(subnet, subnet6), dual(publicIp, publicIp6), name ?? '(flanneld)'],
-    ...(areProbed ? [paths.map((path) => pathText(path, now)).join('; ')] : []),
+    ...(areProbed ? [pathsText(paths, now)] : []),
   ]);
   return table([['PEER', 'PUBLIC IP', 'NODE', ...(areProbed ? ['PATH'] : [])], ...rows]);
+}
+
+/** By which device, where there are two. */
+function pathsText(paths: readonly StatusPath[], now: number): string {
+  if (paths.length === 1) return paths.map((path) => pathText(path, now)).join('');
+  return paths.map((path) => `${path.device} ${pathText(path, now)}`).join('; ');
 }
 
 function pathText(

@@ -1,6 +1,7 @@
 /**
  * `npm test [-- --all] [PATTERN ...]`: linters, unit tests side by side, then everything that starts hosts and etcd in two
- * lanes, in each of which one file follows the other: most of them wait most of the time. PATTERN picks test files by a part of their path. With --all or CI=true a skip is a failure.
+ * lanes, in each of which one file follows the other: most of them wait most of the time. PATTERN picks test files by a
+ * part of their path. With --all or CI=true a skip is a failure.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
@@ -172,9 +173,11 @@ async function main(): Promise<number> {
     await lint('knip', 'knip/bin/knip.js', []);
   }
   await runTests('ava.config.js', files.filter(isUnit));
-  const needsBuilds = (file: string) => isInterop(file) || isDocker(file);
+  // So divided that both take about as long; the second one waits for the builds.
+  const isSecond = (file: string) =>
+    isInterop(file) || isDocker(file) || /^dist\/test\/(integration\/(backends|leases)|soak)\//.test(file);
   const lane = (wanted: (file: string) => boolean) => runTests('ava.system.config.js', files.filter(wanted));
-  await Promise.all([lane((file) => !isUnit(file) && !needsBuilds(file)), builds.then(() => lane(needsBuilds))]);
+  await Promise.all([lane((file) => !isUnit(file) && !isSecond(file)), builds.then(() => lane(isSecond))]);
   await tryAgain(files.filter((file) => !isUnit(file)));
   return conclude(all);
 }

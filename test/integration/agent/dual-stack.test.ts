@@ -43,7 +43,7 @@ test('vxlan in both families: files, lease, and containers reach each other with
     await eventually(`${from.host.name} reaches ${to}`, async () => (await from.ping(to, { packetBytes: 1430 })).ok);
   }
   const { stdout } = await scene.run(scene.host(1), ['status']);
-  t.regex(stdout, /^10\.5\.\d+\.0\/24 fd00:5:0:\w+::\/64 +192\.168\.77\.\d+ fd77::\w+ +host\d+$/m);
+  t.regex(stdout, /^10\.5\.\d+\.0\/24 fd00:5:0:\w+::\/64 +192\.168\.77\.\d+ fd77::\w+ +host\d+ +\S/m);
 });
 
 test('IPv6 alone: two hosts, which flannel can not', async (t) => {
